@@ -1,0 +1,309 @@
+"""Images in folders, one folder a class, read batch by batch (Pillow does the decoding)."""
+
+import math
+import warnings
+from collections.abc import Sequence as Items
+from concurrent.futures import ThreadPoolExecutor
+from os import PathLike, cpu_count, fspath, walk
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from fastcnn.config import next_seed
+from fastcnn.data.batches import permutation
+from fastcnn.data.sequence import PyDataset
+from fastcnn.errors import Error
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as PILImage
+
+EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp")
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "WEBP")
+MOST_PIXELS = 64_000_000
+COLOR_MODES = {"grayscale": ("L", 1), "rgb": ("RGB", 3), "rgba": ("RGBA", 4)}
+INTERPOLATIONS = {"nearest": 0, "lanczos3": 1, "bilinear": 2, "bicubic": 3, "area": 4}  # Pillow's own numbers
+LABEL_MODES = ("int", "categorical", "binary", None)
+SUBSETS = ("training", "validation", "both")
+THREADS = min(8, cpu_count() or 1)
+BEFORE_SPLIT = 2**63  # the "epoch" of the shuffle that precedes a split; no real epoch has this number
+
+
+class LabelledFiles(NamedTuple):
+    """Image files, the class number of each (None without labels), and the names of the classes."""
+
+    paths: list[str]
+    labels: list[int] | None
+    class_names: list[str]
+
+    def __str__(self) -> str:
+        classes = "" if self.labels is None else f" belonging to {len(self.class_names)} classes"
+        return f"{len(self.paths)} files{classes}"
+
+    def select(self, indices: np.ndarray) -> "LabelledFiles":
+        labels = None if self.labels is None else [self.labels[i] for i in indices]
+        return LabelledFiles([self.paths[i] for i in indices], labels, self.class_names)
+
+
+class ImageFolder(PyDataset):
+    """Batches (x, y) of images read when they are asked for; made by `image_dataset_from_directory`.
+
+    x (n, height, width, channels) float32 in 0..255. y: "int" (n,) int32, "categorical" (n, classes) float32
+    one-hot, "binary" (n, 1) float32; with label_mode None a batch is x alone. With `shuffle` each epoch has an
+    order of its own, `permutation(images, seed, epoch)`.
+    """
+
+    def __init__(
+        self,
+        files: LabelledFiles,
+        label_mode: str | None,
+        batch_size: int,
+        shuffle: bool,
+        seed: int,
+        reader: "ImageReader",
+    ):
+        super().__init__()
+        self.file_paths, self.labels, self.class_names = files
+        self.label_mode = label_mode
+        self.batch_size = batch_size
+        self.shuffle = shuffle
+        self.seed = seed
+        self.reader = reader
+        self.epoch = 0
+        self._order = self._new_order()
+
+    def __len__(self) -> int:
+        return math.ceil(len(self.file_paths) / self.batch_size)
+
+    def __getitem__(self, index: int) -> Any:
+        if not 0 <= index < len(self):
+            raise IndexError(f"batch {index} of {len(self)}")
+        rows = self._order[index * self.batch_size : (index + 1) * self.batch_size]
+        x = self.reader.read_all([self.file_paths[i] for i in rows])
+        return x if self.labels is None else (x, self._encode(np.array([self.labels[i] for i in rows])))
+
+    def on_epoch_end(self) -> None:
+        self.epoch += 1
+        self._order = self._new_order()
+
+    def _new_order(self) -> np.ndarray:
+        n = len(self.file_paths)
+        return permutation(n, self.seed, self.epoch) if self.shuffle else np.arange(n)
+
+    def _encode(self, labels: np.ndarray) -> np.ndarray:
+        if self.label_mode == "categorical":
+            return np.eye(len(self.class_names), dtype=np.float32)[labels]
+        if self.label_mode == "binary":
+            return labels.astype(np.float32)[:, np.newaxis]
+        return labels.astype(np.int32)
+
+
+class ImageReader:
+    """Reads image files to float32 arrays of one size and number of channels, values 0..255."""
+
+    def __init__(self, color_mode: str, size: tuple[int, int], interpolation: str, aspect_ratio: str):
+        self.mode, self.channels = COLOR_MODES[color_mode]
+        self.height, self.width = size
+        self.resample = INTERPOLATIONS[interpolation]
+        self.aspect_ratio = aspect_ratio
+
+    def read_all(self, paths: list[str]) -> np.ndarray:
+        """Images (n, height, width, channels), on threads: Pillow decodes outside the interpreter's lock."""
+        with warnings.catch_warnings(), ThreadPoolExecutor(THREADS) as pool:
+            warnings.simplefilter("ignore")  # Pillow warns of many pixels, where read() raises
+            return np.stack(list(pool.map(self.read, paths)))
+
+    def read(self, path: str) -> np.ndarray:
+        """One image (height, width, channels), turned upright where its EXIF data says so."""
+        image_module, image_ops = _pillow()
+        try:
+            with image_module.open(path, formats=FORMATS) as image:
+                if image.width * image.height > MOST_PIXELS:
+                    raise Error(f"{path}: {image.width}x{image.height} pixels are more than {MOST_PIXELS:,}")
+                upright = _eight_bits(image_ops.exif_transpose(image), image_module)
+                return self._resize(upright.convert(self.mode))
+        except Error:
+            raise
+        except Exception as error:  # a damaged file makes a decoder raise almost anything
+            raise Error(f"{path}: cannot be read as an image ({error}); repair or remove the file") from error
+
+    def _resize(self, image: "PILImage") -> np.ndarray:
+        box = None
+        if self.aspect_ratio == "crop":
+            box = _largest_window(image.size, self.width / self.height)
+        elif self.aspect_ratio == "pad":
+            image = _pad(image, self.width / self.height)
+        small = image.resize((self.width, self.height), self.resample, box)
+        return np.asarray(small, np.float32).reshape(self.height, self.width, self.channels)
+
+
+def _largest_window(size: tuple[int, int], ratio: float) -> tuple[int, int, int, int]:
+    """The centred (left, top, right, bottom) of the largest window of width / height = ratio."""
+    width, height = size
+    w, h = max(1, min(width, int(height * ratio))), max(1, min(height, int(width / ratio)))
+    left, top = (width - w) // 2, (height - h) // 2
+    return left, top, left + w, top + h
+
+
+def _pad(image: "PILImage", ratio: float) -> "PILImage":
+    """The image centred on the smallest black canvas of width / height = ratio."""
+    width, height = max(image.width, int(image.height * ratio)), max(image.height, int(image.width / ratio))
+    left, top = (width - image.width) // 2, (height - image.height) // 2
+    return image.crop((-left, -top, width - left, height - top))
+
+
+def _eight_bits(image: "PILImage", image_module: Any) -> "PILImage":
+    """Images of 16 bits a pixel scaled to 8; Pillow's own conversion would clip them at 255."""
+    if not image.mode.startswith("I"):
+        return image
+    return image_module.fromarray((np.asarray(image, np.int64) >> 8).clip(0, 255).astype(np.uint8))
+
+
+def _pillow() -> tuple[Any, Any]:
+    try:
+        from PIL import Image, ImageOps
+    except ImportError as error:
+        raise Error('reading images needs Pillow: pip install "fastcnn[data]"') from error
+    return Image, ImageOps
+
+
+def image_dataset_from_directory(
+    directory: str | PathLike[str],
+    labels: str | Items[int] | None = "inferred",
+    label_mode: str | None = "int",
+    class_names: Items[str] | None = None,
+    color_mode: str = "rgb",
+    batch_size: int = 32,
+    image_size: int | tuple[int, int] = (256, 256),
+    shuffle: bool = True,
+    seed: int | None = None,
+    validation_split: float | None = None,
+    subset: str | None = None,
+    interpolation: str = "bilinear",
+    follow_links: bool = False,
+    crop_to_aspect_ratio: bool = False,
+    pad_to_aspect_ratio: bool = False,
+    verbose: bool = True,
+) -> Any:
+    """The images below `directory` as an `ImageFolder` (a pair of them with subset="both").
+
+    With labels="inferred" each sub-folder is a class, numbered in alphanumerical order or in that of
+    `class_names`; a list of integers labels the files in the order of their paths. `image_size` is (height,
+    width). `validation_split` reserves the last files, after shuffling by `seed`, for subset="validation".
+    Resizing follows Pillow, which averages over all the pixels an output pixel covers.
+    """
+    _pillow()
+    _check_choices(label_mode, color_mode, interpolation, batch_size)
+    _check_split(validation_split, subset, shuffle, seed)
+    if labels is None or label_mode is None:
+        labels, label_mode = None, None
+    aspect_ratio = "crop" if crop_to_aspect_ratio else "pad" if pad_to_aspect_ratio else "stretch"
+    reader = ImageReader(color_mode, _size(image_size), interpolation, aspect_ratio)
+    files = _index(Path(directory), labels, class_names, follow_links)
+    if label_mode == "binary" and len(files.class_names) != 2:
+        raise Error(f"{directory}: label_mode='binary' needs exactly two classes, found {files.class_names}")
+    if verbose:
+        print(f"Found {files}.")
+    seed = next_seed() if seed is None else seed
+    order = permutation(len(files.paths), seed, BEFORE_SPLIT) if shuffle else np.arange(len(files.paths))
+    folders = [
+        ImageFolder(files.select(part), label_mode, batch_size, shuffle and trains, seed, reader)
+        for trains, part in _parts(order, validation_split, subset, directory)
+    ]
+    return folders[0] if len(folders) == 1 else folders
+
+
+def _check_choices(label_mode: str | None, color_mode: str, interpolation: str, batch_size: int) -> None:
+    given: tuple[tuple[str, Any, Any], ...] = (
+        ("label_mode", label_mode, LABEL_MODES),
+        ("color_mode", color_mode, tuple(COLOR_MODES)),
+        ("interpolation", interpolation, tuple(INTERPOLATIONS)),
+    )
+    for name, value, choices in given:
+        if value not in choices:
+            raise Error(f"image_dataset_from_directory: {name} must be one of {choices}, got {value!r}")
+    if not isinstance(batch_size, int) or batch_size < 1:
+        raise Error(f"image_dataset_from_directory: batch_size must be at least 1, got {batch_size}")
+
+
+def _check_split(fraction: float | None, subset: str | None, shuffle: bool, seed: int | None) -> None:
+    if fraction is None and subset is None:
+        return
+    if fraction is None or not 0 < fraction < 1 or subset not in SUBSETS:
+        raise Error(
+            "image_dataset_from_directory: validation_split (between 0 and 1) and subset (one of "
+            f"{SUBSETS}) go together, got validation_split={fraction} and subset={subset!r}"
+        )
+    if shuffle and seed is None and subset != "both":
+        raise Error(
+            "image_dataset_from_directory: shuffling before a split needs a seed, the same for both subsets, "
+            "or they would overlap; give seed=... or shuffle=False"
+        )
+
+
+def _size(image_size: int | tuple[int, int]) -> tuple[int, int]:
+    size = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
+    if len(size) != 2 or min(size) < 1 or size[0] * size[1] > MOST_PIXELS:
+        raise Error(f"image_dataset_from_directory: image_size must be (height, width), got {image_size}")
+    return int(size[0]), int(size[1])
+
+
+def _index(
+    directory: Path, labels: str | Items[int] | None, class_names: Items[str] | None, follow_links: bool
+) -> LabelledFiles:
+    """The images below `directory`, in alphanumerical order."""
+    if not directory.is_dir():
+        raise Error(f"image_dataset_from_directory: {directory} is no folder")
+    if labels == "inferred":
+        return _index_classes(directory, class_names, follow_links)
+    if isinstance(labels, str) or class_names is not None:
+        raise Error(
+            "image_dataset_from_directory: labels must be 'inferred', a list of integers or None, and "
+            f"class_names goes with 'inferred' only; got labels={labels!r}, class_names={class_names!r}"
+        )
+    paths = _images_below(directory, follow_links)
+    if labels is None:
+        return LabelledFiles(paths, None, [])
+    numbers = [int(label) for label in labels]
+    if len(numbers) != len(paths) or min(numbers, default=0) < 0:
+        raise Error(f"{directory}: {len(numbers)} labels for {len(paths)} images; one each is needed, >= 0")
+    return LabelledFiles(paths, numbers, [str(number) for number in range(max(numbers, default=-1) + 1)])
+
+
+def _index_classes(directory: Path, class_names: Items[str] | None, follow_links: bool) -> LabelledFiles:
+    found = sorted(item.name for item in directory.iterdir() if item.is_dir())
+    names = found if class_names is None else list(class_names)
+    if sorted(names) != found:
+        raise Error(f"{directory}: class_names {names} must be the names of its folders, {found}")
+    below = [_images_below(directory / name, follow_links) for name in names]
+    numbers = [number for number, paths in enumerate(below) for _ in paths]
+    return LabelledFiles([path for paths in below for path in paths], numbers, names)
+
+
+def _images_below(directory: Path, follow_links: bool) -> list[str]:
+    tree = sorted(walk(fspath(directory), followlinks=follow_links))
+    return [
+        str(Path(folder) / name)
+        for folder, _, names in tree
+        for name in sorted(names)
+        if name.lower().endswith(EXTENSIONS)
+    ]
+
+
+def _parts(
+    order: np.ndarray, fraction: float | None, subset: str | None, directory: str | PathLike[str]
+) -> list[tuple[bool, np.ndarray]]:
+    """(whether to train on it, its indices) for each data set that was asked for; the last files validate."""
+    if fraction is None:
+        parts = {"training": order}
+    else:
+        kept = len(order) - int(fraction * len(order))
+        parts = {"training": order[:kept], "validation": order[kept:]}
+    wanted = list(parts) if subset in (None, "both") else [str(subset)]
+    for name in wanted:
+        if not len(parts[name]):
+            raise Error(
+                f"{directory}: there is no image for the {name} set; {len(order)} files were found with the "
+                f"extensions {', '.join(EXTENSIONS)} (each class in a folder of its own, unless labels are given)"
+            )
+    return [(name == "training", parts[name]) for name in wanted]

@@ -1,0 +1,48 @@
+"""The one exception family, and the help its messages give."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class Error(ValueError):
+    """What fastcnn was given cannot work.
+
+    The message says what happened, where, what was expected and how to fix it. Being a `ValueError`, it is
+    caught by scripts written for Keras.
+    """
+
+    is_located = False
+
+    def at(self, where: str) -> "Error":
+        """The same error saying where it happened. The innermost place wins; a second call changes nothing."""
+        if self.is_located:
+            return self
+        error = type(self)(f"{where}: {self}")
+        error.is_located = True
+        return error
+
+    def at_position(self, model: str, position: int) -> "Error":
+        """The same error with the place of the layer in its model in front."""
+        error = type(self)(f"model {model!r}, layer number {position}: {self}")
+        error.is_located = True
+        return error
+
+
+def canonical(name: str) -> str:
+    """Lower case letters and digits only: the spellings of one name that are taken to be the same.
+
+    >>> canonical("GlorotUniform") == canonical("glorot_uniform")
+    True
+    """
+    return "".join(letter for letter in name.lower() if letter.isalnum())
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The end of a message about an unknown name: the nearest known ones, or all of them if none is near."""
+    spellings: dict[str, str] = {}
+    for spelling in sorted(known):  # capitals sort first: a class is shown by its name, not by an alias
+        spellings.setdefault(canonical(spelling), spelling)
+    near = difflib.get_close_matches(canonical(name), spellings, n=3, cutoff=0.6)
+    if near:
+        return "; did you mean " + " or ".join(repr(spellings[spelling]) for spelling in near) + "?"
+    return "; known names: " + ", ".join(sorted(spellings.values(), key=str.lower)) if spellings else ""

@@ -1,0 +1,245 @@
+"""The graph: operations applied to tensors, and the gradients of that.
+
+`apply(op, x, ...)` adds a node. A *trace* records what a model does for one concrete input shape and one mode
+(training or not); outside a trace the same calls describe a functional model whose batch size is still open.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from fastcnn.errors import Error, did_you_mean
+from fastcnn.tensor import Tensor, TensorSpec, Variable
+
+if TYPE_CHECKING:
+    from fastcnn_kernels.jit import Launch
+
+
+class Op:
+    """One entry of the op vocabulary: a frozen dataclass of attributes with a shape rule, a gradient rule and
+    the kernels that run it. See docs/architecture.md, "How to add an op".
+    """
+
+    alias = False  # the output is the first input under another shape: no kernel, no memory
+    mutates: tuple[int, ...] = ()  # positions of the inputs (variables) that running it changes
+
+    registry: ClassVar[dict[str, type[Op]]] = {}
+
+    def __init_subclass__(cls, **kwargs: Any):
+        super().__init_subclass__(**kwargs)
+        Op.registry[cls.__name__] = cls
+
+    @property
+    def name(self) -> str:
+        return type(self).__name__
+
+    def get_config(self) -> dict[str, Any]:
+        """Name and attributes, for files."""
+        return {"name": self.name, **{f.name: getattr(self, f.name) for f in fields(self)}}  # type: ignore[arg-type]
+
+    @staticmethod
+    def from_config(config: dict[str, Any]) -> Op:
+        """The op that `get_config` described; only ops of the vocabulary are made."""
+        attributes = {name: _tuples(value) for name, value in config.items() if name != "name"}
+        if config["name"] not in Op.registry:
+            raise Error(f"unknown op {config['name']!r}{did_you_mean(str(config['name']), Op.registry)}")
+        return Op.registry[config["name"]](**attributes)
+
+    def infer(self, *inputs: Tensor) -> TensorSpec | tuple[TensorSpec, ...]:
+        """Shape and dtype of the output, or of each output."""
+        raise Error(f"{self.name} defines no shape rule")
+
+    def gradient(
+        self, inputs: Sequence[Tensor], outputs: Sequence[Tensor], grads: Sequence[Tensor | None]
+    ) -> Sequence[Tensor | None]:
+        """Gradient for each input, given the gradient of each output (None where it has no influence)."""
+        raise Error(f"{self.name} has no gradient")
+
+    def scratch(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> list[TensorSpec]:
+        """Working memory that `launch` needs for the time of this node."""
+        return []
+
+    def launch(
+        self, k: Any, inputs: list[np.ndarray], outputs: list[np.ndarray], scratch: list[np.ndarray]
+    ) -> list[Launch]:
+        """Kernels of the backend `k` bound to these arrays, in order."""
+        return []
+
+    def absorb(self, reader: Op) -> Op | None:
+        """The op that does this and then `reader` in one go, or None. Asked when nothing else reads the result."""
+        return None
+
+    def flops(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> int:
+        """Floating-point operations, a multiply-add counting two."""
+        return sum(spec.size for spec in outputs)
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
+
+
+_serial = itertools.count()
+
+
+class Node:
+    """An operation (an op, or a layer while a functional model is built) applied to tensors."""
+
+    def __init__(
+        self, operation: Any, inputs: Sequence[Tensor], specs: Sequence[TensorSpec], scope: str = "",
+        call: Any = None,
+    ):  # fmt: skip
+        self.operation = operation
+        self.inputs = list(inputs)
+        self.outputs = [Tensor(*spec) for spec in specs]
+        self.scope = scope
+        self.call = call  # how a layer was called: arguments with tensors in place
+        self.serial = next(_serial)  # creation order is an execution order
+        for output in self.outputs:
+            output.node = self
+
+    def __repr__(self) -> str:
+        return f"<{self.scope or 'node'} {getattr(self.operation, 'name', self.operation)}>"
+
+
+class Trace:
+    """What happens while a function of tensors runs once, symbolically, on known shapes."""
+
+    def __init__(self, training: bool):
+        self.training = training
+        self.updates: list[Node] = []  # nodes that change variables
+        self.losses: list[Tensor] = []  # added by layers: penalties, auxiliary losses
+        self.scopes: list[str] = []
+
+    @property
+    def scope(self) -> str:
+        return "/".join(self.scopes)
+
+
+_trace: contextvars.ContextVar[Trace | None] = contextvars.ContextVar("fastcnn_trace", default=None)
+
+
+def current_trace() -> Trace | None:
+    """The trace being recorded, or None."""
+    return _trace.get()
+
+
+@contextlib.contextmanager
+def tracing(trace: Trace | None) -> Iterator[Trace | None]:
+    """Record into `trace` (None: outside any trace)."""
+    token = _trace.set(trace)
+    try:
+        yield trace
+    finally:
+        _trace.reset(token)
+
+
+def apply(op: Op, *inputs: Tensor) -> Any:
+    """Apply `op`; returns its output tensor, or a tuple of them.
+
+    Everything that is not a tensor yet must have been made one by the caller (`ops.convert`).
+    """
+    trace = current_trace()
+    specs = op.infer(*inputs)
+    several = not isinstance(specs, TensorSpec)
+    node = Node(op, inputs, specs if several else [specs], trace.scope if trace else "")  # type: ignore[list-item,arg-type]
+    return tuple(node.outputs) if several else node.outputs[0]
+
+
+def update(op: Op, *inputs: Tensor) -> None:
+    """Apply an op that changes variables in place (`op.mutates`) when the traced function runs."""
+    trace = current_trace()
+    if trace is None:
+        raise Error(f"{op.name} changes variables, which is possible only inside a layer's call or a train step")
+    trace.updates.append(Node(op, inputs, [], trace.scope))
+
+
+# --- order ---------------------------------------------------------------------------------------------------
+
+
+def ancestors(tensors: Iterable[Tensor]) -> list[Node]:
+    """All nodes that the tensors depend on, in execution order."""
+    found: dict[int, Node] = {}
+    stack = [t.node for t in tensors if t.node is not None]
+    while stack:
+        node = stack.pop()
+        if node.serial not in found:
+            found[node.serial] = node
+            stack.extend(t.node for t in node.inputs if t.node is not None)
+    return [found[serial] for serial in sorted(found)]
+
+
+# --- gradients -----------------------------------------------------------------------------------------------
+
+
+def gradients(
+    of: Tensor | Sequence[Tensor],
+    with_respect_to: Sequence[Tensor],
+    grads: Sequence[Tensor] | None = None,
+) -> list[Tensor | None]:
+    """d(sum of `of`) / d(each of `with_respect_to`): symbolic tensors, None where there is no dependence.
+
+    `grads` weighs the elements of `of` (default: ones). Reverse-mode differentiation: nodes are visited last
+    first; contributions to a tensor used several times (shared weights, branches) are added up.
+    """
+    add, ones_like = Tensor.operators["add"], Tensor.operators["ones_like"]
+    ys = [of] if isinstance(of, Tensor) else list(of)
+    nodes = ancestors(ys)
+    sources = {id(x) for x in with_respect_to}
+    dependents = _dependents(nodes, sources)
+    totals: dict[int, Tensor] = {}
+
+    def accumulate(x: Tensor, dx: Tensor) -> None:
+        totals[id(x)] = add(totals[id(x)], dx) if id(x) in totals else dx
+
+    for i, y in enumerate(ys):
+        accumulate(y, grads[i] if grads is not None else ones_like(y))
+    for node in reversed(nodes):
+        dys = [totals.get(id(y)) for y in node.outputs]
+        if node.serial not in dependents or all(dy is None for dy in dys):
+            continue
+        with _scope_of(node):
+            dxs = node.operation.gradient(node.inputs, node.outputs, dys)
+            for x, dx in zip(node.inputs, dxs, strict=True):
+                if dx is not None and _depends(x, sources, dependents):
+                    accumulate(x, dx)
+    return [totals.get(id(x)) for x in with_respect_to]
+
+
+def _depends(x: Tensor, sources: set[int], dependents: set[int]) -> bool:
+    return id(x) in sources or (x.node is not None and x.node.serial in dependents)
+
+
+def _dependents(nodes: list[Node], sources: set[int]) -> set[int]:
+    """Serials of the nodes whose outputs depend on the source tensors (given by id)."""
+    found: set[int] = set()
+    for node in nodes:
+        if any(_depends(x, sources, found) for x in node.inputs):
+            found.add(node.serial)
+    return found
+
+
+@contextlib.contextmanager
+def _scope_of(node: Node) -> Iterator[None]:
+    """Nodes of the backward graph carry the name of the layer whose forward they differentiate."""
+    trace = current_trace()
+    if trace is None:
+        yield
+        return
+    outer, trace.scopes = trace.scopes, [node.scope] if node.scope else []
+    try:
+        yield
+    finally:
+        trace.scopes = outer
+
+
+def variables_of(nodes: Iterable[Node]) -> list[Variable]:
+    """The variables that the nodes read, each once, in first-use order."""
+    found = {id(x): x for node in nodes for x in node.inputs if isinstance(x, Variable)}
+    return list(found.values())

@@ -1,0 +1,100 @@
+"""Activations as layers, for those with arguments or weights of their own."""
+
+from typing import Any
+
+from fastcnn import ops
+from fastcnn.errors import Error
+from fastcnn.layers import arguments, weights
+from fastcnn.layers.base import Layer
+from fastcnn.tensor import Shape, Tensor
+
+
+def _non_negative(owner: str, name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
+        raise Error(f"{owner}: {name} must be a number not below 0, got {value!r}")
+    return float(value)
+
+
+class ReLU(Layer):
+    """min(x, max_value) where x > threshold, else negative_slope (x - threshold)."""
+
+    def __init__(
+        self, max_value: float | None = None, negative_slope: float = 0.0, threshold: float = 0.0, **kwargs: Any
+    ):
+        super().__init__(**kwargs)
+        self.max_value = None if max_value is None else _non_negative("ReLU", "max_value", max_value)
+        self.negative_slope = _non_negative("ReLU", "negative_slope", negative_slope)
+        self.threshold = _non_negative("ReLU", "threshold", threshold)
+
+    def call(self, inputs: Tensor) -> Tensor:
+        return ops.relu(inputs, self.negative_slope, self.max_value, self.threshold)
+
+
+class LeakyReLU(Layer):
+    """x where x > 0, else negative_slope x. (`alpha`, the name in older scripts, means negative_slope.)"""
+
+    def __init__(self, negative_slope: float = 0.3, **kwargs: Any):
+        if "alpha" in kwargs:
+            negative_slope = kwargs.pop("alpha")
+        super().__init__(**kwargs)
+        self.negative_slope = _non_negative("LeakyReLU", "negative_slope", negative_slope)
+
+    def call(self, inputs: Tensor) -> Tensor:
+        return ops.leaky_relu(inputs, self.negative_slope)
+
+
+class PReLU(Layer):
+    """x where x > 0, else alpha x, with a learned alpha (He et al. 2015).
+
+    alpha has the shape of one sample, with size 1 along shared_axes (1 being the first axis after the batch):
+    shared_axes=[1, 2] learns one alpha for each channel of an image.
+    """
+
+    def __init__(
+        self,
+        alpha_initializer: Any = "Zeros",
+        alpha_regularizer: Any = None,
+        alpha_constraint: Any = None,
+        shared_axes: Any = None,
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        weights.describe(self, "alpha", alpha_initializer, alpha_regularizer, alpha_constraint)
+        axes = shared_axes if isinstance(shared_axes, list | tuple) else [] if shared_axes is None else [shared_axes]
+        self.shared_axes = [arguments.integer("PReLU", "shared_axes", axis) for axis in axes] or None
+
+    def build(self, input_shape: Shape) -> None:
+        shared = self.shared_axes or []
+        if any(axis >= len(input_shape) for axis in shared):
+            raise Error(f"shared_axes={shared} name an axis that an input of shape {input_shape} does not have")
+        shape = [
+            1 if axis in shared else arguments.known_size(input_shape, axis, f"cells along axis {axis}")
+            for axis in range(1, len(input_shape))
+        ]
+        self.alpha = weights.add(self, "alpha", tuple(shape))
+        self.built = True
+
+    def call(self, inputs: Tensor) -> Tensor:
+        return ops.prelu(inputs, self.alpha)
+
+
+class ELU(Layer):
+    """x where x > 0, else alpha (e^x - 1) (Clevert et al. 2016)."""
+
+    def __init__(self, alpha: float = 1.0, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.alpha = alpha
+
+    def call(self, inputs: Tensor) -> Tensor:
+        return ops.elu(inputs, self.alpha)
+
+
+class Softmax(Layer):
+    """e^x / sum of e^x along `axis`, or over several axes. mask: 1 where an element takes part, else 0."""
+
+    def __init__(self, axis: Any = -1, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.axis = axis if isinstance(axis, int) else tuple(axis)
+
+    def call(self, inputs: Tensor) -> Tensor:
+        return ops.softmax(inputs, self.axis)

@@ -1,0 +1,210 @@
+"""Layers that bring data into the form a network wants: scale, statistics, size."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+
+from fastcnn import config, ops
+from fastcnn.errors import Error
+from fastcnn.layers import arguments
+from fastcnn.layers.base import Layer
+from fastcnn.registry import serialize
+from fastcnn.tensor import Shape, Tensor, Variable
+
+
+class Rescaling(Layer):
+    """scale x + offset: `Rescaling(1 / 255)` maps bytes to [0, 1]. Lists hold one number for each channel."""
+
+    def __init__(self, scale: Any, offset: Any = 0.0, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.scale = scale
+        self.offset = offset
+
+    def call(self, inputs: Tensor) -> Tensor:
+        return inputs * self._factor(self.scale) + self._factor(self.offset)
+
+    def _factor(self, value: Any) -> Any:
+        return float(value) if np.ndim(value) == 0 else np.asarray(value, self.dtype)
+
+
+class Normalization(Layer):
+    """(x - mean) / max(sqrt(variance), epsilon), with statistics of a data set, not learned.
+
+    axis: those that have statistics of their own, by default the last; None: one mean for everything.
+    mean, variance: given, or found by `adapt(data)`. invert: x max(sqrt(variance), epsilon) + mean instead.
+    """
+
+    def __init__(self, axis: Any = -1, mean: Any = None, variance: Any = None, invert: bool = False, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.axis = () if axis is None else (axis,) if isinstance(axis, int) else tuple(axis)
+        self.input_mean = mean
+        self.input_variance = variance
+        self.invert = bool(invert)
+        if (mean is None) != (variance is None) or np.shape(mean) != np.shape(variance):
+            raise Error("Normalization: give mean and variance of one shape, or neither and call adapt(data)")
+
+    def build(self, input_shape: Shape) -> None:
+        rank = len(input_shape)
+        if any(not -rank <= axis < rank for axis in self.axis):
+            raise Error(f"axis={self.axis} name an axis that an input of shape {input_shape} does not have")
+        self._kept = sorted(axis % rank for axis in self.axis)
+        shape = tuple(arguments.known_size(input_shape, axis, f"cells along axis {axis}") for axis in self._kept)
+        self._broadcast_shape = tuple(input_shape[axis] if axis in self._kept else 1 for axis in range(rank))
+        if self.input_mean is None:
+            self.mean: Any = self.add_weight(shape, "zeros", trainable=False, name="mean")
+            self.variance: Any = self.add_weight(shape, "ones", trainable=False, name="variance")
+            self.count = self.add_weight((), "zeros", dtype="int64", trainable=False, name="count")
+        else:
+            self.mean, self.variance = (self._given(value, shape) for value in (self.input_mean, self.input_variance))
+        self.built = True
+
+    def _given(self, value: Any, shape: tuple[int, ...]) -> np.ndarray:
+        try:
+            return np.broadcast_to(np.asarray(value, self.dtype), shape).copy()
+        except ValueError as problem:
+            raise Error(f"mean and variance have shape {np.shape(value)}, the inputs need {shape}") from problem
+
+    def adapt(self, data: Any) -> None:
+        """Set mean and variance to those of `data`: an array, or an iterable of batches x or (x, y)."""
+        if self.input_mean is not None:
+            raise Error(f"layer {self.name!r}: mean and variance were given, so there is nothing to adapt")
+        batches = [data] if isinstance(data, np.ndarray) else _batches(data)
+        total, mean, variance = 0, np.zeros(()), np.zeros(())
+        for batch in batches:
+            self._build_once(np.shape(batch))
+            count, batch_mean, batch_variance = self._statistics(np.asarray(batch, np.float64))
+            share = count / (total + count)
+            variance = variance + share * (batch_variance - variance + (1 - share) * (batch_mean - mean) ** 2)
+            mean = mean + share * (batch_mean - mean)
+            total += count
+        if not total:
+            raise Error(f"layer {self.name!r}: adapt() was given no data")
+        self.mean.assign(mean)
+        self.variance.assign(variance)
+        self.count.assign(total)
+
+    def _statistics(self, batch: np.ndarray) -> tuple[int, np.ndarray, np.ndarray]:
+        """Number of values, mean and (biased) variance over the axes that are not kept."""
+        if any(batch.shape[axis] != self._broadcast_shape[axis] for axis in self._kept):
+            raise Error(f"layer {self.name!r}: made for {self._broadcast_shape}, got data of shape {batch.shape}")
+        axes = tuple(axis for axis in range(batch.ndim) if axis not in self._kept)
+        count = batch.size // int(np.prod([batch.shape[axis] for axis in self._kept]))
+        return count, batch.mean(axes), batch.var(axes)
+
+    def call(self, inputs: Tensor) -> Tensor:
+        mean, variance = self._broadcast(self.mean), self._broadcast(self.variance)
+        deviation = ops.maximum(ops.sqrt(variance), config.epsilon())
+        return inputs * deviation + mean if self.invert else (inputs - mean) / deviation
+
+    def _broadcast(self, value: Variable | np.ndarray) -> Tensor:
+        return ops.reshape(ops.convert(value), self._broadcast_shape)
+
+    def get_config(self) -> dict[str, Any]:
+        """As for every layer; `mean` and `variance` are those given, not those found."""
+        given = {"axis": self.axis, "mean": self.input_mean, "variance": self.input_variance, "invert": self.invert}
+        common = {"trainable": self.trainable, "dtype": self.dtype, "name": self.name}
+        return {name: serialize(value) for name, value in {**given, **common}.items()}
+
+
+def _batches(data: Any) -> Iterable[Any]:
+    """The inputs of each batch: of an iterable, or of an object with a length and items."""
+    items = data if hasattr(data, "__iter__") else (data[i] for i in range(len(data)))
+    return (item[0] if isinstance(item, tuple) else item for item in items)
+
+
+class CenterCrop(Layer):
+    """The middle height x width pixels. An image smaller than that is resized, cropped to its proportions first."""
+
+    def __init__(self, height: int, width: int, data_format: str | None = None, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.height = arguments.integer("CenterCrop", "height", height)
+        self.width = arguments.integer("CenterCrop", "width", width)
+        self.data_format = arguments.data_format("CenterCrop", data_format)
+
+    def call(self, inputs: Tensor) -> Tensor:
+        return _on_batch(self._crop, inputs)
+
+    def _crop(self, images: Tensor) -> Tensor:
+        h, w = images.shape[1:3]
+        if h is not None and w is not None and h >= self.height and w >= self.width:
+            return _center(images, self.height, self.width)
+        return ops.resize(_of_proportions(images, self.height, self.width), (self.height, self.width))
+
+
+class Resizing(Layer):
+    """Images resized to height x width pixels, pixel centres at halves, edges repeated.
+
+    interpolation: "bilinear" or "nearest". crop_to_aspect_ratio: cut off what would be distorted;
+    pad_to_aspect_ratio: add borders of `fill_value` instead.
+    """
+
+    def __init__(
+        self,
+        height: int,
+        width: int,
+        interpolation: str = "bilinear",
+        crop_to_aspect_ratio: bool = False,
+        pad_to_aspect_ratio: bool = False,
+        fill_mode: str = "constant",
+        fill_value: float = 0.0,
+        antialias: bool = False,
+        data_format: str | None = None,
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        self.height = arguments.integer("Resizing", "height", height)
+        self.width = arguments.integer("Resizing", "width", width)
+        self.interpolation = arguments.choice("Resizing", "interpolation", interpolation, ("nearest", "bilinear"))
+        self.crop_to_aspect_ratio = bool(crop_to_aspect_ratio)
+        self.pad_to_aspect_ratio = bool(pad_to_aspect_ratio)
+        self.fill_mode = arguments.choice("Resizing", "fill_mode", fill_mode, ("constant",))
+        self.fill_value = float(fill_value)
+        self.antialias = bool(antialias)
+        self.data_format = arguments.data_format("Resizing", data_format)
+        if self.crop_to_aspect_ratio and self.pad_to_aspect_ratio:
+            raise Error("Resizing: crop_to_aspect_ratio and pad_to_aspect_ratio exclude each other")
+        if self.antialias:
+            raise Error("Resizing: antialias=True is not supported; use average pooling before it")
+
+    def call(self, inputs: Tensor) -> Tensor:
+        return _on_batch(self._resize, inputs)
+
+    def _resize(self, images: Tensor) -> Tensor:
+        if self.crop_to_aspect_ratio:
+            images = _of_proportions(images, self.height, self.width)
+        elif self.pad_to_aspect_ratio:
+            images = _padded(images, self.height, self.width, self.fill_value)
+        return ops.resize(images, (self.height, self.width), self.interpolation)
+
+
+def _on_batch(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """function(x) of a batch of images, or of a single one (height, width, channels)."""
+    if x.ndim == 3:
+        return ops.squeeze(function(ops.expand_dims(x, 0)), 0)
+    arguments.check_rank(x.shape, 2)
+    return function(x)
+
+
+def _center(images: Tensor, height: int, width: int) -> Tensor:
+    """The middle of images at least that large, nearer to the top left by half a pixel where it is uneven."""
+    top, left = (images.shape[1] - height) // 2, (images.shape[2] - width) // 2
+    return images[:, top : top + height, left : left + width]
+
+
+def _of_proportions(images: Tensor, height: int, width: int) -> Tensor:
+    """The largest middle part of the proportions height : width; all of images whose size is not known yet."""
+    h, w = images.shape[1:3]
+    if h is None or w is None:
+        return images
+    return _center(images, max(1, min(h, w * height // width)), max(1, min(w, h * width // height)))
+
+
+def _padded(images: Tensor, height: int, width: int, value: float) -> Tensor:
+    """A border around the images that gives them the proportions height : width."""
+    h, w = images.shape[1:3]
+    if h is None or w is None:
+        return images
+    rows, columns = max(h, w * height // width) - h, max(w, h * width // height) - w
+    borders = [(n // 2, n - n // 2) for n in (rows, columns)]
+    return ops.pad(images, ((0, 0), *borders, (0, 0)), constant_values=value)

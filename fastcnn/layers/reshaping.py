@@ -1,0 +1,175 @@
+"""Layers that move, repeat or leave out numbers. Images are (batch, height, width, channels)."""
+
+import math
+from typing import Any, ClassVar
+
+from fastcnn import ops
+from fastcnn.errors import Error
+from fastcnn.layers import arguments
+from fastcnn.layers.base import Layer
+from fastcnn.tensor import Tensor
+
+
+class Flatten(Layer):
+    """(batch, ...) -> (batch, product of the rest), in row-major order; (batch,) -> (batch, 1)."""
+
+    def __init__(self, data_format: str | None = None, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.data_format = arguments.data_format(type(self).__name__, data_format)
+
+    def call(self, inputs: Tensor) -> Tensor:
+        return ops.flatten(inputs)
+
+
+class Reshape(Layer):
+    """(batch, ...) -> (batch, *target_shape), in row-major order; one size may be -1: what is left."""
+
+    def __init__(self, target_shape: Any, **kwargs: Any):
+        super().__init__(**kwargs)
+        sizes = target_shape if isinstance(target_shape, list | tuple) else (target_shape,)
+        self.target_shape = tuple(arguments.integer("Reshape", "target_shape", n, minimum=-1) for n in sizes)
+        if self.target_shape.count(-1) > 1:
+            raise Error(f"Reshape: at most one size can be -1, got target_shape={self.target_shape}")
+
+    def call(self, inputs: Tensor) -> Tensor:
+        return ops.reshape(inputs, (None, *self._sizes(inputs)))
+
+    def _sizes(self, inputs: Tensor) -> tuple[int, ...]:
+        """The target with -1 replaced where the input's sizes are known."""
+        sizes = inputs.shape[1:]
+        known = math.prod(n for n in self.target_shape if n != -1)
+        if any(n is None for n in sizes):
+            return self.target_shape
+        total = math.prod(n for n in sizes if n is not None)
+        fits = known and total % known == 0 if -1 in self.target_shape else total == known
+        if not fits:
+            raise Error(f"a sample of shape {sizes} has {total} numbers, which do not fill {self.target_shape}")
+        return tuple(total // known if n == -1 else n for n in self.target_shape)
+
+
+class Permute(Layer):
+    """Axes in another order: output axis i is input axis dims[i]. The batch is axis 0; dims begin at 1."""
+
+    def __init__(self, dims: Any, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.dims = tuple(dims)
+        if sorted(self.dims) != list(range(1, len(self.dims) + 1)):
+            raise Error(f"Permute: dims must be the numbers 1 to {len(self.dims)} in any order, got {self.dims}")
+
+    def call(self, inputs: Tensor) -> Tensor:
+        if inputs.ndim != len(self.dims) + 1:
+            raise Error(f"dims={self.dims} need {len(self.dims) + 1} dimensions, got shape {inputs.shape}")
+        return ops.transpose(inputs, (0, *self.dims))
+
+
+class RepeatVector(Layer):
+    """(batch, features) -> (batch, n, features)."""
+
+    def __init__(self, n: int, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.n = arguments.integer("RepeatVector", "n", n)
+
+    def call(self, inputs: Tensor) -> Tensor:
+        if inputs.ndim != 2:
+            raise Error(f"expected 2 dimensions (batch, features), got shape {inputs.shape}")
+        return ops.repeat(ops.expand_dims(inputs, 1), self.n, axis=1)
+
+
+class _Margins(Layer):
+    """Cells before and after each spatial axis."""
+
+    spatial: ClassVar[int]
+
+    def _pairs(self, name: str, value: Any) -> tuple[tuple[int, int], ...]:
+        return arguments.margins(type(self).__name__, name, value, self.spatial)
+
+
+class _ZeroPadding(_Margins):
+    """Zeros around the image. padding: cells on all sides, or one number an axis, or (before, after) an axis:
+    ((top, bottom), (left, right)).
+    """
+
+    def __init__(self, padding: Any = 1, data_format: str | None = None, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.padding = self._pairs("padding", padding)
+        self.data_format = arguments.data_format(type(self).__name__, data_format)
+
+    def call(self, inputs: Tensor) -> Tensor:
+        arguments.check_rank(inputs.shape, self.spatial)
+        return ops.pad(inputs, ((0, 0), *self.padding, (0, 0)))
+
+
+class ZeroPadding1D(_ZeroPadding):
+    __doc__ = _ZeroPadding.__doc__
+    spatial = 1
+
+
+class ZeroPadding2D(_ZeroPadding):
+    __doc__ = _ZeroPadding.__doc__
+    spatial = 2
+
+
+class _Cropping(_Margins):
+    """The image without its margins. cropping: cells on all sides, or one number an axis, or (before, after) an
+    axis: ((top, bottom), (left, right)).
+    """
+
+    cropping: tuple[tuple[int, int], ...]
+
+    def call(self, inputs: Tensor) -> Tensor:
+        arguments.check_rank(inputs.shape, self.spatial)
+        for size, margin in zip(inputs.shape[1:-1], self.cropping, strict=True):
+            if size is not None and sum(margin) >= size:
+                raise Error(f"cropping={self.cropping} leaves nothing of an input of shape {inputs.shape}")
+        return inputs[(slice(None), *(slice(before, -after or None) for before, after in self.cropping))]
+
+
+class Cropping1D(_Cropping):
+    __doc__ = _Cropping.__doc__
+    spatial = 1
+
+    def __init__(self, cropping: Any = (1, 1), **kwargs: Any):
+        super().__init__(**kwargs)
+        self.cropping = self._pairs("cropping", cropping)
+
+
+class Cropping2D(_Cropping):
+    __doc__ = _Cropping.__doc__
+    spatial = 2
+
+    def __init__(self, cropping: Any = ((0, 0), (0, 0)), data_format: str | None = None, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.cropping = self._pairs("cropping", cropping)
+        self.data_format = arguments.data_format("Cropping2D", data_format)
+
+
+class UpSampling1D(Layer):
+    """y[n, i, c] = x[n, i // size, c]."""
+
+    def __init__(self, size: int = 2, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.size = arguments.integer("UpSampling1D", "size", size)
+
+    def call(self, inputs: Tensor) -> Tensor:
+        arguments.check_rank(inputs.shape, 1)
+        return ops.squeeze(ops.upsample(ops.expand_dims(inputs, 1), (1, self.size)), 1)
+
+
+class UpSampling2D(Layer):
+    """The image enlarged size[0] times in height and size[1] times in width.
+
+    interpolation: "nearest", y[n, i, j] = x[n, i // size[0], j // size[1]], or "bilinear", pixel centres at
+    halves and edges repeated.
+    """
+
+    def __init__(
+        self, size: Any = (2, 2), data_format: str | None = None, interpolation: str = "nearest", **kwargs: Any
+    ):
+        super().__init__(**kwargs)
+        self.size = arguments.integers("UpSampling2D", "size", size, 2)
+        self.data_format = arguments.data_format("UpSampling2D", data_format)
+        self.interpolation = arguments.choice("UpSampling2D", "interpolation", interpolation, ("nearest", "bilinear"))
+
+    def call(self, inputs: Tensor) -> Tensor:
+        arguments.check_rank(inputs.shape, 2)
+        return ops.upsample(inputs, self.size, self.interpolation)

@@ -1,0 +1,149 @@
+"""What `compile` was told: losses and metrics, matched with the outputs of the model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from fastcnn import losses, metrics
+from fastcnn.errors import Error, did_you_mean
+from fastcnn.losses import Loss
+from fastcnn.metrics import Mean, Metric
+from fastcnn.tensor import Shape, Tensor
+
+
+def per_output(value: Any, names: Sequence[str], what: str) -> list[Any]:
+    """One entry an output of what was given as one thing, a list, or a dict by output name."""
+    if isinstance(value, Mapping):
+        unknown = [key for key in value if key not in names]
+        if unknown:
+            raise Error(f"{what}: the model has no output {unknown[0]!r}{did_you_mean(str(unknown[0]), names)}")
+        return [value.get(name) for name in names]
+    if isinstance(value, list | tuple):
+        if len(value) != len(names):
+            raise Error(f"{what}: {len(value)} given for {len(names)} outputs ({', '.join(names)})")
+        return list(value)
+    return [value] * len(names)
+
+
+class Objective:
+    """The total loss of a model: the weighted sum of one loss an output."""
+
+    def __init__(self, loss: Any, loss_weights: Any, names: Sequence[str]):
+        self.names = list(names)
+        given = per_output(loss, names, "compile: loss")
+        self.losses: list[Loss | None] = [losses.get(item) if item is not None else None for item in given]
+        weights = per_output(loss_weights, names, "compile: loss_weights")
+        self.weights = [1.0 if weight is None else float(weight) for weight in weights]
+
+    def total(
+        self, targets: Sequence[Tensor | None], predictions: Sequence[Tensor], weights: Sequence[Tensor | None]
+    ) -> tuple[Tensor | None, list[Tensor]]:
+        """The sum to minimise (None when no output has a loss), and the loss of each output that has one."""
+        parts: list[Tensor] = []
+        total: Tensor | None = None
+        for loss, factor, y, p, w, name in zip(
+            self.losses, self.weights, targets, predictions, weights, self.names, strict=True
+        ):
+            if loss is None:
+                continue
+            if y is None:
+                raise Error(f"output {name!r} has a loss but there is no target y for it")
+            value = loss(y, p, w)
+            parts.append(value)
+            weighted = value if factor == 1.0 else value * factor
+            total = weighted if total is None else total + weighted
+        return total, parts
+
+    def check_targets(self, targets: Sequence[np.ndarray | None], shapes: Sequence[Shape]) -> None:
+        """Raise `Error` when targets cannot go with outputs of these shapes (labels outside the classes, ...)."""
+        for loss, y, shape in zip(self.losses, targets, shapes, strict=True):
+            if loss is not None and y is not None:
+                loss.check_targets(y, shape)
+
+
+class MetricSet:
+    """The metrics of every output, made when the first targets and predictions are seen."""
+
+    def __init__(self, given: Any, weighted: Any, names: Sequence[str]):
+        self.names = list(names)
+        self._given = [_as_list(m) for m in self._split(given, "compile: metrics")]
+        self._weighted = [_as_list(m) for m in self._split(weighted, "compile: weighted_metrics")]
+        self.entries: list[tuple[int, str, Metric, bool]] = []  # output, name in the logs, metric, weighted?
+        self.is_built = False
+
+    def _split(self, given: Any, what: str) -> list[Any]:
+        if len(self.names) == 1 and not isinstance(given, Mapping):
+            return [given]
+        if given is None or given == []:
+            return [None] * len(self.names)
+        return per_output(given, self.names, what)
+
+    def build(self, targets: Sequence[np.ndarray | None], predictions: Sequence[np.ndarray]) -> None:
+        """Resolve names such as "accuracy", whose meaning depends on the shapes."""
+        if self.is_built:
+            return
+        several = len(self.names) > 1
+        for given, weighted in ((self._given, False), (self._weighted, True)):
+            for output, identifiers in enumerate(given):
+                y, p = targets[output], predictions[output]
+                for identifier in identifiers:
+                    shape = np.shape(y) if y is not None else p.shape
+                    metric, name = _resolve(identifier, shape, p.shape)
+                    self.entries.append((output, f"{self.names[output]}_{name}" if several else name, metric, weighted))
+        self.is_built = True
+
+    def update(
+        self, targets: Sequence[np.ndarray | None], predictions: Sequence[np.ndarray],
+        weights: Sequence[np.ndarray | None],
+    ) -> None:  # fmt: skip
+        """Take one batch into account."""
+        self.build(targets, predictions)
+        for output, _, metric, weighted in self.entries:
+            if targets[output] is not None:
+                metric.update_state(targets[output], predictions[output], weights[output] if weighted else None)
+
+    def reset(self) -> None:
+        for _, _, metric, _ in self.entries:
+            metric.reset_state()
+
+    def results(self) -> dict[str, Any]:
+        """Name -> value over the batches since the last reset."""
+        results: dict[str, Any] = {}
+        for _, name, metric, _ in self.entries:
+            value = metric.result()
+            if isinstance(value, Mapping):
+                results.update(value)
+            else:
+                results[name] = value
+        return results
+
+
+def _as_list(value: Any) -> list[Any]:
+    return [] if value is None else list(value) if isinstance(value, list | tuple) else [value]
+
+
+def _resolve(identifier: Any, y_shape: tuple, p_shape: tuple) -> tuple[Metric, str]:
+    metric = metrics.resolve(identifier, y_shape, p_shape)
+    return metric, identifier if isinstance(identifier, str) else metric.name
+
+
+class LossTracker:
+    """Running means of the total loss and of each output's loss, weighing batches by their size."""
+
+    def __init__(self, names: Sequence[str]):
+        self.names = list(names)
+        self.means = [Mean(name=name) for name in self.names]
+
+    def update(self, values: Sequence[float], size: int) -> None:
+        for mean, value in zip(self.means, values, strict=True):
+            mean.update_state(value, sample_weight=size)
+
+    def reset(self) -> None:
+        for mean in self.means:
+            mean.reset_state()
+
+    def results(self) -> dict[str, float]:
+        return {name: float(mean.result()) for name, mean in zip(self.names, self.means, strict=True)}

@@ -1,0 +1,235 @@
+"""One batch through a model: traced into a plan for its shapes, fed, run, and read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fastcnn.data.arrays import Arrays, Batch
+from fastcnn.errors import Error
+from fastcnn.graph import current_trace, gradients
+from fastcnn.layers.base import Layer, tensors_in
+from fastcnn.plan import Function, Plan
+from fastcnn.plan.function import fill
+from fastcnn.tensor import Tensor, TensorSpec
+
+
+@dataclass
+class StepResult:
+    """What a step found. Predictions are views of the plan's memory: `release` after use."""
+
+    losses: list[float]
+    predictions: list[np.ndarray]
+    targets: list[np.ndarray | None]
+    weights: list[np.ndarray | None]
+    plan: Plan
+
+    def release(self) -> None:
+        """Let the plan run again."""
+        self.plan.lock.release()
+
+
+@dataclass(frozen=True)
+class Signature:
+    """How many arrays a batch has and how they are arranged; what a body is traced for besides shapes."""
+
+    x: Any  # structure with positions in place of arrays
+    y: Any
+    weight: Any
+    version: int
+
+    @staticmethod
+    def of(batch: Batch) -> Signature:
+        return Signature(*(_structure(part) for part in batch), Layer.structure_version)
+
+
+class Step:
+    """Runs batches in one mode: "train" (updates weights), "test" (loss only) or "predict" (outputs only)."""
+
+    def __init__(self, model: Any, mode: str):
+        self.model = model
+        self.mode = mode
+        self._functions: dict[Signature, Function] = {}
+        self._checked: set[Any] = set()
+
+    # --- what is traced ----------------------------------------------------------------------------------------
+
+    def _function(self, signature: Signature) -> Function:
+        if signature not in self._functions:
+            if len(self._functions) >= 4:
+                self._functions.pop(next(iter(self._functions)))
+
+            def body(*tensors: Tensor) -> Any:
+                supply = iter(tensors)
+                x, y, weight = (_rebuild(s, supply) for s in (signature.x, signature.y, signature.weight))
+                return self._body(x, y, weight)
+
+            self._functions[signature] = Function(body, training=self.mode == "train")
+        return self._functions[signature]
+
+    def _body(self, x: Any, y: Any, weight: Any) -> Any:
+        predictions = self.model(x)
+        if self.mode == "predict":
+            return {"predictions": predictions}
+        self._parts: list[Tensor] = []
+        total = self.model.compute_loss(x, y, predictions, weight, training=self.mode == "train")
+        if total is None:
+            raise Error(f"model {self.model.name!r} has no loss; give compile one, or add_loss in a layer")
+        if self.mode == "train":
+            self._train(total)
+        return {"losses": [total, *self._parts], "predictions": list(tensors_in(predictions))}
+
+    def default_loss(self, y: Any, predictions: Any, weight: Any) -> Tensor | None:
+        """Compiled losses, penalties on weights, and what layers added."""
+        model = self.model
+        flat = list(tensors_in(predictions))
+        if model._objective is None:
+            model._match_outputs(_names(predictions))
+        names = model._objective.names
+        total, parts = model._objective.total(
+            arrange(y, names, "y"), flat, arrange(weight, names, "sample_weight", repeat=True)
+        )
+        self._parts = parts if len(names) > 1 else []
+        for extra in self._penalties():
+            total = extra if total is None else total + extra
+        return total
+
+    def _penalties(self) -> list[Tensor]:
+        trace = current_trace()
+        assert trace is not None
+        model = self.model
+        found = [v.regularizer(v) for v in model.trainable_weights if v.regularizer is not None]
+        found += [loss() for layer in model.layers_inside for loss in layer._added_losses]
+        return found + trace.losses
+
+    def _train(self, total: Tensor) -> None:
+        variables = self.model.trainable_weights
+        optimizer = self.model.optimizer
+        optimizer.build(variables)
+        grads = gradients(total, variables)
+        optimizer.apply([(g, v) for g, v in zip(grads, variables, strict=True) if g is not None])
+
+    # --- running -----------------------------------------------------------------------------------------------
+
+    def _plan(self, batch: Batch) -> tuple[Plan, Any, list[np.ndarray]]:
+        arrays = [array for part in batch for array in _arrays(part)]
+        dtype = self.model.dtype
+        function = self._function(Signature.of(batch))
+        plan, structure = function.plan([TensorSpec(a.shape, dtype) for a in arrays])
+        return plan, structure, arrays
+
+    def run(self, batch: Batch) -> StepResult:
+        """Run a batch; the caller must `release` the result. Each of its losses is finite or NaN, never checked."""
+        plan, structure, arrays = self._plan(batch)
+        plan.lock.acquire()
+        try:
+            for target, array in zip(plan.input_arrays, arrays, strict=True):
+                np.copyto(target, array, casting="unsafe")
+            if self.mode == "train":
+                self.model.optimizer.before_step()
+            plan.run()
+            if self.mode == "train":
+                self.model.optimizer.after_step()
+            found = fill(structure, plan.output_arrays)
+            names = self.model._objective.names if self.model._objective else ["output"]
+            return StepResult(
+                [float(value) for value in found["losses"]], found["predictions"],
+                arrange(batch.y, names, "y"), arrange(batch.sample_weight, names, "sample_weight", repeat=True), plan,
+            )  # fmt: skip
+        except BaseException:
+            plan.lock.release()
+            raise
+
+    def predict(self, x: Arrays) -> tuple[Any, list[np.ndarray]]:
+        """Outputs for inputs: their structure and fresh arrays."""
+        plan, structure, arrays = self._plan(Batch(x))
+        with plan.lock:
+            for target, array in zip(plan.input_arrays, arrays, strict=True):
+                np.copyto(target, array, casting="unsafe")
+            plan.run()
+            return structure["predictions"], [y.copy() for y in plan.output_arrays]
+
+    def restore(self, structure: Any, arrays: Sequence[np.ndarray]) -> Any:
+        """Outputs in the structure of the model's."""
+        return fill(structure, arrays)
+
+    def check(self, batch: Batch, data: Batch) -> None:
+        """Refuse data that cannot be trained on: plans the step for the first batch, then looks at all targets."""
+        if self.model._compiled is None:
+            return
+        plan, structure, _ = self._plan(batch)
+        objective = self.model._objective
+        shapes = [plan.output_arrays[i].shape for i in structure["predictions"]]
+        if objective is not None:
+            objective.check_targets(arrange(data.y, objective.names, "y"), shapes)
+
+    def describe(self, batch_size: int, timed: bool) -> str:
+        """The plan for batches of this size, with targets of the outputs' shapes."""
+        x = [np.zeros((batch_size, *shape[1:]), self.model.dtype) for shape in _list(self.model.input_shape)]
+        if self.mode == "predict":
+            batch = Batch(x[0] if len(x) == 1 else tuple(x))
+        else:
+            y = [np.zeros((batch_size, *shape[1:]), self.model.dtype) for shape in _list(self.model.output_shape)]
+            batch = Batch(x[0] if len(x) == 1 else tuple(x), y[0] if len(y) == 1 else tuple(y))
+        return self._plan(batch)[0].describe(timed)
+
+
+def _list(shapes: Any) -> list:
+    return shapes if isinstance(shapes, list) else [shapes]
+
+
+# --- structures of arrays --------------------------------------------------------------------------------------
+
+
+def _structure(part: Arrays | None) -> Any:
+    if part is None:
+        return None
+    if isinstance(part, Mapping):
+        return ("dict", *part)
+    return len(part) if isinstance(part, tuple) else "one"
+
+
+def _arrays(part: Arrays | None) -> list[np.ndarray]:
+    if part is None:
+        return []
+    if isinstance(part, Mapping):
+        return list(part.values())
+    return list(part) if isinstance(part, tuple) else [part]
+
+
+def _rebuild(structure: Any, supply: Any) -> Any:
+    if structure is None:
+        return None
+    if structure == "one":
+        return next(supply)
+    if isinstance(structure, int):
+        return [next(supply) for _ in range(structure)]
+    return {name: next(supply) for name in structure[1:]}
+
+
+def _names(predictions: Any) -> list[str]:
+    if isinstance(predictions, Mapping):
+        return list(predictions)
+    count = len(list(tensors_in(predictions)))
+    return ["output"] if count == 1 else [f"output_{i + 1}" for i in range(count)]
+
+
+def arrange(value: Any, names: Sequence[str], what: str, repeat: bool = False) -> list[Any]:
+    """One entry an output: of a dict by name, of a list by position; a single value for the only output.
+
+    `repeat`: a single value counts for every output (sample weights).
+    """
+    if value is None:
+        return [None] * len(names)
+    if isinstance(value, Mapping):
+        return [value.get(name) for name in names]
+    if isinstance(value, list | tuple):
+        if len(value) != len(names):
+            raise Error(f"{what}: {len(value)} arrays for {len(names)} outputs ({', '.join(names)})")
+        return list(value)
+    if len(names) > 1 and not repeat:
+        raise Error(f"{what}: one array for {len(names)} outputs ({', '.join(names)}); give a list or a dict")
+    return [value] * len(names)

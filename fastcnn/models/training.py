@@ -1,0 +1,357 @@
+"""Training: compile, fit, evaluate, predict and the steps on single batches."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from fastcnn import config, optimizers
+from fastcnn.callbacks import CallbackList, History
+from fastcnn.data import Batch, make_batches, split_validation
+from fastcnn.data.arrays import as_batch, check_finite, each
+from fastcnn.data.batches import Batches, weigh_classes
+from fastcnn.errors import Error
+
+from fastcnn.models.objective import LossTracker, MetricSet, Objective
+from fastcnn.models.step import Step
+from fastcnn.optimizers import Optimizer
+
+
+class Trainer:
+    """The part of a Model that trains it. Names, arguments, defaults and meaning are those of Keras."""
+
+    def __init__(self) -> None:
+        self.optimizer: Optimizer | None = None
+        self.loss: Any = None
+        self.history: History | None = None
+        self.stop_training = False
+        self._compiled: dict[str, Any] | None = None
+        self.reset_plans()
+
+    def reset_plans(self) -> None:
+        """Forget everything prepared for earlier shapes, losses or layers."""
+        self._steps: dict[str, Step] = {}
+        self._objective: Objective | None = None
+        self._metric_set: MetricSet | None = None
+        self._losses_seen: LossTracker | None = None
+
+    # --- compile ---------------------------------------------------------------------------------------------
+
+    def compile(
+        self, optimizer: Any = "rmsprop", loss: Any = None, loss_weights: Any = None, metrics: Any = None,
+        weighted_metrics: Any = None, run_eagerly: bool = False, steps_per_execution: int = 1,
+        jit_compile: Any = "auto", auto_scale_loss: bool = True,
+    ) -> None:  # fmt: skip
+        """Say how to train: optimizer, loss and metrics, by name, class or object.
+
+        Kernels are always compiled and a step is always one plan: run_eagerly, steps_per_execution, jit_compile
+        and auto_scale_loss are accepted and change nothing.
+        """
+        chosen = optimizers.get(optimizer)
+        self.reset_plans()
+        self.optimizer = chosen
+        self.loss = loss
+        self._compiled = {
+            "optimizer": chosen,
+            "loss": loss,
+            "loss_weights": loss_weights,
+            "metrics": metrics,
+            "weighted_metrics": weighted_metrics,
+        }
+        names = self._known_output_names()
+        if names is not None:
+            self._match_outputs(names)
+
+    @property
+    def compiled(self) -> bool:
+        return self._compiled is not None
+
+    @property
+    def metrics(self) -> list[Any]:
+        """The metrics in use: the loss, then those given to compile."""
+        found = list(self._losses_seen.means) if self._losses_seen else []
+        return found + ([entry[2] for entry in self._metric_set.entries] if self._metric_set else [])
+
+    @property
+    def metrics_names(self) -> list[str]:
+        return [metric.name for metric in self.metrics]
+
+    def reset_metrics(self) -> None:
+        """Start all running means again."""
+        if self._losses_seen is not None:
+            self._losses_seen.reset()
+        if self._metric_set is not None:
+            self._metric_set.reset()
+
+    def _known_output_names(self) -> list[str] | None:
+        if getattr(self, "network", None) is None:
+            return None
+        outputs = self.network.outputs  # type: ignore[attr-defined]
+        return list(outputs) if isinstance(outputs, dict) else self.output_names  # type: ignore[attr-defined]
+
+    def _match_outputs(self, names: Sequence[str]) -> None:
+        """Bring losses and metrics together with the outputs; raises `Error` when they do not fit."""
+        assert self._compiled is not None
+        told = self._compiled
+        self._objective = Objective(told["loss"], told["loss_weights"], names)
+        self._metric_set = MetricSet(told["metrics"], told["weighted_metrics"], names)
+        parts = [f"{name}_loss" for name, loss in zip(names, self._objective.losses, strict=True) if loss is not None]
+        self._losses_seen = LossTracker(["loss", *(parts if len(names) > 1 else [])])
+
+    # --- steps -----------------------------------------------------------------------------------------------
+
+    def compute_loss(
+        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
+    ) -> Any:
+        """The loss of a batch as a tensor: the compiled losses plus whatever layers added. Override for your own."""
+        step = self._steps["train" if training else "test"]
+        return step.default_loss(y, y_pred, sample_weight)
+
+    def _step(self, mode: str) -> Step:
+        if mode not in self._steps:
+            self._steps[mode] = Step(self, mode)  # type: ignore[arg-type]
+        return self._steps[mode]
+
+    def _require_compiled(self, what: str) -> None:
+        if self._compiled is None:
+            raise Error(
+                f"model {self.name!r}: call compile(optimizer, loss) before {what}()"  # type: ignore[attr-defined]
+            )
+
+    def _run_batch(self, mode: str, batch: Batch) -> None:
+        """One batch through the model; its loss and metrics go into the running means."""
+        result = self._step(mode).run(batch)
+        assert self._losses_seen is not None and self._metric_set is not None
+        self._losses_seen.update(result.losses, batch.size)
+        self._metric_set.update(result.targets, result.predictions, result.weights)
+        result.release()
+
+    def _logs(self) -> dict[str, Any]:
+        assert self._losses_seen is not None and self._metric_set is not None
+        return {**self._losses_seen.results(), **self._metric_set.results()}
+
+    # --- fit -------------------------------------------------------------------------------------------------
+
+    def fit(
+        self, x: Any = None, y: Any = None, batch_size: int | None = None, epochs: int = 1, verbose: Any = "auto",
+        callbacks: Any = None, validation_split: float = 0.0, validation_data: Any = None, shuffle: bool = True,
+        class_weight: Any = None, sample_weight: Any = None, initial_epoch: int = 0,
+        steps_per_epoch: int | None = None, validation_steps: int | None = None,
+        validation_batch_size: int | None = None, validation_freq: Any = 1,
+    ) -> History:  # fmt: skip
+        """Train for epochs `initial_epoch` to `epochs` - 1 and return the History.
+
+        `validation_split` takes the last samples before shuffling. Ctrl-C ends training after the current
+        batch: the model stays usable and the History so far is returned.
+        """
+        self._require_compiled("fit")
+        if epochs < 1 or initial_epoch < 0:
+            raise Error(f"fit: epochs must be at least 1 and initial_epoch at least 0, got {epochs}, {initial_epoch}")
+        if validation_split and validation_data is None:
+            x, y, sample_weight, validation_data = _split(x, y, sample_weight, validation_split)
+        train = make_batches(
+            x, y, sample_weight, batch_size, shuffle, config.next_seed(), steps_per_epoch, class_weight=class_weight
+        )
+        validation = _validation_batches(validation_data, validation_batch_size or batch_size, validation_steps)
+        self._prepare(train, validation)
+        listeners = CallbackList(
+            callbacks, add_history=True, add_progbar=_verbosity(verbose) != 0, model=self,
+            verbose=_verbosity(verbose), epochs=epochs, steps=train.steps,
+        )  # fmt: skip
+        self.stop_training = False
+        with _stop_on_interrupt(self):
+            listeners.on_train_begin()
+            for epoch in range(initial_epoch, epochs):
+                self._fit_epoch(epoch, train, validation, validation_freq, listeners)
+                if self.stop_training or getattr(train, "exhausted", False):
+                    break
+            listeners.on_train_end()
+        assert self.history is not None
+        return self.history
+
+    def _fit_epoch(
+        self, epoch: int, train: Batches, validation: Batches | None, validation_freq: Any, listeners: CallbackList
+    ) -> None:
+        self.reset_metrics()
+        listeners.on_epoch_begin(epoch)
+        for number, batch in enumerate(train.epoch(epoch)):
+            listeners.on_train_batch_begin(number)
+            self._run_batch("train", batch)
+            listeners.on_train_batch_end(number, self._logs)
+            if self.stop_training:
+                break
+        logs = self._logs()
+        if validation is not None and _is_due(validation_freq, epoch) and not _interrupted(self):
+            logs.update({f"val_{name}": value for name, value in self._evaluate(validation, listeners).items()})
+        listeners.on_epoch_end(epoch, logs)
+
+    def _prepare(self, *sources: Batches | None) -> None:
+        """Look at the first batch of every source and refuse what cannot work before anything is trained."""
+        for mode, source in zip(("train", "test"), sources, strict=False):
+            if source is None:
+                continue
+            batch = source.peek()
+            _notice_raw_images(self, batch)
+            self._step(mode).check(batch, getattr(source, "data", batch))
+
+    # --- evaluate, predict -----------------------------------------------------------------------------------
+
+    def evaluate(
+        self, x: Any = None, y: Any = None, batch_size: int | None = None, verbose: Any = "auto",
+        sample_weight: Any = None, steps: int | None = None, callbacks: Any = None, return_dict: bool = False,
+    ) -> Any:  # fmt: skip
+        """Loss and metrics on data, in inference mode: a number, a list in the order of compile, or a dict."""
+        self._require_compiled("evaluate")
+        batches = make_batches(x, y, sample_weight, batch_size, steps=steps)
+        self._prepare(None, batches)
+        listeners = CallbackList(
+            callbacks, add_progbar=_verbosity(verbose) != 0, model=self,
+            verbose=_verbosity(verbose), epochs=1, steps=batches.steps,
+        )  # fmt: skip
+        logs = self._evaluate(batches, listeners)
+        return logs if return_dict else _unwrap(list(logs.values()))
+
+    def _evaluate(self, batches: Batches, listeners: CallbackList) -> dict[str, Any]:
+        self.reset_metrics()
+        listeners.on_test_begin()
+        for number, batch in enumerate(batches.epoch(0)):
+            listeners.on_test_batch_begin(number)
+            self._run_batch("test", batch)
+            listeners.on_test_batch_end(number, self._logs)
+        logs = self._logs()
+        listeners.on_test_end(logs)
+        return logs
+
+    def predict(
+        self, x: Any, batch_size: int | None = None, verbose: Any = "auto", steps: int | None = None,
+        callbacks: Any = None,
+    ) -> Any:  # fmt: skip
+        """The model's outputs for data, as arrays, in inference mode."""
+        batches = make_batches(x, None, None, batch_size, steps=steps)
+        listeners = CallbackList(
+            callbacks, add_progbar=_verbosity(verbose) != 0, model=self,
+            verbose=_verbosity(verbose), epochs=1, steps=batches.steps,
+        )  # fmt: skip
+        listeners.on_predict_begin()
+        step = self._step("predict")
+        pieces: list[list[np.ndarray]] = []
+        structure: Any = None
+        for number, batch in enumerate(batches.epoch(0)):
+            listeners.on_predict_batch_begin(number)
+            structure, arrays = step.predict(batch.x)
+            pieces.append(arrays)
+            listeners.on_predict_batch_end(number)
+        listeners.on_predict_end()
+        return step.restore(structure, [np.concatenate(arrays) for arrays in zip(*pieces, strict=True)])
+
+    # --- single batches --------------------------------------------------------------------------------------
+
+    def train_on_batch(
+        self, x: Any, y: Any = None, sample_weight: Any = None, class_weight: Any = None, return_dict: bool = False
+    ) -> Any:
+        """One training step. Returns the running loss and metrics (since `reset_metrics`)."""
+        self._require_compiled("train_on_batch")
+        batch = as_batch(x, y, sample_weight)
+        if class_weight:
+            batch = weigh_classes(batch, class_weight)
+        return self._on_batch("train", batch, return_dict)
+
+    def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False) -> Any:
+        """Loss and metrics of one batch, added to the running ones, in inference mode."""
+        self._require_compiled("test_on_batch")
+        return self._on_batch("test", as_batch(x, y, sample_weight), return_dict)
+
+    def _on_batch(self, mode: str, batch: Batch, return_dict: bool) -> Any:
+        for name, array in batch.named():
+            check_finite(array, name)
+        self._step(mode).check(batch, batch)
+        self._run_batch(mode, batch)
+        logs = self._logs()
+        return logs if return_dict else _unwrap(list(logs.values()))
+
+    def predict_on_batch(self, x: Any) -> Any:
+        """The model's outputs for one batch, as arrays."""
+        step = self._step("predict")
+        structure, arrays = step.predict(as_batch(x).x)
+        return step.restore(structure, arrays)
+
+    def plan(self, batch_size: int = 32, training: bool = True, timed: bool = False) -> str:
+        """The plan of a step as a table: what runs, on which shapes, where. With `timed`, each line is measured."""
+        return self._step("train" if training else "predict").describe(batch_size, timed)
+
+
+def _split(x: Any, y: Any, sample_weight: Any, fraction: float) -> tuple[Any, Any, Any, Any]:
+    if not (isinstance(x, list | tuple | dict) or hasattr(x, "__array__")):
+        raise Error("fit: validation_split works on arrays only; give validation_data for generators")
+    train, validation = split_validation(as_batch(x, y, sample_weight), fraction)
+    return train.x, train.y, train.sample_weight, validation
+
+
+def _validation_batches(data: Any, batch_size: int | None, steps: int | None) -> Batches | None:
+    if data is None:
+        return None
+    if isinstance(data, tuple | list) and 2 <= len(data) <= 3:
+        return make_batches(*data, *[None] * (3 - len(data)), batch_size=batch_size, steps=steps)
+    return make_batches(data, steps=steps)
+
+
+def _verbosity(verbose: Any) -> int:
+    return 1 if verbose == "auto" else int(verbose)
+
+
+def _is_due(frequency: Any, epoch: int) -> bool:
+    if isinstance(frequency, int):
+        return (epoch + 1) % frequency == 0
+    return epoch + 1 in frequency
+
+
+def _unwrap(values: list) -> Any:
+    return values[0] if len(values) == 1 else values
+
+
+def _notice_raw_images(model: Any, batch: Batch) -> None:
+    """Tell once that whole numbers up to 255 are being trained on: accepted, but rarely meant."""
+    if getattr(model, "_noticed_raw_images", False) or any(
+        type(layer).__name__ in ("Rescaling", "Normalization", "BatchNormalization")
+        for layer in list(model.layers)[:2]
+    ):
+        return
+    for name, array in each(batch.x, "x"):
+        if array.dtype.kind in "iu" and array.ndim == 4 and array.max(initial=0) > 1:
+            model._noticed_raw_images = True
+            print(f"note: {name} holds whole numbers up to {array.max()}; x / 255 usually trains better", file=sys.stderr)
+            return
+
+
+def _interrupted(model: Any) -> bool:
+    return getattr(model, "_interrupted", False)
+
+
+@contextmanager
+def _stop_on_interrupt(model: Any) -> Iterator[None]:
+    """While training, the first Ctrl-C asks to stop after the batch; the second one raises at once."""
+    model._interrupted = False
+    usual = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or usual is not signal.default_int_handler:
+        yield
+        return
+
+    def stop(number: int, frame: Any) -> None:
+        if model._interrupted:
+            raise KeyboardInterrupt
+        model._interrupted = model.stop_training = True
+        print("\nstopping after this batch (Ctrl-C again: at once)", file=sys.stderr)
+
+    signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, usual)
+
+

@@ -1,0 +1,91 @@
+"""What the functions of `fastcnn.ops` have in common: they take tensors, and arrays or numbers just as well."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numpy as np
+
+from fastcnn import config
+from fastcnn.errors import Error
+from fastcnn.tensor import Constant, Tensor
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def convert(value: Any, dtype: str | None = None) -> Tensor:
+    """A tensor for `value`: itself, or a constant. Arrays that are not floating become `dtype` or floatx."""
+    if isinstance(value, Tensor):
+        return value
+    array = np.asarray(value)
+    if array.dtype == object or array.dtype.kind not in "fiub":
+        raise Error(f"cannot make a tensor of {type(value).__name__} with dtype {array.dtype}; pass numbers")
+    wanted = dtype or (str(array.dtype) if _is_computable(value) else config.floatx())
+    return Constant(array.astype(wanted))
+
+
+def _is_computable(value: Any) -> bool:
+    return isinstance(value, np.ndarray) and value.dtype in (np.float32, np.float64)
+
+
+def op_function(function: F) -> F:
+    """Let a function of tensors run at once when it is given arrays only: the result is an array."""
+
+    @functools.wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        arrays: list[np.ndarray] = []
+        if _has_tensor((args, kwargs)):
+            return function(*args, **kwargs)
+        template = _take_arrays((args, kwargs), arrays)
+        if not arrays:
+            return function(*args, **kwargs)
+        return _run_now(function, template, arrays)
+
+    return wrapper  # type: ignore[return-value]
+
+
+def _run_now(function: Callable[..., Any], template: Any, arrays: list[np.ndarray]) -> Any:
+    from fastcnn.plan.function import Function
+
+    def body(*tensors: Tensor) -> Any:
+        args, kwargs = _put_tensors(template, tensors)
+        return function(*args, **kwargs)
+
+    return Function(body)(*arrays)
+
+
+class _Slot:
+    """Stands for array number `index` among the arguments."""
+
+    def __init__(self, index: int):
+        self.index = index
+
+
+def _has_tensor(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(_has_tensor(item) for item in value.values())
+    if isinstance(value, list | tuple):
+        return any(_has_tensor(item) for item in value)
+    return isinstance(value, Tensor)
+
+
+def _take_arrays(value: Any, arrays: list[np.ndarray]) -> Any:
+    """The arguments with a slot in place of each array; the arrays are appended to `arrays`."""
+    if isinstance(value, dict):
+        return {key: _take_arrays(item, arrays) for key, item in value.items()}
+    if isinstance(value, list | tuple) and not hasattr(value, "_fields"):
+        return type(value)(_take_arrays(item, arrays) for item in value)
+    if isinstance(value, np.ndarray):
+        arrays.append(np.ascontiguousarray(convert(value).value).reshape(value.shape))  # type: ignore[attr-defined]
+        return _Slot(len(arrays) - 1)
+    return value
+
+
+def _put_tensors(value: Any, tensors: tuple[Tensor, ...]) -> Any:
+    if isinstance(value, dict):
+        return {key: _put_tensors(item, tensors) for key, item in value.items()}
+    if isinstance(value, list | tuple) and not hasattr(value, "_fields"):
+        return type(value)(_put_tensors(item, tensors) for item in value)
+    return tensors[value.index] if isinstance(value, _Slot) else value

@@ -1,0 +1,85 @@
+"""Python functions of tensors, planned once for each set of input shapes."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from fastcnn import backend
+from fastcnn.graph import Trace, tracing
+from fastcnn.plan.run import Plan
+from fastcnn.tensor import Tensor, TensorSpec
+
+MAX_PLANS = 8  # of one function; the least recently used goes first, so that memory stays bounded
+
+
+class Function:
+    """Runs `body(*tensors)`, whose result is a tensor or a (nested) list, tuple or dict of them, on arrays.
+
+    The body is executed once per set of input shapes, on symbolic tensors; what it computes becomes a plan.
+    Safe to call from several Python threads: a plan runs for one of them at a time.
+    """
+
+    def __init__(self, body: Callable[..., Any], training: bool = False, device: str = "cpu"):
+        self.body = body
+        self.training = training
+        self.device = device
+        self._plans: OrderedDict[tuple, tuple[Plan, Any]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def plan(self, specs: Sequence[TensorSpec], key: object = None) -> tuple[Plan, Any]:
+        """The plan for these inputs, and the body's result with output numbers in place of tensors.
+
+        `key` is whatever else the body's behaviour depends on; another key makes another plan.
+        """
+        full_key = (*specs, key)
+        with self._lock:
+            if full_key not in self._plans:
+                self._plans[full_key] = self._make(specs)
+                if len(self._plans) > MAX_PLANS:
+                    self._plans.popitem(last=False)
+            self._plans.move_to_end(full_key)
+            return self._plans[full_key]
+
+    def _make(self, specs: Sequence[TensorSpec]) -> tuple[Plan, Any]:
+        inputs = [Tensor(*spec) for spec in specs]
+        trace = Trace(self.training)
+        with tracing(trace):
+            result = self.body(*inputs)
+        outputs: list[Tensor] = []
+        structure = _number(result, outputs)
+        return Plan(inputs, outputs, trace.updates, backend.get(self.device)), structure
+
+    def __call__(self, *arrays: np.ndarray, key: object = None) -> Any:
+        """Run on arrays (of the dtypes to compute in); returns fresh arrays in the body's result structure."""
+        plan, structure = self.plan([TensorSpec(a.shape, str(a.dtype)) for a in arrays], key)
+        with plan.lock:
+            for target, array in zip(plan.input_arrays, arrays, strict=True):
+                target[...] = array
+            plan.run()
+            return fill(structure, [y.copy() for y in plan.output_arrays])
+
+
+def _number(result: Any, outputs: list[Tensor]) -> Any:
+    """The structure of `result` with each tensor replaced by its position in `outputs`, which grows."""
+    if isinstance(result, Tensor):
+        outputs.append(result)
+        return len(outputs) - 1
+    if isinstance(result, dict):
+        return {key: _number(value, outputs) for key, value in result.items()}
+    if isinstance(result, list | tuple):
+        return type(result)(_number(value, outputs) for value in result)
+    return None
+
+
+def fill(structure: Any, arrays: Sequence[np.ndarray]) -> Any:
+    """`structure` with each output number replaced by its array."""
+    if isinstance(structure, dict):
+        return {key: fill(value, arrays) for key, value in structure.items()}
+    if isinstance(structure, list | tuple):
+        return type(structure)(fill(value, arrays) for value in structure)
+    return None if structure is None else arrays[structure]

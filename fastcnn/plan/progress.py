@@ -1,0 +1,29 @@
+"""A progress bar while kernels are compiled, so that a first run does not look like one that hangs."""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from contextvars import ContextVar
+from typing import Any
+
+from tqdm import tqdm
+
+_shown: ContextVar[bool] = ContextVar("fastcnn_compile_progress", default=False)
+
+DELAY_S = 1.0  # kernels that come from the cache on disk are ready before that, and no bar appears
+
+
+@contextlib.contextmanager
+def compile_progress(show: bool = True) -> Iterator[None]:
+    """Plans made inside show a bar when compiling their kernels takes long."""
+    token = _shown.set(show)
+    try:
+        yield
+    finally:
+        _shown.reset(token)
+
+
+def compile_kernels(launches: Sequence[Any]) -> None:
+    """Compile what the launches need ahead of their program, where a bar is wanted; else the program does it."""
+    if _shown.get():
+        for launch in tqdm(launches, desc="compiling kernels, first run only", unit="kernel", delay=DELAY_S):
+            launch.kernel.compile(launch.args)

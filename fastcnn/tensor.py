@@ -1,0 +1,170 @@
+"""Symbolic tensors: a shape, a dtype, and the node of the graph that produces the values."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+import numpy as np
+
+from fastcnn.errors import Error
+
+if TYPE_CHECKING:
+    from fastcnn.graph import Node
+
+Shape = tuple[int | None, ...]
+
+
+class TensorSpec(NamedTuple):
+    """What is known of a tensor before it has values. A dimension is None until a plan fixes it."""
+
+    shape: Shape
+    dtype: str = "float32"
+
+    @property
+    def size(self) -> int:
+        """Number of elements; every dimension must be known."""
+        return int(np.prod(self.shape, dtype=np.int64))
+
+    @property
+    def nbytes(self) -> int:
+        return self.size * np.dtype(self.dtype).itemsize
+
+
+class Tensor:
+    """A value yet to be computed. Operators (`+`, `*`, `@`, slices) are those of `fastcnn.ops`."""
+
+    __array_priority__ = 1000.0  # so that numpy_array + tensor comes here
+
+    # installed by fastcnn.ops, which is built on this class
+    operators: ClassVar[dict[str, Callable[..., Any]]] = {}
+
+    def __init__(self, shape: Shape, dtype: str = "float32", name: str | None = None):
+        self.shape: Shape = tuple(None if n is None else int(n) for n in shape)
+        self.dtype = str(np.dtype(dtype))
+        self.name = name
+        self.node: Node | None = None  # what computes it; None for inputs, variables and constants
+
+    @property
+    def spec(self) -> TensorSpec:
+        return TensorSpec(self.shape, self.dtype)
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        return self.spec.size
+
+    def __repr__(self) -> str:
+        name = f" {self.name!r}" if self.name else ""
+        return f"<{type(self).__name__}{name} shape={self.shape} dtype={self.dtype}>"
+
+    def __bool__(self) -> bool:
+        raise Error(
+            f"{self!r} has no value while a model is being traced, so Python cannot branch on it; "
+            "use fastcnn.ops.where, or decide from shapes"
+        )
+
+    def __array__(self, dtype: object = None, copy: object = None) -> np.ndarray:
+        raise Error(
+            f"{self!r} has no value while a model is being traced; use fastcnn.ops instead of NumPy functions"
+        )
+
+    def __iter__(self) -> Any:
+        if not self.shape or self.shape[0] is None:
+            raise Error(f"{self!r} cannot be unpacked: its first dimension is not known")
+        return (self[i] for i in range(self.shape[0]))
+
+    def __add__(self, other: Any) -> "Tensor":
+        return self.operators["add"](self, other)
+
+    def __radd__(self, other: Any) -> "Tensor":
+        return self.operators["add"](other, self)
+
+    def __sub__(self, other: Any) -> "Tensor":
+        return self.operators["subtract"](self, other)
+
+    def __rsub__(self, other: Any) -> "Tensor":
+        return self.operators["subtract"](other, self)
+
+    def __mul__(self, other: Any) -> "Tensor":
+        return self.operators["multiply"](self, other)
+
+    def __rmul__(self, other: Any) -> "Tensor":
+        return self.operators["multiply"](other, self)
+
+    def __truediv__(self, other: Any) -> "Tensor":
+        return self.operators["divide"](self, other)
+
+    def __rtruediv__(self, other: Any) -> "Tensor":
+        return self.operators["divide"](other, self)
+
+    def __pow__(self, other: Any) -> "Tensor":
+        return self.operators["power"](self, other)
+
+    def __rpow__(self, other: Any) -> "Tensor":
+        return self.operators["power"](other, self)
+
+    def __matmul__(self, other: Any) -> "Tensor":
+        return self.operators["matmul"](self, other)
+
+    def __rmatmul__(self, other: Any) -> "Tensor":
+        return self.operators["matmul"](other, self)
+
+    def __neg__(self) -> "Tensor":
+        return self.operators["negative"](self)
+
+    def __abs__(self) -> "Tensor":
+        return self.operators["abs"](self)
+
+    def __gt__(self, other: Any) -> "Tensor":
+        return self.operators["greater"](self, other)
+
+    def __ge__(self, other: Any) -> "Tensor":
+        return self.operators["greater_equal"](self, other)
+
+    def __lt__(self, other: Any) -> "Tensor":
+        return self.operators["less"](self, other)
+
+    def __le__(self, other: Any) -> "Tensor":
+        return self.operators["less_equal"](self, other)
+
+    def __getitem__(self, index: Any) -> "Tensor":
+        return self.operators["getitem"](self, index)
+
+
+class Constant(Tensor):
+    """A tensor whose values are known when the graph is made."""
+
+    def __init__(self, value: np.ndarray):
+        super().__init__(value.shape, str(value.dtype))
+        self.value = np.ascontiguousarray(value).reshape(value.shape)
+
+
+class Variable(Tensor):
+    """Values that outlive a run: weights, moving statistics, optimizer slots, counters.
+
+    `value` is one NumPy array for life; plans hold its address, so it is only ever written in place.
+    """
+
+    def __init__(self, value: Any, dtype: str = "float32", trainable: bool = True, name: str | None = None):
+        self.value = np.array(value, dtype=dtype, order="C")
+        super().__init__(self.value.shape, dtype, name)
+        self.trainable = trainable
+        self.path = name or "variable"  # unique within a model: "conv2d/kernel"
+        self.regularizer: Callable[[Tensor], Tensor] | None = None
+        self.constraint: Callable[[np.ndarray], np.ndarray] | None = None
+
+    def numpy(self) -> np.ndarray:
+        """A copy of the values."""
+        return self.value.copy()
+
+    def __array__(self, dtype: Any = None, copy: object = None) -> np.ndarray:
+        return np.array(self.value, dtype=dtype)
+
+    def assign(self, value: Any) -> None:
+        """Overwrite all values. Raises `Error` when the shape differs."""
+        array = np.asarray(value)
+        if array.shape != self.shape:
+            raise Error(f"{self.path}: cannot assign values of shape {array.shape}; the shape is {self.shape}")
+        self.value[...] = array

@@ -1,0 +1,97 @@
+"""Words of memory shared by threads: atomic access by address, and the polite ways to wait."""
+
+import os
+import platform
+
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+WORD = ir.IntType(64)
+
+
+@intrinsic
+def atomic_load(typingctx, address):
+    """The int64 at `address`."""
+
+    def codegen(context, builder, signature, args):
+        pointer = builder.inttoptr(args[0], WORD.as_pointer())
+        return builder.load_atomic(pointer, "seq_cst", 8)
+
+    return types.int64(types.intp), codegen
+
+
+@intrinsic
+def atomic_store(typingctx, address, value):
+    """Write `value` to the int64 at `address`."""
+
+    def codegen(context, builder, signature, args):
+        pointer = builder.inttoptr(args[0], WORD.as_pointer())
+        builder.store_atomic(args[1], pointer, "seq_cst", 8)
+        return context.get_dummy_value()
+
+    return types.void(types.intp, types.int64), codegen
+
+
+@intrinsic
+def atomic_add(typingctx, address, value):
+    """Add `value` to the int64 at `address`; returns what was there before."""
+
+    def codegen(context, builder, signature, args):
+        pointer = builder.inttoptr(args[0], WORD.as_pointer())
+        return builder.atomic_rmw("add", pointer, args[1], "seq_cst")
+
+    return types.int64(types.intp, types.int64), codegen
+
+
+@intrinsic
+def atomic_replace(typingctx, address, expected, value):
+    """If the int64 at `address` is `expected`, make it `value`; returns whether it was."""
+
+    def codegen(context, builder, signature, args):
+        pointer = builder.inttoptr(args[0], WORD.as_pointer())
+        pair = builder.cmpxchg(pointer, args[1], args[2], "seq_cst", "seq_cst")
+        return builder.extract_value(pair, 1)
+
+    return types.boolean(types.intp, types.int64, types.int64), codegen
+
+
+@intrinsic
+def pause(typingctx):
+    """Tell the processor that this is a spin loop, so that it saves power and memory traffic."""
+
+    def codegen(context, builder, signature, args):
+        machine = platform.machine().lower()
+        if machine in ("x86_64", "amd64", "i686"):
+            _call(builder, "llvm.x86.sse2.pause", [])
+        elif machine in ("aarch64", "arm64"):
+            _call(builder, "llvm.aarch64.hint", [ir.Constant(ir.IntType(32), 1)])
+        return context.get_dummy_value()
+
+    return types.void(), codegen
+
+
+def _call(builder, name, args):
+    module = builder.module
+    kind = ir.FunctionType(ir.VoidType(), [arg.type for arg in args])
+    function = module.globals.get(name) or ir.Function(module, kind, name=name)
+    builder.call(function, args)
+
+
+# Gives the rest of this time slice to another runnable thread.
+yield_thread = types.ExternalFunction(
+    "SwitchToThread" if os.name == "nt" else "sched_yield", types.int32()
+)
+
+
+@intrinsic
+def call_entry(typingctx, address, block, first, last):
+    """Call the compiled `void(int64 *block, int64 first, int64 last)` at `address`."""
+
+    def codegen(context, builder, signature, args):
+        kind = ir.FunctionType(ir.VoidType(), [WORD.as_pointer(), WORD, WORD])
+        function = builder.inttoptr(args[0], kind.as_pointer())
+        builder.call(function, [builder.inttoptr(args[1], WORD.as_pointer()), args[2], args[3]])
+        return context.get_dummy_value()
+
+    return types.void(types.intp, types.intp, types.intp, types.intp), codegen

@@ -1,0 +1,546 @@
+"""Convolutions (cross-correlations), their gradients, transposed convolutions; any stride, dilation, groups, padding.
+
+Images are (n, h, w, c), weights (kh, kw, c / groups, f). One formula maps output to input in every kernel:
+
+    iy = oy * sh - pt + ky * dh,   ix = ox * sw - pl + kx * dw
+
+All kernels multiply an *implicit* matrix, one row a pixel and one column a (tap, channel), by packed weights.
+Rows are gathered into a panel of a few kilobytes just before they are used, so the columns are never stored.
+`im2col` and `col2im` store them: the second algorithm, together with `gemm`.
+"""
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba.extending import register_jitable
+
+from fastcnn_kernels.jit import TILE_ROWS, TILE_VECTORS, cpu_kernel, device_function, stack_array
+from fastcnn_kernels.microkernel import (
+    DEPTH,
+    PANEL_SIZE,
+    TILE_SIZE,
+    WIDEST,
+    Matrix,
+    clear,
+    copy,
+    flat,
+    lanes_of,
+    multiply,
+    pack_columns,
+    pack_rows,
+    tile_width,
+)
+
+ITEMS = 64  # work items of a large convolution: enough to share out evenly over a dozen threads
+TALLEST_ITEM = 8  # row tiles of an item; they meet a block of weights while it is in the second-level cache
+WIDEST_ITEM = 16  # panels of an item; DEPTH rows of so many panels are half a megabyte
+PIXELS = 128  # pixels gathered at once for the weights' gradient
+WEIGHTS = 128 // TILE_ROWS * TILE_ROWS  # columns gathered at once for it
+GATHERED = PIXELS * WEIGHTS
+PANEL_OF_PIXELS = PIXELS * WIDEST
+WEIGHT_ITEMS = 96
+WEIGHT_PANELS = 8  # panels of an item of the weights' gradient
+PANEL_OF_ROWS = TILE_ROWS * DEPTH
+
+
+class ConvGeometry(NamedTuple):
+    """Everything a convolution kernel needs to know; plain ints. Padding below and right follows from oh, ow."""
+
+    n: int
+    h: int
+    w: int
+    c: int
+    kh: int
+    kw: int
+    sh: int
+    sw: int
+    dh: int
+    dw: int
+    pt: int
+    pl: int
+    oh: int
+    ow: int
+    f: int
+    groups: int
+
+
+class Sampling(NamedTuple):
+    """The implicit matrix. Row (n, qy, qx) and column (ty, tx, c) is the source at
+
+        [n, qy * my + by + ty * sy, qx * mx + bx + tx * sx, first + c],  c < channels,
+
+    or 0 outside its h x w pixels of `pitch` channels; qy < qh, qx < qw, ty < ny, tx < nx.
+    """
+
+    h: int
+    w: int
+    pitch: int
+    first: int
+    channels: int
+    qh: int
+    qw: int
+    my: int
+    mx: int
+    by: int
+    bx: int
+    sy: int
+    sx: int
+    ny: int
+    nx: int
+
+
+class Landing(NamedTuple):
+    """Where results go: row (n, qy, qx), column j to [n, by + qy * my, bx + qx * mx, first + j] of h x w pixels."""
+
+    h: int
+    w: int
+    pitch: int
+    first: int
+    my: int
+    mx: int
+    by: int
+    bx: int
+
+
+class Taps(NamedTuple):
+    """Along one axis: the taps that reach the input cells i = residue (mod stride), from the highest down.
+
+    Tap number t is highest - t * period; cell q * stride + residue meets output cell q + offset + t * step in it.
+    """
+
+    count: int
+    highest: int
+    period: int
+    offset: int
+    step: int
+
+
+class Workspace(NamedTuple):
+    """Memory on a thread's stack."""
+
+    panel: Any  # gathered rows
+    spare: Any  # a tile that is not full
+    zeros: Any
+    staging: Any  # a tile whose rows lie apart in the output
+    places: Any  # of these rows
+
+
+# --- geometry, in Python and in kernels ------------------------------------------------------------------------
+
+
+@register_jitable
+def blocks(size, block):
+    """How many blocks cover `size`."""
+    return (size + block - 1) // block
+
+
+@register_jitable
+def work_block(tiles, panels, repeats):
+    """(row tiles, column panels) of a work item of a product of tiles x panels that is done `repeats` times."""
+    tall = min(max(tiles * repeats // ITEMS, 1), TALLEST_ITEM)
+    wide = min(max(panels * repeats * blocks(tiles, tall) // ITEMS, 1), WIDEST_ITEM)
+    return tall, wide
+
+
+@register_jitable
+def forward_block(g, width):
+    """(row tiles, column panels) of a work item of the forward pass."""
+    return work_block(blocks(g.n * g.oh * g.ow, TILE_ROWS), blocks(g.f // g.groups, width), g.groups)
+
+
+@register_jitable
+def backward_block(g, width):
+    """(row tiles, column panels) of a work item of the gradient of the input: one of sh * sw pixel classes."""
+    tiles = blocks(g.n * blocks(g.h, g.sh) * blocks(g.w, g.sw), TILE_ROWS)
+    return work_block(tiles, blocks(g.c // g.groups, width), g.groups * g.sh * g.sw)
+
+
+@register_jitable
+def weight_blocks(g, width):
+    """(blocks of columns, blocks of filters) that the gradient of one group's weights is cut into."""
+    return blocks(g.kh * g.kw * (g.c // g.groups), WEIGHTS), blocks(g.f // g.groups, WEIGHT_PANELS * width)
+
+
+@register_jitable
+def weight_parts(g, width):
+    """Parts of the pixels whose contributions to the weights' gradient are summed apart."""
+    rows, columns = weight_blocks(g, width)
+    wanted = max(WEIGHT_ITEMS // (g.groups * rows * columns), 1)
+    return min(wanted, blocks(g.n * g.oh * g.ow, PIXELS))
+
+
+def _forward_items(g: ConvGeometry, itemsize: int) -> int:
+    width = tile_width(itemsize)
+    tall, wide = forward_block(g, width)
+    return blocks(g.n * g.oh * g.ow, tall * TILE_ROWS) * g.groups * blocks(g.f // g.groups, wide * width)
+
+
+def _backward_items(g: ConvGeometry, itemsize: int) -> int:
+    width = tile_width(itemsize)
+    tall, wide = backward_block(g, width)
+    rows = blocks(g.n * blocks(g.h, g.sh) * blocks(g.w, g.sw), tall * TILE_ROWS)
+    return rows * g.groups * blocks(g.c // g.groups, wide * width) * g.sh * g.sw
+
+
+def _weight_items(g: ConvGeometry, itemsize: int) -> int:
+    rows, columns = weight_blocks(g, tile_width(itemsize))
+    return weight_parts(g, tile_width(itemsize)) * g.groups * rows * columns
+
+
+def packed_size(g: ConvGeometry, itemsize: int) -> int:
+    """Numbers in the weights packed for `conv_forward`."""
+    width = tile_width(itemsize)
+    return g.kh * g.kw * g.c * blocks(g.f // g.groups, width) * width
+
+
+def packed_transposed_size(g: ConvGeometry, itemsize: int) -> int:
+    """Numbers in the weights packed for `conv_backward_data`."""
+    width = tile_width(itemsize)
+    return g.kh * g.kw * g.f * blocks(g.c // g.groups, width) * width
+
+
+def partials_shape(g: ConvGeometry, itemsize: int) -> tuple[int, int]:
+    """(parts, weights): what `conv_backward_weights` writes, to be added up over the parts."""
+    return weight_parts(g, tile_width(itemsize)), g.kh * g.kw * (g.c // g.groups) * g.f
+
+
+@device_function
+def forward_sampling(g, group):
+    """Rows are output pixels, columns the taps and channels of x that they read."""
+    channels = g.c // g.groups
+    return Sampling(
+        g.h, g.w, g.c, group * channels, channels, g.oh, g.ow, g.sh, g.sw, -g.pt, -g.pl, g.dh, g.dw, g.kh, g.kw
+    )  # fmt: skip
+
+
+@device_function
+def taps_of(residue, pad, kernel, stride, dilation):
+    """The taps with residue + pad - k * dilation divisible by the stride."""
+    period = stride // math.gcd(stride, dilation)
+    for k in range(min(period, kernel)):
+        if (residue + pad - k * dilation) % stride == 0:
+            count = (kernel - 1 - k) // period + 1
+            highest = k + (count - 1) * period
+            return Taps(count, highest, period, (residue + pad - highest * dilation) // stride, period * dilation // stride)
+    return Taps(0, 0, period, 0, 0)
+
+
+@device_function
+def taps_before(residue, pad, kernel, stride, dilation):
+    """How many taps belong to smaller residues."""
+    count = 0
+    for smaller in range(residue):
+        count += taps_of(smaller, pad, kernel, stride, dilation).count
+    return count
+
+
+@device_function
+def backward_sampling(g, group, ry, rx):
+    """Rows are the input pixels of class (ry, rx), columns the taps and filters of dy that reached them."""
+    rows, columns = taps_of(ry, g.pt, g.kh, g.sh, g.dh), taps_of(rx, g.pl, g.kw, g.sw, g.dw)
+    filters = g.f // g.groups
+    qh, qw = (g.h - ry + g.sh - 1) // g.sh, (g.w - rx + g.sw - 1) // g.sw
+    return Sampling(
+        g.oh, g.ow, g.f, group * filters, filters, qh, qw, 1, 1,
+        rows.offset, columns.offset, rows.step, columns.step, rows.count, columns.count,
+    )  # fmt: skip
+
+
+# --- the implicit matrix -----------------------------------------------------------------------------------------
+
+
+@device_function
+def gather_run(source, line, length, position, run, panel, at):
+    """panel[at:][:run] = source[line + position:][:run], zeros where position is not in [0, length)."""
+    before = min(max(-position, 0), run)
+    inside = min(position + run, length) - max(position, 0)
+    if inside <= 0:
+        clear(panel, at, run)
+        return
+    if before > 0:
+        clear(panel, at, before)
+    copy(panel, at + before, source, line + position + before, inside)
+    if before + inside < run:
+        clear(panel, at + before + inside, run - before - inside)
+
+
+@device_function
+def gather_row(source, s, n, y, x, ty, tx, c, depth, panel, at):
+    """`depth` columns, from (ty, tx, c) on, of the row whose tap (0, 0) is at (y, x)."""
+    connected = s.sx == 1 and s.channels == s.pitch  # neighbouring taps are neighbours in memory
+    while depth > 0:
+        taps = s.nx - tx if connected else 1
+        run = min(taps * s.channels - c, depth)
+        iy, ix = y + ty * s.sy, x + tx * s.sx
+        line = (n * s.h + iy) * s.w * s.pitch
+        if iy < 0 or iy >= s.h:
+            clear(panel, at, run)
+        elif connected:
+            gather_run(source, line, s.w * s.pitch, ix * s.pitch + c, run, panel, at)
+        elif ix < 0 or ix >= s.w:
+            clear(panel, at, run)
+        else:
+            copy(panel, at, source, line + ix * s.pitch + s.first + c, run)
+        depth, at, c, tx = depth - run, at + run, 0, tx + taps
+        if tx == s.nx:
+            ty, tx = ty + 1, 0
+
+
+@device_function
+def gather(source, s, pixel, rows, column, depth, panel, at, pitch):
+    """panel[at + i * pitch + j] = implicit matrix [pixel + i, column + j] for i < rows, j < depth."""
+    tap, c = column // s.channels, column % s.channels
+    ty, tx = tap // s.nx, tap % s.nx
+    qx, line = pixel % s.qw, pixel // s.qw
+    qy, n = line % s.qh, line // s.qh
+    for i in range(rows):
+        y, x = qy * s.my + s.by, qx * s.mx + s.bx
+        gather_row(source, s, n, y, x, ty, tx, c, depth, panel, at + i * pitch)
+        qx += 1
+        if qx == s.qw:
+            qx, qy = 0, qy + 1
+            if qy == s.qh:
+                qy, n = 0, n + 1
+
+
+@device_function
+def is_matrix(s):
+    """Whether the implicit matrix is the source itself: a 1 x 1 kernel, stride 1, no padding."""
+    return (
+        s.ny == 1 and s.nx == 1 and s.my == 1 and s.mx == 1 and s.by == 0 and s.bx == 0 and s.qh == s.h and s.qw == s.w
+    )
+
+
+@device_function
+def locate(o, s, pixel, rows, places):
+    """places[i] = where row pixel + i of the result begins in the output."""
+    for i in range(rows):
+        qx, line = (pixel + i) % s.qw, (pixel + i) // s.qw
+        qy, n = line % s.qh, line // s.qh
+        places[i] = ((n * o.h + o.by + qy * o.my) * o.w + o.bx + qx * o.mx) * o.pitch + o.first
+
+
+@device_function
+def convolve(source, s, weights, weights_at, panel_pitch, bias, out, o, lower, block, work):
+    """One block of out = max(implicit matrix * weights + bias, lower).
+
+    block: (top, bottom, left, right) rows and columns. The panel of columns j is at weights_at + j * panel_pitch.
+    """
+    top, bottom, left, right = block
+    total, width = s.ny * s.nx * s.channels, lanes_of(out) * TILE_VECTORS
+    plain, apart = is_matrix(s), o.my > 1 or o.mx > 1
+    for k in range(0, max(total, 1), DEPTH):  # where no tap reaches, the result is the bias
+        depth = min(DEPTH, total - k)
+        bound = lower if k + depth == total else -math.inf
+        for i in range(top, bottom, TILE_ROWS):
+            rows = min(TILE_ROWS, bottom - i)
+            a = Matrix(work.panel, 0, DEPTH)
+            if plain:
+                a = Matrix(source, i * s.pitch + s.first + k, s.pitch)
+            elif depth > 0:
+                gather(source, s, i, rows, k, depth, work.panel, 0, DEPTH)
+            if apart:
+                locate(o, s, i, rows, work.places)
+            for j in range(left, right, width):
+                columns = min(width, right - j)
+                into = Matrix(out, i * o.pitch + o.first + j, o.pitch)
+                if apart:
+                    into = Matrix(work.staging, 0, width)
+                    if k > 0:
+                        for r in range(rows):
+                            copy(work.staging, r * width, out, work.places[r] + j, columns)
+                start = into
+                if k == 0:
+                    start = Matrix(bias, o.first + j, 0) if bias.size else Matrix(work.zeros, 0, 0)
+                b = Matrix(weights, weights_at + j * panel_pitch + k * width, width)
+                multiply(rows, columns, depth, a, 1, b, start, bound, into, work.spare)
+                if apart:
+                    for r in range(rows):
+                        copy(out, work.places[r] + j, work.staging, r * width, columns)
+
+
+# --- kernels -----------------------------------------------------------------------------------------------------
+
+
+@cpu_kernel(lambda weight, packed, g: g.groups * blocks(g.f // g.groups, tile_width(packed.itemsize)) * g.kh * g.kw)
+def conv_pack_weights(weight, packed, g, first, last):
+    """Weights as `conv_forward` reads them: packed[group][panel][tap, c][filter of the panel], zero-filled."""
+    weight, packed = flat(weight), flat(packed)
+    width, taps, channels, filters = lanes_of(packed) * TILE_VECTORS, g.kh * g.kw, g.c // g.groups, g.f // g.groups
+    panels = blocks(filters, width)
+    for item in range(first, last):
+        tap, panel = item % taps, item // taps
+        group, j = panel // panels, panel % panels * width
+        at = tap * channels * g.f + group * filters + j
+        to = (panel * taps + tap) * channels * width
+        pack_rows(weight, at, g.f, channels, min(width, filters - j), packed, to, width)
+
+
+@cpu_kernel(lambda weight, packed, g: g.groups * blocks(g.c // g.groups, tile_width(packed.itemsize)) * g.kh * g.kw)
+def conv_pack_weights_transposed(weight, packed, g, first, last):
+    """Weights as `conv_backward_data` reads them: packed[group][panel][tap, f][channel of the panel], zero-filled.
+
+    Taps are sorted by the pixel class (`Taps`) they reach, and within a class from the highest down.
+    """
+    weight, packed = flat(weight), flat(packed)
+    width, taps, channels, filters = lanes_of(packed) * TILE_VECTORS, g.kh * g.kw, g.c // g.groups, g.f // g.groups
+    panels = blocks(channels, width)
+    for item in range(first, last):
+        ky, kx, panel = item // g.kw % g.kh, item % g.kw, item // taps
+        group, j = panel // panels, panel % panels * width
+        ry, rx = (ky * g.dh - g.pt) % g.sh, (kx * g.dw - g.pl) % g.sw
+        rows, columns = taps_of(ry, g.pt, g.kh, g.sh, g.dh), taps_of(rx, g.pl, g.kw, g.sw, g.dw)
+        ty, tx = (rows.highest - ky) // rows.period, (columns.highest - kx) // columns.period
+        tap = class_start(g, ry, rx) + ty * columns.count + tx
+        at = ((ky * g.kw + kx) * channels + j) * g.f + group * filters
+        to = (panel * taps + tap) * filters * width
+        pack_columns(weight, at, g.f, filters, min(width, channels - j), packed, to, width)
+
+
+@device_function
+def class_start(g, ry, rx):
+    """How many taps are packed before those of pixel class (ry, rx)."""
+    above = taps_before(ry, g.pt, g.kh, g.sh, g.dh) * g.kw
+    beside = taps_of(ry, g.pt, g.kh, g.sh, g.dh).count * taps_before(rx, g.pl, g.kw, g.sw, g.dw)
+    return above + beside
+
+
+@cpu_kernel(lambda x, packed, bias, y, lower, g: _forward_items(g, y.itemsize))
+def conv_forward(x, packed, bias, y, lower, g, first, last):
+    """y[n,oy,ox,f] = max(sum over ky,kx,c of x[n,iy,ix,c] w[ky,kx,c,f] + bias[f], lower).
+
+    x (n,h,w,c), packed as `conv_pack_weights` left it, bias (f,) or empty -> y (n,oh,ow,f). lower may be -inf.
+    """
+    x, packed, y = flat(x), flat(packed), flat(y)
+    work = Workspace(
+        stack_array(y, PANEL_OF_ROWS), stack_array(y, TILE_SIZE), stack_array(y, WIDEST),
+        stack_array(y, TILE_SIZE), stack_array(np.int64, TILE_ROWS),
+    )  # fmt: skip
+    clear(work.zeros, 0, WIDEST)
+    width, filters, total = lanes_of(y) * TILE_VECTORS, g.f // g.groups, g.kh * g.kw * (g.c // g.groups)
+    tall, wide = forward_block(g, width)
+    height, breadth, rows = tall * TILE_ROWS, wide * width, g.n * g.oh * g.ow
+    column_blocks, panels = blocks(filters, breadth), blocks(filters, width)
+    for item in range(first, last):
+        left, group = item % column_blocks * breadth, item // column_blocks % g.groups
+        top = item // column_blocks // g.groups * height
+        block = top, min(top + height, rows), left, min(left + breadth, filters)
+        o = Landing(g.oh, g.ow, g.f, group * filters, 1, 1, 0, 0)
+        s = forward_sampling(g, group)
+        convolve(x, s, packed, group * panels * total * width, total, bias, y, o, lower, block, work)
+
+
+@cpu_kernel(lambda dy, packed, bias, dx, lower, g: _backward_items(g, dx.itemsize))
+def conv_backward_data(dy, packed, bias, dx, lower, g, first, last):
+    """dx[n,iy,ix,c] = max(sum over ky,kx,f of dy[n,oy,ox,f] w[ky,kx,c,f] + bias[c], lower).
+
+    dy (n,oh,ow,f), packed as `conv_pack_weights_transposed` left it -> dx (n,h,w,c), of any size. The gradient of
+    `conv_forward` with an empty bias and lower = -inf; a transposed convolution otherwise.
+
+    Input pixels with the same (iy mod sh, ix mod sw) are reached by the same taps: each such class is a dense
+    product of its own, without the zeros that a strided convolution's gradient is often padded with.
+    """
+    dy, packed, dx = flat(dy), flat(packed), flat(dx)
+    work = Workspace(
+        stack_array(dx, PANEL_OF_ROWS), stack_array(dx, TILE_SIZE), stack_array(dx, WIDEST),
+        stack_array(dx, TILE_SIZE), stack_array(np.int64, TILE_ROWS),
+    )  # fmt: skip
+    clear(work.zeros, 0, WIDEST)
+    width, channels, total = lanes_of(dx) * TILE_VECTORS, g.c // g.groups, g.kh * g.kw * (g.f // g.groups)
+    tall, wide = backward_block(g, width)
+    height, breadth, classes = tall * TILE_ROWS, wide * width, g.sh * g.sw
+    column_blocks, panels = blocks(channels, breadth), blocks(channels, width)
+    for item in range(first, last):
+        ry, rx, rest = item % classes // g.sw, item % g.sw, item // classes
+        left, group = rest % column_blocks * breadth, rest // column_blocks % g.groups
+        top = rest // column_blocks // g.groups * height
+        s = backward_sampling(g, group, ry, rx)
+        block = top, min(top + height, g.n * s.qh * s.qw), left, min(left + breadth, channels)
+        o = Landing(g.h, g.w, g.c, group * channels, g.sh, g.sw, ry, rx)
+        at = (group * panels * total + class_start(g, ry, rx) * s.channels) * width
+        convolve(dy, s, packed, at, total, bias, dx, o, lower, block, work)
+
+
+@cpu_kernel(lambda x, dy, partials, g: _weight_items(g, partials.itemsize))
+def conv_backward_weights(x, dy, partials, g, first, last):
+    """partials[part] = sum over the pixels n,oy,ox of a part of x[n,iy,ix,c] dy[n,oy,ox,f], at [ky,kx,c,f].
+
+    x (n,h,w,c), dy (n,oh,ow,f) -> partials (parts, kh*kw*(c/groups)*f); their sum is the gradient of the weights.
+    """
+    x, dy, partials = flat(x), flat(dy), flat(partials)
+    columns, panel = stack_array(x, GATHERED), stack_array(x, PANEL_OF_PIXELS)
+    spare, zeros = stack_array(x, TILE_SIZE), stack_array(x, WIDEST)
+    clear(zeros, 0, WIDEST)
+    width, filters, total = lanes_of(x) * TILE_VECTORS, g.f // g.groups, g.kh * g.kw * (g.c // g.groups)
+    pixels, parts = g.n * g.oh * g.ow, weight_parts(g, width)
+    row_blocks, column_blocks = weight_blocks(g, width)
+    for item in range(first, last):
+        left, rest = item % column_blocks * WEIGHT_PANELS * width, item // column_blocks
+        k, group, part = rest % row_blocks * WEIGHTS, rest // row_blocks % g.groups, rest // row_blocks // g.groups
+        right, height = min(left + WEIGHT_PANELS * width, filters), min(WEIGHTS, total - k)
+        s = forward_sampling(g, group)
+        plain = is_matrix(s)
+        origin = part * total * g.f + k * g.f + group * filters
+        begin, end = part_start(part, parts, pixels), part_start(part + 1, parts, pixels)
+        for p in range(begin, end, PIXELS):
+            depth = min(PIXELS, end - p)
+            if not plain:
+                gather(x, s, p, depth, k, height, columns, 0, WEIGHTS)
+            for j in range(left, right, width):
+                breadth = min(width, right - j)
+                pack_rows(dy, p * g.f + group * filters + j, g.f, depth, breadth, panel, 0, width)
+                for i in range(0, height, TILE_ROWS):
+                    a, a_step = Matrix(columns, i, 1), WEIGHTS
+                    if plain:
+                        a, a_step = Matrix(x, p * s.pitch + s.first + k + i, 1), s.pitch
+                    into = Matrix(partials, origin + i * g.f + j, g.f)
+                    start = into if p > begin else Matrix(zeros, 0, 0)
+                    rows, b = min(TILE_ROWS, height - i), Matrix(panel, 0, width)
+                    multiply(rows, breadth, depth, a, a_step, b, start, -math.inf, into, spare)
+
+
+@device_function
+def part_start(part, parts, pixels):
+    """First pixel of a part: parts are whole blocks of PIXELS."""
+    return min(blocks(pixels, PIXELS) * part // parts * PIXELS, pixels)
+
+
+# --- explicit columns ----------------------------------------------------------------------------------------------
+
+
+@cpu_kernel(lambda x, columns, g: g.groups * g.n * g.oh)
+def im2col(x, columns, g, first, last):
+    """columns[group, (n,oy,ox), (ky,kx,c)] = x[n,iy,ix,c], zero outside.  x (n,h,w,c)."""
+    x, columns = flat(x), flat(columns)
+    total = g.kh * g.kw * (g.c // g.groups)
+    for item in range(first, last):
+        group, line = item // (g.n * g.oh), item % (g.n * g.oh)
+        gather(x, forward_sampling(g, group), line * g.ow, g.ow, 0, total, columns, item * g.ow * total, total)
+
+
+@cpu_kernel(lambda columns, x, g: g.n * g.h)
+def col2im(columns, x, g, first, last):
+    """x[n,iy,ix,c] = sum of columns[group, (n,oy,ox), (ky,kx,c)] over the taps that read it: im2col's adjoint."""
+    columns, x = flat(columns), flat(x)
+    channels = g.c // g.groups
+    for item in range(first, last):
+        n, iy = item // g.h, item % g.h
+        for ix in range(g.w):
+            to = (item * g.w + ix) * g.c
+            clear(x, to, g.c)
+            for tap in range(g.kh * g.kw):
+                ty, tx = iy + g.pt - tap // g.kw * g.dh, ix + g.pl - tap % g.kw * g.dw
+                if ty % g.sh == 0 and tx % g.sw == 0 and 0 <= ty < g.oh * g.sh and 0 <= tx < g.ow * g.sw:
+                    pixel = (n * g.oh + ty // g.sh) * g.ow + tx // g.sw
+                    for group in range(g.groups):
+                        row = group * g.n * g.oh * g.ow + pixel
+                        at, into = (row * g.kh * g.kw + tap) * channels, to + group * channels
+                        add_to(x[into : into + channels], columns[at : at + channels])
+
+
+@device_function
+def add_to(total, more):
+    """total += more, element by element."""
+    for i in range(total.size):
+        total[i] += more[i]

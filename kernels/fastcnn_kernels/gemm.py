@@ -1,0 +1,131 @@
+"""Matrix products of any layout: dense layers, their gradients, and the second algorithm of convolutions."""
+
+import math
+from typing import NamedTuple
+
+from fastcnn_kernels.jit import TILE_ROWS, TILE_VECTORS, cpu_kernel, device_function, stack_array
+from fastcnn_kernels.microkernel import (
+    DEPTH,
+    PANEL_SIZE,
+    TILE_SIZE,
+    WIDEST,
+    Matrix,
+    clear,
+    flat,
+    lanes_of,
+    multiply,
+    pack_columns,
+    pack_rows,
+    tile_width,
+)
+
+ITEMS = 64  # work items of a large product: enough to share out evenly over a dozen threads
+SMALLEST_ITEM = 4  # tiles of full depth (some microseconds); less is not worth another thread's attention
+TALLEST_ITEM = 16  # row tiles that share one packed panel of b: packing then costs little
+
+
+class GemmGeometry(NamedTuple):
+    """c[t] = a[t] b[t] for t < batch; a[t] is m x k, b[t] is k x n.
+
+    Element (i, k) of a[t] is at t * a_batch + i * a_row + k * a_step of its array, (k, j) of b[t] at
+    t * b_batch + k * b_row + j * b_step, (i, j) of c[t] at t * c_batch + i * c_row + j, where b_row or b_step
+    is 1. With parts > 1, part p of the k range is summed into its own copy of c, c_part numbers further on.
+    """
+
+    batch: int
+    m: int
+    n: int
+    k: int
+    a_batch: int
+    a_row: int
+    a_step: int
+    b_batch: int
+    b_row: int
+    b_step: int
+    c_batch: int
+    c_row: int
+    bias_batch: int
+    parts: int
+    c_part: int
+    tiles: int  # row tiles in a work item
+    panels: int  # column panels in a work item
+
+
+def gemm_geometry(
+    m: int, n: int, k: int, itemsize: int, transpose_a: bool = False, transpose_b: bool = False, batch: int = 1,
+    split: bool = False,
+) -> GemmGeometry:  # fmt: skip
+    """Of contiguous matrices: a (batch, m, k), or (batch, k, m) if transposed; b (batch, k, n) or (batch, n, k).
+
+    split: a long k range may be cut in parts where c alone offers too little work to share.
+    """
+    strides_a = (1, m) if transpose_a else (k, 1)
+    strides_b = (1, k) if transpose_b else (n, 1)
+    g = GemmGeometry(batch, m, n, k, m * k, *strides_a, k * n, *strides_b, m * n, n, 0, 1, batch * m * n, 1, 1)
+    return divide_work(g, itemsize, split)
+
+
+def divide_work(g: GemmGeometry, itemsize: int, split: bool = False) -> GemmGeometry:
+    """The geometry with parts, tiles and panels chosen; a function of the shapes alone."""
+    tiles, panels, depths = -(-g.m // TILE_ROWS), -(-g.n // tile_width(itemsize)), -(-g.k // DEPTH)
+    items = max(1, min(ITEMS, g.batch * tiles * panels * depths // SMALLEST_ITEM))
+    wide = max(1, min(4, g.batch * panels // items))
+    columns = g.batch * -(-panels // wide)
+    tall = max(1, min(TALLEST_ITEM, tiles * columns // items))
+    parts = min(items // (columns * -(-tiles // tall)), depths // 2) if split else 1
+    return g._replace(parts=max(1, parts), tiles=tall, panels=wide)
+
+
+def _blocks(g: GemmGeometry, itemsize: int) -> int:
+    rows = -(-g.m // (g.tiles * TILE_ROWS))
+    columns = -(-g.n // (g.panels * tile_width(itemsize)))
+    return g.batch * g.parts * rows * columns
+
+
+@device_function
+def pack(b, at, g, depth, columns, panel, width):
+    """A panel of b, from `at` on, into contiguous memory."""
+    if g.b_step == 1:
+        pack_rows(b, at, g.b_row, depth, columns, panel, 0, width)
+    else:
+        pack_columns(b, at, g.b_step, depth, columns, panel, 0, width)
+
+
+@cpu_kernel(lambda a, b, bias, c, lower, g: _blocks(g, c.itemsize))
+def gemm(a, b, bias, c, lower, g, first, last):
+    """c = max(a b + bias, lower), row by row of c.  a, b, c as `g` says; bias (n,) or empty; lower may be -inf.
+
+    With g.parts > 1, c holds that many partial products, to be added up.
+    """
+    a, b, c = flat(a), flat(b), flat(c)
+    panel, spare, zeros = stack_array(a, PANEL_SIZE), stack_array(a, TILE_SIZE), stack_array(a, WIDEST)
+    clear(zeros, 0, WIDEST)
+    width = lanes_of(a) * TILE_VECTORS
+    height, breadth = g.tiles * TILE_ROWS, g.panels * width
+    row_blocks, column_blocks = (g.m + height - 1) // height, (g.n + breadth - 1) // breadth
+    for item in range(first, last):
+        rest = item // row_blocks
+        top, left = item % row_blocks * height, rest % column_blocks * breadth
+        part, t = rest // column_blocks % g.parts, rest // column_blocks // g.parts
+        k_first, k_last = g.k * part // g.parts, g.k * (part + 1) // g.parts
+        origin = part * g.c_part + t * g.c_batch
+        bottom, right = min(top + height, g.m), min(left + breadth, g.n)
+        for k in range(k_first, k_last, DEPTH):
+            depth = min(DEPTH, k_last - k)
+            bound = lower if k + depth == k_last else -math.inf
+            for j in range(left, right, width):
+                columns = min(width, right - j)
+                from_b = Matrix(panel, 0, width)
+                b_at = t * g.b_batch + k * g.b_row + j * g.b_step
+                if g.b_step == 1 and g.tiles < 3 and (columns == width or columns == lanes_of(a)):
+                    from_b = Matrix(b, b_at, g.b_row)
+                else:
+                    pack(b, b_at, g, depth, columns, panel, width)
+                for i in range(top, bottom, TILE_ROWS):
+                    into = Matrix(c, origin + i * g.c_row + j, g.c_row)
+                    start = into
+                    if k == k_first:
+                        start = Matrix(bias, t * g.bias_batch + j, 0) if bias.size else Matrix(zeros, 0, 0)
+                    from_a = Matrix(a, t * g.a_batch + i * g.a_row + k * g.a_step, g.a_row)
+                    rows = min(TILE_ROWS, bottom - i)
+                    multiply(rows, columns, depth, from_a, g.a_step, from_b, start, bound, into, spare)

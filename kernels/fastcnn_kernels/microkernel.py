@@ -1,0 +1,335 @@
+"""The register-blocked tile that every matrix-shaped kernel is built from.
+
+A tile holds `TILE_ROWS` x (`TILE_VECTORS` vectors) of the result in registers while it runs along the depth k:
+
+    c[i, j] = max(start[i, j] + sum_k a[i, k] b[k, j], lower)
+
+Each step loads one row of b and broadcasts one number of a per row, so two loads feed `TILE_VECTORS`
+multiply-adds or more. Operands are `Matrix` windows of flat arrays; a may be read along rows or columns.
+"""
+
+from typing import Any, NamedTuple
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.core.errors import RequireLiteralValue
+from numba.extending import intrinsic
+from numba.np.arrayobj import make_array
+
+from fastcnn_kernels.jit import TILE_ROWS, TILE_VECTORS, VECTOR_BYTES, device_function
+
+FEW_ROWS = max(1, TILE_ROWS // 3)  # height of the tile for the last rows of a matrix
+DEPTH = 256  # steps between two visits of a result: a panel of a and one of b together fit a first-level cache
+WIDEST = TILE_VECTORS * VECTOR_BYTES // 4  # numbers in a row of a tile of float32
+TILE_SIZE = TILE_ROWS * WIDEST
+PANEL_SIZE = DEPTH * WIDEST
+
+WORD = ir.IntType(64)
+
+
+class Matrix(NamedTuple):
+    """A matrix inside a flat array: element (i, j) is data[at + i * row + j]."""
+
+    data: Any
+    at: int
+    row: int
+
+
+def lanes(itemsize: int) -> int:
+    """Numbers in a vector register."""
+    return VECTOR_BYTES // itemsize
+
+
+def tile_width(itemsize: int) -> int:
+    """Columns of a tile."""
+    return TILE_VECTORS * VECTOR_BYTES // itemsize
+
+
+# --- arrays as memory ----------------------------------------------------------------------------------------
+
+
+def itemsize_of(context, array):
+    return context.get_abi_sizeof(context.get_data_type(array.dtype))
+
+
+@intrinsic
+def lanes_of(typingctx, array):
+    """Numbers of the array's dtype in a vector register: a constant to the compiler."""
+
+    def codegen(context, builder, signature, args):
+        return ir.Constant(WORD, lanes(itemsize_of(context, signature.args[0])))
+
+    return types.intp(array), codegen
+
+
+@intrinsic
+def flat(typingctx, array):
+    """All elements of a contiguous array in one dimension, sharing its memory."""
+    result = types.Array(array.dtype, 1, "C")
+
+    def codegen(context, builder, signature, args):
+        source = make_array(signature.args[0])(context, builder, args[0])
+        view = make_array(result)(context, builder)
+        context.populate_array(
+            view,
+            data=source.data,
+            shape=cgutils.pack_array(builder, [source.nitems]),
+            strides=cgutils.pack_array(builder, [source.itemsize]),
+            itemsize=source.itemsize,
+            meminfo=None,
+        )
+        return view._getvalue()
+
+    return result(array), codegen
+
+
+def pointer_to(context, builder, kind, array, index):
+    return builder.gep(make_array(kind)(context, builder, array).data, [index])
+
+
+@intrinsic
+def copy(typingctx, to, to_at, source, source_at, count):
+    """to[to_at:][:count] = source[source_at:][:count]; the ranges do not overlap."""
+
+    def codegen(context, builder, signature, args):
+        kinds = signature.args
+        destination = pointer_to(context, builder, kinds[0], args[0], args[1])
+        origin = pointer_to(context, builder, kinds[2], args[2], args[3])
+        cgutils.raw_memcpy(builder, destination, origin, args[4], itemsize_of(context, kinds[0]))
+        return context.get_dummy_value()
+
+    return types.void(to, types.intp, source, types.intp, types.intp), codegen
+
+
+@intrinsic
+def clear(typingctx, to, at, count):
+    """to[at:][:count] = 0."""
+
+    def codegen(context, builder, signature, args):
+        kind = signature.args[0]
+        nbytes = builder.mul(args[2], ir.Constant(WORD, itemsize_of(context, kind)))
+        cgutils.memset(builder, pointer_to(context, builder, kind, args[0], args[1]), nbytes, 0)
+        return context.get_dummy_value()
+
+    return types.void(to, types.intp, types.intp), codegen
+
+
+@intrinsic
+def transpose_square(typingctx, to, to_at, to_row, source, source_at, source_row):
+    """to[to_at + k * to_row + j] = source[source_at + j * source_row + k] for j, k below `lanes_of(to)`.
+
+    log2 rounds exchange halves, quarters, ... of pairs of rows (Eklundh 1972), all in registers.
+    """
+
+    def codegen(context, builder, signature, args):
+        kinds = signature.args
+        v = Vectors(context, builder, kinds[0].dtype, lanes(itemsize_of(context, kinds[0])))
+        into = pointer_to(context, builder, kinds[0], args[0], args[1])
+        origin = pointer_to(context, builder, kinds[3], args[3], args[4])
+        rows = [v.load(origin, builder.mul(args[5], ir.Constant(WORD, j))) for j in range(v.count)]
+        distance = v.count // 2
+        while distance:
+            for i in range(v.count):
+                if not i & distance:
+                    rows[i], rows[i + distance] = v.exchange(rows[i], rows[i + distance], distance)
+            distance //= 2
+        for k, row in enumerate(rows):
+            v.store(row, into, builder.mul(args[2], ir.Constant(WORD, k)))
+        return context.get_dummy_value()
+
+    word = types.intp
+    return types.void(to, word, word, source, word, word), codegen
+
+
+# --- the tile ------------------------------------------------------------------------------------------------
+
+
+def literal(value, name):
+    """The integer that a type stands for; an argument that shapes the code must be a constant."""
+    if not isinstance(value, types.IntegerLiteral):
+        raise RequireLiteralValue(f"{name} must be a constant")
+    return value.literal_value
+
+
+class Vectors:
+    """Emits vector instructions for one element type."""
+
+    def __init__(self, context, builder, dtype, count):
+        self.builder = builder
+        self.scalar = context.get_data_type(dtype)
+        self.itemsize = context.get_abi_sizeof(self.scalar)
+        self.count = count
+        self.kind = ir.VectorType(self.scalar, count)
+
+    def load(self, pointer, index):
+        place = self.builder.bitcast(self.builder.gep(pointer, [index]), self.kind.as_pointer())
+        value = self.builder.load(place)
+        value.align = self.itemsize
+        return value
+
+    def store(self, value, pointer, index):
+        place = self.builder.bitcast(self.builder.gep(pointer, [index]), self.kind.as_pointer())
+        self.builder.store(value, place).align = self.itemsize
+
+    def number(self, double):
+        """A double as this element type."""
+        return double if self.itemsize == 8 else self.builder.fptrunc(double, self.scalar)
+
+    def variable(self, value):
+        """A place for a vector that changes in a loop."""
+        place = cgutils.alloca_once(self.builder, self.kind)
+        self.builder.store(value, place)
+        return place
+
+    def splat(self, number):
+        undefined = ir.Constant(self.kind, ir.Undefined)
+        first = self.builder.insert_element(undefined, number, ir.Constant(ir.IntType(32), 0))
+        zeros = ir.Constant(ir.VectorType(ir.IntType(32), self.count), None)
+        return self.builder.shuffle_vector(first, undefined, zeros)
+
+    def exchange(self, x, y, distance):
+        """Swap the lanes of x whose number has the bit `distance` with the lanes of y that have it not."""
+        numbers = range(self.count)
+        low = [k if not k & distance else self.count + k - distance for k in numbers]
+        high = [k + distance if not k & distance else self.count + k for k in numbers]
+        pick = ir.VectorType(ir.IntType(32), self.count)
+        return (
+            self.builder.shuffle_vector(x, y, ir.Constant(pick, low)),
+            self.builder.shuffle_vector(x, y, ir.Constant(pick, high)),
+        )
+
+    def multiply_add(self, x, y, z):
+        """x * y + z: one instruction where the processor has it, two where not."""
+        module, kind = self.builder.module, self.kind
+        name = f"llvm.fmuladd.v{self.count}f{8 * self.itemsize}"
+        function = module.globals.get(name)
+        if function is None:
+            function = ir.Function(module, ir.FunctionType(kind, [kind, kind, kind]), name=name)
+        return self.builder.call(function, [x, y, z])
+
+    def at_least(self, x, lower):
+        """The larger of x and lower; NaN where x is NaN."""
+        return self.builder.select(self.builder.fcmp_ordered("<", x, lower), lower, x)
+
+
+@intrinsic(prefer_literal=True)
+def tile(typingctx, rows, vectors, depth, a, a_step, valid, b, start, lower, c):
+    """c[i,j] = max(start[i,j] + sum_k a[i,k] b[k,j], lower) for `rows` x `vectors` vectors (both literal).
+
+    a[i,k] is at a.at + i * a.row + k * a_step. Rows from `valid` on repeat the last valid row of a, so that
+    nothing outside a is read. `a`, `b`, `start`, `c` are Matrix tuples.
+    """
+    shape = literal(rows, "tile rows"), literal(vectors, "tile vectors")
+    word = types.intp
+    signature = types.void(rows, vectors, word, a, word, word, b, start, types.float64, c)
+
+    def codegen(context, builder, signature, args):
+        _, _, depth, a, a_step, valid, b, start, lower, c = args
+        kinds = signature.args
+        v = Vectors(context, builder, kinds[3].types[0].dtype, lanes(itemsize_of(context, kinds[3].types[0])))
+        pa, a_row = window_of(context, builder, kinds[3], a)
+        pb, b_row = window_of(context, builder, kinds[6], b)
+        ps, s_row = window_of(context, builder, kinds[7], start)
+        pc, c_row = window_of(context, builder, kinds[9], c)
+        offsets = _row_offsets(builder, shape[0], a_row, valid)
+        places = _places(builder, v.count, shape, s_row)
+        sums = _accumulate(v, depth, (pa, offsets, a_step), (pb, b_row), [v.load(ps, p) for p in places], shape)
+        bound = v.splat(v.number(lower))
+        for value, place in zip(sums, _places(builder, v.count, shape, c_row), strict=True):
+            v.store(v.at_least(value, bound), pc, place)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+def window_of(context, builder, kind, matrix):
+    """(pointer to the first element, row pitch) of a Matrix."""
+    data, at, row = (builder.extract_value(matrix, i) for i in range(3))
+    return pointer_to(context, builder, kind.types[0], data, at), row
+
+
+def _row_offsets(builder, rows, pitch, valid):
+    last = builder.sub(valid, ir.Constant(WORD, 1))
+    offsets = []
+    for i in range(rows):
+        row = ir.Constant(WORD, i)
+        inside = builder.select(builder.icmp_signed("<", row, valid), row, last)
+        offsets.append(builder.mul(inside, pitch))
+    return offsets
+
+
+def _places(builder, count, shape, pitch):
+    rows, vectors = shape
+    starts = [builder.mul(ir.Constant(WORD, i), pitch) for i in range(rows)]
+    return [builder.add(start, ir.Constant(WORD, j * count)) for start in starts for j in range(vectors)]
+
+
+def _accumulate(v, depth, a, b, sums, shape):
+    """Emit the loop over k; returns sums + a b as a list of vectors, row by row."""
+    builder, (rows, vectors) = v.builder, shape
+    (pa, offsets, a_step), (pb, b_row) = a, b
+    slots = [v.variable(value) for value in sums]  # LLVM keeps them in registers
+    with cgutils.for_range(builder, depth) as loop:
+        at_a, at_b = builder.mul(loop.index, a_step), builder.mul(loop.index, b_row)
+        row_of_b = [v.load(pb, builder.add(at_b, ir.Constant(WORD, j * v.count))) for j in range(vectors)]
+        for i in range(rows):
+            number = v.splat(builder.load(builder.gep(pa, [builder.add(at_a, offsets[i])])))
+            for j in range(vectors):
+                slot = slots[i * vectors + j]
+                builder.store(v.multiply_add(number, row_of_b[j], builder.load(slot)), slot)
+    return [builder.load(slot) for slot in slots]
+
+
+@device_function
+def multiply(rows, columns, depth, a, a_step, b, start, lower, c, spare):
+    """c = max(start + a b, lower) for up to one tile of `rows` x `columns`; nothing outside them is written.
+
+    b must be readable up to the tile's full width. spare: memory of a tile, for results that do not fill one.
+    """
+    width = lanes_of(spare) * TILE_VECTORS
+    wide, tall = columns > lanes_of(spare), rows > FEW_ROWS
+    fills = (columns == width or columns == lanes_of(spare)) and (rows == TILE_ROWS or rows == FEW_ROWS)
+    target = c
+    if not fills:
+        target = Matrix(spare, 0, width)
+        for i in range(TILE_ROWS):
+            clear(spare, i * width, width)
+            if i < rows:
+                copy(spare, i * width, start.data, start.at + i * start.row, columns)
+        start = Matrix(spare, 0, width)
+    if wide and tall:
+        tile(TILE_ROWS, TILE_VECTORS, depth, a, a_step, rows, b, start, lower, target)
+    elif wide:
+        tile(FEW_ROWS, TILE_VECTORS, depth, a, a_step, rows, b, start, lower, target)
+    elif tall:
+        tile(TILE_ROWS, 1, depth, a, a_step, rows, b, start, lower, target)
+    else:
+        tile(FEW_ROWS, 1, depth, a, a_step, rows, b, start, lower, target)
+    if not fills:
+        for i in range(rows):
+            copy(c.data, c.at + i * c.row, spare, i * width, columns)
+
+
+@device_function
+def pack_rows(source, at, row, depth, columns, panel, panel_at, width):
+    """panel[panel_at + k * width + j] = source[at + k * row + j]; columns from `columns` to `width` are zero."""
+    for k in range(depth):
+        copy(panel, panel_at + k * width, source, at + k * row, columns)
+        if columns < width:
+            clear(panel, panel_at + k * width + columns, width - columns)
+
+
+@device_function
+def pack_columns(source, at, row, depth, columns, panel, panel_at, width):
+    """panel[panel_at + k * width + j] = source[at + j * row + k]; columns from `columns` to `width` are zero."""
+    side = lanes_of(panel)
+    even_depth, even_columns = depth // side * side, columns // side * side
+    for k in range(0, even_depth, side):
+        for j in range(0, even_columns, side):
+            transpose_square(panel, panel_at + k * width + j, width, source, at + j * row + k, row)
+    for k in range(depth):
+        for j in range(even_columns if k < even_depth else 0, columns):
+            panel[panel_at + k * width + j] = source[at + j * row + k]
+        if columns < width:
+            clear(panel, panel_at + k * width + columns, width - columns)

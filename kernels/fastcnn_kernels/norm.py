@@ -1,0 +1,343 @@
+"""Normalisation: subtract a mean, divide by a deviation, scale by gamma, shift by beta, each per channel.
+
+Batch and group normalisation share kernels. x is (m, r, c): m images (or the whole batch as one, m = 1) of r rows
+of c channels, each image with statistics mean, var (m, c). Batch normalisation has m = 1; group normalisation
+m = n, and the channels of a group have equal statistics.
+
+Two-stage sums: x is cut into k chunks of rows an image, `partial` (m, k, 2, c) float64 takes one pair of numbers a
+chunk and channel, and a second kernel combines the chunks in order.
+"""
+
+import math
+
+import numpy as np
+from numba.extending import register_jitable
+
+from fastcnn_kernels.elementwise import flat
+from fastcnn_kernels.jit import CHUNK, cpu_kernel, device_function, scalar, span, stack_array
+from fastcnn_kernels.reduction import TILE, chunk_range, fold, load, repeat, segment_length
+
+LARGEST_CHUNK = 32768  # elements that one item of a two-stage sum reads
+MOST_CHUNKS = 64  # a combining kernel reads them all
+CHANNELS = 32  # of one item of a combining kernel
+
+
+def partial_chunks(m: int, rows: int, channels: int) -> int:
+    """How many chunks k the rows of each of m images are cut into for a two-stage sum; depends on shapes only."""
+    wanted = min(rows * channels // LARGEST_CHUNK, MOST_CHUNKS // m)
+    return max(1, min(rows, wanted))
+
+
+@register_jitable
+def rows_per_item(c):
+    """Rows that one item of an elementwise kernel takes."""
+    return max(1, 2 * CHUNK // c)
+
+
+@register_jitable
+def item_count(m, r, c):
+    """Items of an elementwise kernel over (m, r, c); no item spans two images."""
+    per_item = rows_per_item(c)
+    return m * ((r + per_item - 1) // per_item)
+
+
+@scalar
+def item_rows(item, r, c):
+    """(image, first row, last row) of an item."""
+    per_item = rows_per_item(c)
+    items = (r + per_item - 1) // per_item
+    row = item % items * per_item
+    return item // items, row, min(r, row + per_item)
+
+
+@scalar
+def inverse_deviation(var, epsilon):
+    """1 / sqrt(var + epsilon)."""
+    return 1.0 / math.sqrt(var + epsilon)
+
+
+@cpu_kernel(lambda x, partial: partial.shape[0] * partial.shape[1])
+def batch_norm_moments(x, partial, first, last):
+    """partial[m,k] = (mean, sum of (x - mean)^2) over the rows of a chunk.  x (m,r,c), partial (m,k,2,c) float64.
+
+    Sums differences from the chunk's first row: the squares of data far from zero would drown its variance.
+    """
+    rows, c, chunks = x.shape[1], x.shape[2], partial.shape[1]
+    xs, shift = x.reshape(x.size), stack_array(np.float64, TILE)
+    total, squares = stack_array(np.float64, TILE), stack_array(np.float64, TILE)
+    for item in range(first, last):
+        m, chunk = item // chunks, item % chunks
+        top, bottom = chunk_range(chunk, chunks, rows)
+        begin, end, count = (m * rows + top) * c, (m * rows + bottom) * c, bottom - top
+        for start in range(0, c, TILE):
+            length, width = segment_length(count, c, start), min(c - start, TILE)
+            load(shift, x[m, top], start, width, length)
+            shifted_sums(xs, shift, total, squares, begin + start, end, length, c)
+            fold(total, width, length)
+            fold(squares, width, length)
+            for j in range(width):
+                rest = squares[j] - total[j] * total[j] / count
+                partial[m, chunk, 0, start + j] = shift[j] + total[j] / count
+                partial[m, chunk, 1, start + j] = 0.0 if rest < 0.0 else rest
+
+
+@device_function
+def shifted_sums(xs, shift, total, squares, begin, end, length, c):
+    """total = sum of d, squares = sum of d^2, d = x - shift, of each place in the segments of [begin, end)."""
+    for j in range(length):
+        total[j] = 0.0
+        squares[j] = 0.0
+    for position in range(begin, end, max(length, c)):
+        segment = xs[position : min(position + length, end)]
+        for j in range(segment.size):
+            d = segment[j] - shift[j]
+            total[j] += d
+            squares[j] += d * d
+
+
+@cpu_kernel(lambda partial, mean, var, rows, groups: mean.shape[0] * groups)
+def batch_norm_statistics(partial, mean, var, rows, groups, first, last):
+    """mean[m,c], var[m,c] over the rows and the channels of c's group, from the moments of chunks.
+
+    partial (m,k,2,c) of `batch_norm_moments` -> mean, var (m,c). groups = c: every channel for itself. Biased
+    variance (Ioffe & Szegedy 2015, Algorithm 1), combined as in Chan, Golub & LeVeque 1979.
+    """
+    chunks, width = partial.shape[1], partial.shape[3] // groups
+    for item in range(first, last):
+        m, start = item // groups, item % groups * width
+        total, centre, squares = 0.0, 0.0, 0.0
+        for k in range(chunks):
+            top, bottom = chunk_range(k, chunks, rows)
+            for ch in range(start, start + width):
+                total += (bottom - top) * partial[m, k, 0, ch]
+        centre = total / (rows * width)
+        for k in range(chunks):
+            top, bottom = chunk_range(k, chunks, rows)
+            for ch in range(start, start + width):
+                squares += partial[m, k, 1, ch] + (bottom - top) * (partial[m, k, 0, ch] - centre) ** 2
+        for ch in range(start, start + width):
+            mean[m, ch] = centre
+            var[m, ch] = squares / (rows * width)
+
+
+@cpu_kernel(lambda x, mean, var, gamma, beta, y, epsilon: item_count(*x.shape))
+def batch_norm_forward(x, mean, var, gamma, beta, y, epsilon, first, last):
+    """y = gamma (x - mean) / sqrt(var + epsilon) + beta.  x, y (m,r,c); mean, var (m,c); gamma, beta (c,)."""
+    rows, c = x.shape[1], x.shape[2]
+    xs, ys = x.reshape(x.size), y.reshape(y.size)
+    centre, scale, shift = stack_array(x, TILE), stack_array(x, TILE), stack_array(x, TILE)
+    for item in range(first, last):
+        m, top, bottom = item_rows(item, rows, c)
+        begin, end = (m * rows + top) * c, (m * rows + bottom) * c
+        for start in range(0, c, TILE):
+            length, width = segment_length(bottom - top, c, start), min(c - start, TILE)
+            load(centre, mean[m], start, width, length)
+            load(shift, beta, start, width, length)
+            load_scale(scale, gamma, var[m], epsilon, start, width, length)
+            for position in range(begin + start, end, max(length, c)):
+                stop = min(position + length, end)
+                source, target = xs[position:stop], ys[position:stop]
+                for j in range(source.size):
+                    target[j] = (source[j] - centre[j]) * scale[j] + shift[j]
+
+
+@device_function
+def load_scale(scale, gamma, var, epsilon, start, width, length):
+    """scale[j] = gamma / sqrt(var + epsilon) of the channel of a segment's element j."""
+    for j in range(width):
+        scale[j] = gamma[start + j] * inverse_deviation(var[start + j], epsilon)
+    repeat(scale, width, length)
+
+
+@cpu_kernel(lambda x, dy, mean, var, partial, epsilon: partial.shape[0] * partial.shape[1])
+def batch_norm_sums(x, dy, mean, var, partial, epsilon, first, last):
+    """partial[m,k] = (sum of dy, sum of dy xhat) over the rows of a chunk, xhat = (x - mean) / sqrt(var + epsilon).
+
+    x, dy (m,r,c); mean, var (m,c); partial (m,k,2,c) float64.
+    """
+    rows, c, chunks = x.shape[1], x.shape[2], partial.shape[1]
+    xs, dys, centre = x.reshape(x.size), dy.reshape(dy.size), stack_array(x, TILE)
+    total, product = stack_array(np.float64, TILE), stack_array(np.float64, TILE)
+    for item in range(first, last):
+        m, chunk = item // chunks, item % chunks
+        top, bottom = chunk_range(chunk, chunks, rows)
+        begin, end = (m * rows + top) * c, (m * rows + bottom) * c
+        for start in range(0, c, TILE):
+            length, width = segment_length(bottom - top, c, start), min(c - start, TILE)
+            load(centre, mean[m], start, width, length)
+            product_sums(xs, dys, centre, total, product, begin + start, end, length, c)
+            fold(total, width, length)
+            fold(product, width, length)
+            for j in range(width):
+                ch = start + j
+                partial[m, chunk, 0, ch] = total[j]
+                partial[m, chunk, 1, ch] = product[j] * inverse_deviation(np.float64(var[m, ch]), epsilon)
+
+
+@device_function
+def product_sums(xs, dys, centre, total, product, begin, end, length, c):
+    """total = sum of dy, product = sum of dy (x - centre), of each place in the segments of [begin, end)."""
+    for j in range(length):
+        total[j] = 0.0
+        product[j] = 0.0
+    for position in range(begin, end, max(length, c)):
+        stop = min(position + length, end)
+        source, gradient = xs[position:stop], dys[position:stop]
+        for j in range(source.size):
+            dyj = np.float64(gradient[j])
+            total[j] += dyj
+            product[j] += dyj * (source[j] - centre[j])
+
+
+@cpu_kernel(lambda partial, dgamma, dbeta: -(-dgamma.size // CHANNELS))
+def batch_norm_backward_weights(partial, dgamma, dbeta, first, last):
+    """dgamma = sum of dy xhat, dbeta = sum of dy, over images and chunks.  partial (m,k,2,c) -> (c,), (c,)."""
+    for ch in range(first * CHANNELS, min(last * CHANNELS, dgamma.size)):
+        total, product = 0.0, 0.0
+        for m in range(partial.shape[0]):
+            for k in range(partial.shape[1]):
+                total += partial[m, k, 0, ch]
+                product += partial[m, k, 1, ch]
+        dbeta[ch] = total
+        dgamma[ch] = product
+
+
+@cpu_kernel(lambda partial, var, gamma, coefficients, rows, groups, epsilon: var.shape[0] * groups)
+def batch_norm_coefficients(partial, var, gamma, coefficients, rows, groups, epsilon, first, last):
+    """The p, q, t of dx = p dy + q (x - mean) + t, per image and channel, for `batch_norm_backward_input`.
+
+    With s = 1 / sqrt(var + epsilon) and means over the group's `rows * c / groups` values:
+    dx = s (gamma dy - mean(gamma dy) - xhat mean(gamma dy xhat)), so
+    p = gamma s, q = -s^2 mean(gamma dy xhat), t = -s mean(gamma dy).
+    partial (m,k,2,c) of `batch_norm_sums`; var (m,c); gamma (c,); coefficients (m,3,c).
+    """
+    chunks, width = partial.shape[1], partial.shape[3] // groups
+    for item in range(first, last):
+        m, start = item // groups, item % groups * width
+        total, product = 0.0, 0.0
+        for k in range(chunks):
+            for ch in range(start, start + width):
+                total += gamma[ch] * partial[m, k, 0, ch]
+                product += gamma[ch] * partial[m, k, 1, ch]
+        s = inverse_deviation(np.float64(var[m, start]), epsilon)
+        for ch in range(start, start + width):
+            coefficients[m, 0, ch] = gamma[ch] * s
+            coefficients[m, 1, ch] = -s * s * product / (rows * width)
+            coefficients[m, 2, ch] = -s * total / (rows * width)
+
+
+@cpu_kernel(lambda x, dy, mean, coefficients, dx: item_count(*x.shape))
+def batch_norm_backward_input(x, dy, mean, coefficients, dx, first, last):
+    """dx = p dy + q (x - mean) + t.  x, dy, dx (m,r,c); mean (m,c); coefficients (m,3,c)."""
+    rows, c = x.shape[1], x.shape[2]
+    xs, dys, dxs = x.reshape(x.size), dy.reshape(dy.size), dx.reshape(dx.size)
+    p, q, t, centre = stack_array(x, TILE), stack_array(x, TILE), stack_array(x, TILE), stack_array(x, TILE)
+    for item in range(first, last):
+        m, top, bottom = item_rows(item, rows, c)
+        begin, end = (m * rows + top) * c, (m * rows + bottom) * c
+        for start in range(0, c, TILE):
+            length, width = segment_length(bottom - top, c, start), min(c - start, TILE)
+            load(p, coefficients[m, 0], start, width, length)
+            load(q, coefficients[m, 1], start, width, length)
+            load(t, coefficients[m, 2], start, width, length)
+            load(centre, mean[m], start, width, length)
+            for position in range(begin + start, end, max(length, c)):
+                stop = min(position + length, end)
+                source, gradient, target = xs[position:stop], dys[position:stop], dxs[position:stop]
+                for j in range(source.size):
+                    target[j] = p[j] * gradient[j] + q[j] * (source[j] - centre[j]) + t[j]
+
+
+@cpu_kernel(lambda dy, var, gamma, dx, epsilon: item_count(*dy.shape))
+def batch_norm_frozen_backward_input(dy, var, gamma, dx, epsilon, first, last):
+    """dx = gamma dy / sqrt(var + epsilon), the statistics being constants.  dy, dx (m,r,c); var (m,c); gamma (c,)."""
+    rows, c = dy.shape[1], dy.shape[2]
+    dys, dxs = dy.reshape(dy.size), dx.reshape(dx.size)
+    scale = stack_array(dy, TILE)
+    for item in range(first, last):
+        m, top, bottom = item_rows(item, rows, c)
+        begin, end = (m * rows + top) * c, (m * rows + bottom) * c
+        for start in range(0, c, TILE):
+            length, width = segment_length(bottom - top, c, start), min(c - start, TILE)
+            load_scale(scale, gamma, var[m], epsilon, start, width, length)
+            for position in range(begin + start, end, max(length, c)):
+                stop = min(position + length, end)
+                gradient, target = dys[position:stop], dxs[position:stop]
+                for j in range(gradient.size):
+                    target[j] = gradient[j] * scale[j]
+
+
+@cpu_kernel(flat)
+def moving_average_update(value, moving, momentum, first, last):
+    """moving = momentum moving + (1 - momentum) value, in place.  One-dimensional views."""
+    lo, hi = span(first, last, value.size)
+    for i in range(lo, hi):
+        moving[i] = momentum * moving[i] + (1.0 - momentum) * value[i]
+
+
+# --- over the last axis --------------------------------------------------------------------------------------
+
+
+@cpu_kernel(lambda x, gamma, beta, y, mean, scale, epsilon: item_count(1, *x.shape))
+def layer_norm_forward(x, gamma, beta, y, mean, scale, epsilon, first, last):
+    """y = gamma (x - mean) scale + beta, scale = 1 / sqrt(var + epsilon), over each row (Ba et al. 2016).
+
+    x, y (r,c); gamma, beta (c,); mean, scale (r,), which the backward wants.
+    """
+    for item in range(first, last):
+        _, top, bottom = item_rows(item, x.shape[0], x.shape[1])
+        for row in range(top, bottom):
+            xs, ys = x[row], y[row]
+            total, squares = 0.0, 0.0
+            for j in range(xs.size):
+                total += xs[j]
+            centre = total / xs.size
+            for j in range(xs.size):
+                squares += (xs[j] - centre) * (xs[j] - centre)
+            s = inverse_deviation(squares / xs.size, epsilon)
+            for j in range(xs.size):
+                ys[j] = (xs[j] - centre) * s * gamma[j] + beta[j]
+            mean[row] = centre
+            scale[row] = s
+
+
+@cpu_kernel(lambda x, dy, gamma, mean, scale, dx: item_count(1, *x.shape))
+def layer_norm_backward_input(x, dy, gamma, mean, scale, dx, first, last):
+    """dx = scale (gamma dy - mean(gamma dy) - xhat mean(gamma dy xhat)), xhat = (x - mean) scale, means over a row.
+
+    x, dy, dx (r,c); gamma (c,); mean, scale (r,).
+    """
+    for item in range(first, last):
+        _, top, bottom = item_rows(item, x.shape[0], x.shape[1])
+        for row in range(top, bottom):
+            xs, dys, dxs = x[row], dy[row], dx[row]
+            total, product = 0.0, 0.0
+            for j in range(xs.size):
+                weighted = np.float64(gamma[j] * dys[j])
+                total += weighted
+                product += weighted * (xs[j] - mean[row])
+            s = scale[row]
+            t, q = x.dtype.type(total / xs.size), x.dtype.type(product * s * s / xs.size)
+            for j in range(xs.size):
+                dxs[j] = s * (gamma[j] * dys[j] - t - q * (xs[j] - mean[row]))
+
+
+@cpu_kernel(lambda x, dy, mean, scale, partial: partial.shape[1])
+def layer_norm_sums(x, dy, mean, scale, partial, first, last):
+    """partial[0,k] = (sum of dy, sum of dy xhat) over the rows of a chunk, for `batch_norm_backward_weights`.
+
+    x, dy (r,c); mean, scale (r,); partial (1,k,2,c) float64.
+    """
+    rows, chunks = x.shape[0], partial.shape[1]
+    for chunk in range(first, last):
+        total, product = partial[0, chunk, 0], partial[0, chunk, 1]
+        for j in range(total.size):
+            total[j] = 0.0
+            product[j] = 0.0
+        top, bottom = chunk_range(chunk, chunks, rows)
+        for row in range(top, bottom):
+            xs, dys = x[row], dy[row]
+            for j in range(total.size):
+                dyj = np.float64(dys[j])
+                total[j] += dyj
+                product[j] += dyj * ((xs[j] - mean[row]) * scale[row])

@@ -1,0 +1,224 @@
+"""Convolution kernels against the definition in tests/reference, on awkward shapes."""
+
+import math
+
+import numpy as np
+import pytest
+import reference
+from fastcnn_kernels import team
+from fastcnn_kernels.conv import (
+    ConvGeometry,
+    col2im,
+    conv_backward_data,
+    conv_backward_weights,
+    conv_forward,
+    conv_pack_weights,
+    conv_pack_weights_transposed,
+    im2col,
+    packed_size,
+    packed_transposed_size,
+    partials_shape,
+)
+from fastcnn_kernels.gemm import GemmGeometry, divide_work, gemm
+
+
+class Case:
+    """A convolution: x shape, kernel (kh, kw, f), and the rest as Keras calls it; pads ((top, bottom), (left, right))."""
+
+    def __init__(self, x, kernel, stride=(1, 1), dilation=(1, 1), pads=((0, 0), (0, 0)), groups=1):
+        n, h, w, c = x
+        kh, kw, f = kernel
+        self.x, self.weight = x, (kh, kw, c // groups, f)
+        self.options = {"stride": stride, "padding": pads, "dilation": dilation, "groups": groups}
+        oh, ow = reference.output_size(pads, (h, w), (kh, kw), stride, dilation)
+        self.y = (n, oh, ow, f)
+        self.geometry = ConvGeometry(
+            n, h, w, c, kh, kw, *stride, *dilation, pads[0][0], pads[1][0], oh, ow, f, groups
+        )  # fmt: skip
+
+
+CASES = [
+    pytest.param(Case((2, 7, 5, 3), (3, 2, 4)), id="nothing equal"),
+    pytest.param(Case((1, 1, 1, 1), (1, 1, 1)), id="smallest"),
+    pytest.param(Case((2, 6, 7, 33), (3, 3, 35), pads=((1, 1), (1, 1))), id="channels not a multiple of the vector"),
+    pytest.param(Case((3, 5, 6, 17), (1, 1, 50)), id="1x1, rows of the image are the matrix"),
+    pytest.param(Case((2, 7, 8, 5), (1, 1, 6), stride=(2, 3)), id="1x1, stride larger than kernel"),
+    pytest.param(Case((2, 9, 8, 3), (5, 5, 6), pads=((2, 2), (2, 2))), id="5x5"),
+    pytest.param(Case((2, 9, 11, 4), (3, 3, 5), stride=(2, 2), pads=((0, 1), (0, 1))), id="same padding, stride 2"),
+    pytest.param(Case((2, 11, 9, 2), (4, 5, 3), stride=(3, 2)), id="kernel larger than stride"),
+    pytest.param(Case((2, 11, 9, 4), (3, 3, 5), dilation=(2, 3), pads=((2, 2), (3, 3))), id="dilation"),
+    pytest.param(Case((1, 13, 12, 3), (3, 2, 4), (2, 2), (2, 3)), id="stride and dilation share a factor or not"),
+    pytest.param(Case((2, 6, 5, 12), (3, 3, 8), pads=((1, 1), (1, 1)), groups=4), id="groups"),
+    pytest.param(Case((2, 6, 7, 6), (2, 3, 9), (2, 1), (1, 2), ((1, 0), (2, 3)), 3), id="groups and everything else"),
+    pytest.param(Case((1, 4, 5, 3), (3, 3, 2), pads=((2, 0), (0, 3))), id="asymmetric padding"),
+    pytest.param(Case((2, 3, 4, 5), (5, 6, 7), pads=((1, 1), (1, 1))), id="kernel covers the whole padded input"),
+    pytest.param(Case((2, 2, 2, 3), (3, 3, 4), stride=(3, 3), pads=((3, 3), (3, 3))), id="rows of padding alone"),
+    pytest.param(Case((2, 5, 4, 70), (3, 3, 68), pads=((1, 1), (1, 1))), id="depth of several blocks"),
+    pytest.param(Case((1, 5, 4, 70), (3, 3, 68), (2, 2), pads=((1, 1), (1, 1))), id="several blocks, stride 2"),
+    pytest.param(Case((5, 16, 17, 2), (3, 3, 3), pads=((1, 1), (1, 1))), id="many pixels"),
+    pytest.param(Case((1, 1, 9, 4), (1, 3, 5), stride=(1, 2)), id="one row"),
+]
+DTYPES = ["float32", "float64"]
+
+
+def random(rng, shape, dtype):
+    return rng.normal(size=shape).astype(dtype)
+
+
+def poisoned(shape, dtype):
+    """Memory that shows what was not written."""
+    return np.full(shape, np.nan, dtype)
+
+
+def assert_close(actual, expected, terms):
+    """Rounding errors of a sum of `terms` products grow like its square root."""
+    eps = np.finfo(actual.dtype).eps
+    scale = max(np.abs(expected).max(), 1.0)
+    assert actual.shape == expected.shape
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=4 * eps * math.sqrt(terms) * scale)
+
+
+def forward(case, x, weight, bias, lower=-math.inf):
+    g = case.geometry
+    packed = poisoned(packed_size(g, x.itemsize), x.dtype)
+    conv_pack_weights(weight, packed, g)
+    y = poisoned(case.y, x.dtype)
+    conv_forward(x, packed, bias, y, lower, g)
+    return y
+
+
+def backward_data(case, dy, weight, bias=None, lower=-math.inf):
+    g = case.geometry
+    packed = poisoned(packed_transposed_size(g, dy.itemsize), dy.dtype)
+    conv_pack_weights_transposed(weight, packed, g)
+    dx = poisoned(case.x, dy.dtype)
+    conv_backward_data(dy, packed, np.empty(0, dy.dtype) if bias is None else bias, dx, lower, g)
+    return dx
+
+
+def backward_weights(case, x, dy):
+    partials = poisoned(partials_shape(case.geometry, x.itemsize), x.dtype)
+    conv_backward_weights(x, dy, partials, case.geometry)
+    return partials.sum(0).reshape(case.weight)
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(11)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("case", CASES)
+def test_conv_forward(case, dtype, rng):
+    x, weight, bias = random(rng, case.x, dtype), random(rng, case.weight, dtype), random(rng, case.y[3:], dtype)
+    terms = math.prod(case.weight[:3]) + 1
+    expected = reference.conv2d(x, weight, bias, **case.options)
+    assert_close(forward(case, x, weight, bias), expected, terms)
+    assert_close(forward(case, x, weight, np.empty(0, dtype)), expected - bias, terms)
+    assert_close(forward(case, x, weight, bias, 0.25), np.maximum(expected, 0.25), terms)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("case", CASES)
+def test_conv_backward_data(case, dtype, rng):
+    dy, weight, bias = random(rng, case.y, dtype), random(rng, case.weight, dtype), random(rng, case.x[3:], dtype)
+    options = {name: case.options[name] for name in ("stride", "padding", "dilation", "groups")}
+    expected = reference.conv2d_input_gradient(dy, weight, case.x[1:3], **options)
+    terms = math.prod(case.weight) + 1
+    assert_close(backward_data(case, dy, weight), expected, terms)
+    assert_close(backward_data(case, dy, weight, bias, -0.5), np.maximum(expected + bias, -0.5), terms)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("case", CASES)
+def test_conv_backward_weights(case, dtype, rng):
+    x, dy = random(rng, case.x, dtype), random(rng, case.y, dtype)
+    expected = reference.conv2d_weight_gradient(dy, x, case.weight[:2], **case.options)
+    assert_close(backward_weights(case, x, dy), expected, math.prod(case.y[:3]))
+
+
+@pytest.mark.parametrize("size", [(5, 4), (6, 5), (9, 11)], ids=["smaller", "exact", "beyond the reach of all taps"])
+def test_transposed_convolution_of_any_size(size, rng):
+    """conv_backward_data fills an output of any size: what no tap reaches is max(bias, lower)."""
+    x, weight, bias = random(rng, (2, 3, 3, 4), "float64"), random(rng, (2, 1, 5, 4), "float64"), random(rng, 5, "float64")
+    expected = np.zeros((2, 12, 12, 5))
+    for iy, ix, ky in np.ndindex(3, 3, 2):
+        expected[:, iy * 2 + ky, ix * 2] += x[:, iy, ix] @ weight[ky, 0].T
+    expected = np.maximum(expected[:, : size[0], : size[1]] + bias, 0.0)
+    g = ConvGeometry(2, *size, 5, 2, 1, 2, 2, 1, 1, 0, 0, 3, 3, 4, 1)
+    packed = poisoned(packed_transposed_size(g, 8), "float64")
+    conv_pack_weights_transposed(weight, packed, g)
+    y = poisoned((2, *size, 5), "float64")
+    conv_backward_data(x, packed, bias, y, 0.0, g)
+    assert_close(y, expected, 8)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("case", CASES)
+def test_explicit_columns(case, dtype, rng):
+    """im2col and gemm are the second algorithm; col2im is the adjoint of im2col."""
+    g, x, weight = case.geometry, random(rng, case.x, dtype), random(rng, case.weight, dtype)
+    pixels, total, filters = math.prod(case.y[:3]), math.prod(case.weight[:3]), g.f // g.groups
+    columns = poisoned((g.groups, pixels, total), dtype)
+    im2col(x, columns, g)
+    y = poisoned(case.y, dtype)
+    of_groups = GemmGeometry(
+        g.groups, pixels, filters, total, pixels * total, total, 1, filters, g.f, 1, filters, g.f, filters, 1, 0, 1, 1
+    )  # fmt: skip
+    gemm(columns, weight, np.empty(0, dtype), y, -math.inf, divide_work(of_groups, x.itemsize))
+    assert_close(y, reference.conv2d(x, weight, **case.options), total)
+
+    other, back = random(rng, columns.shape, dtype), poisoned(case.x, dtype)
+    col2im(other, back, g)
+    double = np.float64
+    inner = (columns.astype(double) * other).sum(), (x.astype(double) * back).sum()
+    assert abs(inner[0] - inner[1]) <= 4 * np.finfo(dtype).eps * columns.size
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_im2col_is_the_definition(case, rng):
+    if case.geometry.groups > 1:
+        pytest.skip("the reference has no groups")
+    x = random(rng, case.x, "float64")
+    columns = poisoned((1, math.prod(case.y[:3]), math.prod(case.weight[:3])), "float64")
+    im2col(x, columns, case.geometry)
+    options = {name: case.options[name] for name in ("stride", "padding", "dilation")}
+    np.testing.assert_array_equal(columns[0], reference.im2col(x, case.weight[:2], **options))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_threads_do_not_change_a_bit(case, rng):
+    x, weight = random(rng, case.x, "float32"), random(rng, case.weight, "float32")
+    bias, dy = random(rng, case.y[3:], "float32"), random(rng, case.y, "float32")
+    before, results = team.num_threads(), []
+    try:
+        for threads in (1, 2, 3):
+            team.set_num_threads(threads)
+            results.append(
+                [forward(case, x, weight, bias), backward_data(case, dy, weight), backward_weights(case, x, dy)]
+            )
+    finally:
+        team.set_num_threads(before)
+    for other in results[1:]:
+        for a, b in zip(results[0], other, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_a_nan_reaches_exactly_the_outputs_that_read_it(rng):
+    case = Case((2, 9, 8, 37), (3, 3, 41), stride=(2, 1), pads=((1, 1), (1, 1)))
+    x, weight = random(rng, case.x, "float32"), random(rng, case.weight, "float32")
+    x[1, 4, 0, 36] = np.nan
+    dy = random(rng, case.y, "float32")
+    dy[0, 2, 4, 40] = np.nan  # away from the border: a zero of the padding times NaN is NaN
+    empty = np.empty(0, "float32")
+    np.testing.assert_array_equal(
+        np.isnan(forward(case, x, weight, empty, 0.0)), np.isnan(reference.conv2d(x, weight, **case.options))
+    )
+    np.testing.assert_array_equal(
+        np.isnan(backward_data(case, dy, weight)),
+        np.isnan(reference.conv2d_input_gradient(dy, weight, case.x[1:3], **case.options)),
+    )
+    np.testing.assert_array_equal(
+        np.isnan(backward_weights(case, x, dy)),
+        np.isnan(reference.conv2d_weight_gradient(dy, x, case.weight[:2], **case.options)),
+    )

@@ -1,0 +1,123 @@
+"""Depthwise convolution kernels against the definition in tests/reference, on awkward shapes."""
+
+import math
+
+import numpy as np
+import pytest
+import reference
+from fastcnn_kernels.conv import ConvGeometry
+from fastcnn_kernels.depthwise import (
+    depthwise_backward_data,
+    depthwise_backward_weights,
+    depthwise_forward,
+    depthwise_partials_shape,
+)
+
+
+class Case:
+    """A depthwise convolution: x shape, kernel (kh, kw, multiplier), the rest as Keras calls it."""
+
+    def __init__(self, x, kernel, stride=(1, 1), dilation=(1, 1), pads=((0, 0), (0, 0))):
+        n, h, w, c = x
+        kh, kw, multiplier = kernel
+        self.x, self.weight = x, (kh, kw, c, multiplier)
+        self.options = {"stride": stride, "padding": pads, "dilation": dilation}
+        oh, ow = reference.output_size(pads, (h, w), (kh, kw), stride, dilation)
+        self.y = (n, oh, ow, c * multiplier)
+        self.geometry = ConvGeometry(
+            n, h, w, c, kh, kw, *stride, *dilation, pads[0][0], pads[1][0], oh, ow, c * multiplier, c
+        )  # fmt: skip
+
+
+CASES = [
+    pytest.param(Case((2, 7, 5, 3), (3, 2, 1)), id="nothing equal"),
+    pytest.param(Case((1, 1, 1, 1), (1, 1, 1)), id="smallest"),
+    pytest.param(Case((2, 6, 7, 37), (3, 3, 1), pads=((1, 1), (1, 1))), id="channels: vectors, a quarter, one"),
+    pytest.param(Case((1, 5, 14, 130), (3, 3, 1), pads=((1, 1), (1, 1))), id="two blocks of channels"),
+    pytest.param(Case((2, 6, 9, 4), (3, 3, 3), pads=((1, 1), (1, 1))), id="multiplier"),
+    pytest.param(Case((2, 9, 12, 5), (3, 3, 2), (2, 2), pads=((0, 1), (0, 1))), id="multiplier, stride"),
+    pytest.param(Case((2, 9, 13, 6), (5, 5, 1), pads=((2, 2), (2, 2))), id="5x5"),
+    pytest.param(Case((2, 9, 17, 20), (3, 3, 1), stride=(2, 2), pads=((0, 1), (0, 1))), id="same padding, stride 2"),
+    pytest.param(Case((2, 7, 8, 5), (2, 1, 1), stride=(3, 2)), id="stride larger than kernel"),
+    pytest.param(Case((2, 11, 15, 4), (3, 3, 1), dilation=(2, 3), pads=((2, 2), (3, 3))), id="dilation"),
+    pytest.param(Case((1, 13, 14, 3), (3, 2, 2), (2, 2), (2, 3)), id="stride and dilation share a factor or not"),
+    pytest.param(Case((1, 4, 5, 3), (3, 3, 1), pads=((2, 0), (0, 3))), id="asymmetric padding"),
+    pytest.param(Case((2, 3, 4, 5), (5, 6, 1), pads=((1, 1), (1, 1))), id="kernel covers the whole padded input"),
+    pytest.param(Case((2, 2, 2, 3), (3, 3, 1), stride=(3, 3), pads=((3, 3), (3, 3))), id="rows of padding alone"),
+]
+
+
+def random(rng, shape, dtype):
+    return rng.normal(size=shape).astype(dtype)
+
+
+def poisoned(shape, dtype):
+    """Memory that shows what was not written."""
+    return np.full(shape, np.nan, dtype)
+
+
+def assert_close(actual, expected, terms):
+    """Rounding errors of a sum of `terms` products grow like its square root."""
+    eps = np.finfo(actual.dtype).eps
+    scale = max(np.abs(expected).max(), 1.0)
+    assert actual.shape == expected.shape
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=4 * eps * math.sqrt(terms) * scale)
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(12)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_depthwise_forward(case, dtype, rng, on_threads):
+    x, weight, bias = random(rng, case.x, dtype), random(rng, case.weight, dtype), random(rng, case.y[3:], dtype)
+    expected, terms = reference.depthwise_conv2d(x, weight, bias, **case.options), math.prod(case.weight[:2]) + 1
+
+    def compute(bias, lower):
+        y = poisoned(case.y, dtype)
+        depthwise_forward(x, weight, bias, y, lower, case.geometry)
+        return [y]
+
+    assert_close(on_threads(lambda: compute(bias, -math.inf))[0], expected, terms)
+    assert_close(compute(bias, 0.25)[0], np.maximum(expected, 0.25), terms)
+    assert_close(compute(np.empty(0, dtype), -math.inf)[0], expected - bias, terms)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_depthwise_backward_data(case, dtype, rng, on_threads):
+    dy, weight = random(rng, case.y, dtype), random(rng, case.weight, dtype)
+
+    def compute():
+        dx = poisoned(case.x, dtype)
+        depthwise_backward_data(dy, weight, dx, case.geometry)
+        return [dx]
+
+    expected = reference.depthwise_conv2d_input_gradient(dy, weight, case.x[1:3], **case.options)
+    assert_close(on_threads(compute)[0], expected, case.weight[0] * case.weight[1] * case.weight[3])
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_depthwise_backward_weights(case, dtype, rng, on_threads):
+    x, dy = random(rng, case.x, dtype), random(rng, case.y, dtype)
+
+    def compute():
+        partials = poisoned(depthwise_partials_shape(case.geometry), dtype)
+        depthwise_backward_weights(x, dy, partials, case.geometry)
+        return [partials]
+
+    expected = reference.depthwise_conv2d_weight_gradient(dy, x, case.weight[:2], **case.options)
+    actual = on_threads(compute)[0].sum(0).reshape(case.weight)
+    assert_close(actual, expected, math.prod(case.y[:3]))
+
+
+def test_a_nan_reaches_exactly_the_outputs_that_read_it(rng):
+    case = Case((2, 9, 14, 21), (3, 3, 1), pads=((1, 1), (1, 1)))
+    x, weight, dy = random(rng, case.x, "float32"), random(rng, case.weight, "float32"), random(rng, case.y, "float32")
+    x[1, 4, 0, 20], dy[0, 2, 9, 3] = np.nan, np.nan
+    y, dx = poisoned(case.y, "float32"), poisoned(case.x, "float32")
+    depthwise_forward(x, weight, np.empty(0, "float32"), y, 0.0, case.geometry)
+    np.testing.assert_array_equal(np.isnan(y), np.isnan(reference.depthwise_conv2d(x, weight, **case.options)))
+    depthwise_backward_data(dy, weight, dx, case.geometry)
+    expected = reference.depthwise_conv2d_input_gradient(dy, weight, case.x[1:3], **case.options)
+    np.testing.assert_array_equal(np.isnan(dx), np.isnan(expected))

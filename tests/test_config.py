@@ -1,0 +1,118 @@
+"""Process-wide settings and the stream of seeds."""
+
+import random
+
+import numpy as np
+import pytest
+
+from fastcnn import config
+from fastcnn.errors import Error, canonical, did_you_mean
+
+
+@pytest.fixture(autouse=True)
+def restore():
+    floatx, epsilon, stream = config.floatx(), config.epsilon(), config.seed_stream()
+    yield
+    config.set_floatx(floatx)
+    config.set_epsilon(epsilon)
+    config.set_seed_stream(*stream)
+
+
+def test_floatx_default_and_set():
+    assert config.floatx() == "float32"
+    config.set_floatx("float64")
+    assert config.floatx() == "float64"
+    config.set_floatx(np.float32)
+    assert config.floatx() == "float32"
+
+
+@pytest.mark.parametrize("value", ["float16", "bfloat16", "int32", "flot32", 7])
+def test_floatx_refuses(value):
+    with pytest.raises(Error, match="float32"):
+        config.set_floatx(value)
+    assert config.floatx() == "float32"
+
+
+def test_epsilon():
+    assert config.epsilon() == 1e-7
+    config.set_epsilon(1e-4)
+    assert config.epsilon() == 1e-4
+    for value in (0, -1e-7, 1.0, float("nan")):
+        with pytest.raises(Error, match="between 0 and 1"):
+            config.set_epsilon(value)
+    assert config.epsilon() == 1e-4
+
+
+def test_image_data_format():
+    assert config.image_data_format() == "channels_last"
+    config.set_image_data_format("channels_last")
+    with pytest.raises(Error, match="moveaxis"):
+        config.set_image_data_format("channels_first")
+    with pytest.raises(Error, match="channels_last"):
+        config.set_image_data_format("NHWC")
+
+
+def test_set_random_seed_repeats_everything():
+    def draw():
+        config.set_random_seed(5)
+        return random.random(), np.random.rand(), [config.next_seed() for _ in range(4)]
+
+    assert draw() == draw()
+
+
+def test_next_seed_is_a_stream_of_distinct_63_bit_numbers():
+    config.set_random_seed(0)
+    seeds = [config.next_seed() for _ in range(200)]
+    assert len(set(seeds)) == 200
+    assert all(0 <= seed < 2**63 for seed in seeds)
+    assert max(seeds).bit_length() > 58  # 200 uniform 63-bit numbers all below 2^58 would be a miracle
+    config.set_random_seed(1)
+    assert config.next_seed() not in seeds
+
+
+def test_numpy_integer_is_a_seed():
+    config.set_random_seed(np.int64(3))
+    first = config.next_seed()
+    config.set_random_seed(3)
+    assert config.next_seed() == first
+
+
+def test_drawing_elsewhere_does_not_move_the_stream():
+    config.set_random_seed(2)
+    first, second = config.next_seed(), config.next_seed()
+    config.set_random_seed(2)
+    assert config.next_seed() == first
+    random.random()
+    np.random.rand()
+    assert config.next_seed() == second
+
+
+def test_seed_stream_resumes():
+    config.set_random_seed(4)
+    config.next_seed()
+    state = config.seed_stream()
+    following = [config.next_seed() for _ in range(3)]
+    config.set_random_seed(9)
+    config.set_seed_stream(*state)
+    assert [config.next_seed() for _ in range(3)] == following
+    with pytest.raises(Error, match="non-negative"):
+        config.set_seed_stream(1, -1)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32, 1.5, "1", None, True])
+def test_set_random_seed_refuses(seed):
+    with pytest.raises(Error, match="expected an integer"):
+        config.set_random_seed(seed)
+
+
+def test_did_you_mean():
+    assert did_you_mean("adm", ["Adam", "SGD"]) == "; did you mean 'Adam'?"
+    assert did_you_mean("heNormal", ["he_normal", "zeros"]) == "; did you mean 'he_normal'?"
+    assert did_you_mean("x", ["SGD", "adam"]) == "; known names: adam, SGD"
+    assert did_you_mean("x", []) == ""
+    assert canonical("Max_Pooling-2D") == "maxpooling2d"
+
+
+def test_error_is_a_value_error():
+    with pytest.raises(ValueError, match="why"):
+        raise Error("why")
