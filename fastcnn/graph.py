@@ -52,7 +52,7 @@ class Op:
             raise Error(f"unknown op {config['name']!r}{did_you_mean(str(config['name']), Op.registry)}")
         return Op.registry[config["name"]](**attributes)
 
-    def infer(self, *inputs: Tensor) -> TensorSpec | tuple[TensorSpec, ...]:
+    def infer(self, *inputs: Any, **options: Any) -> TensorSpec | tuple[TensorSpec, ...]:
         """Shape and dtype of the output, or of each output."""
         raise Error(f"{self.name} defines no shape rule")
 

@@ -228,7 +228,8 @@ class Layer(Configurable):
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """Output shape (batch included) for an input shape, or for a list of them."""
-        outputs = self(_map(input_shape, lambda shape: Tensor(shape, self.dtype), _is_shape))
+        with tracing(Trace(training=False)):  # not a call of the model being built
+            outputs = self(_map(input_shape, lambda shape: Tensor(shape, self.dtype), _is_shape))
         return _map(outputs, lambda y: y.shape, lambda y: isinstance(y, Tensor))
 
     # --- calling ---------------------------------------------------------------------------------------------
@@ -291,7 +292,7 @@ class Layer(Configurable):
         training = bool(kwargs.pop("training", False) or False)
         if not args:
             raise Error("called without an input")
-        arrays = [np.ascontiguousarray(array, dtype=self.dtype) for array in _flatten(args)]
+        arrays = [_as_array(value, self.dtype) for value in _flatten(args)]
         structure = args
 
         def body(*tensors: Tensor) -> Any:
@@ -395,6 +396,13 @@ def _is_shape(value: Any) -> bool:
 def _shapes(value: Any) -> Any:
     """Shapes in the structure of the inputs, as `build` gets them."""
     return map_tensors(value, lambda x: x.shape)
+
+
+def _as_array(value: Any, dtype: str) -> np.ndarray:
+    try:
+        return np.asarray(value, dtype, order="C")
+    except (TypeError, ValueError) as problem:
+        raise Error(f"cannot make an array of {value!r} of type {type(value).__name__}: {problem}") from problem
 
 
 def _flatten(value: Any) -> Iterator[Any]:

@@ -88,12 +88,7 @@ def _plane(sizes: tuple[int, ...], height: int = 1) -> tuple[int, int]:
 
 
 class _Conv(_Convolution):
-    """y[n, oy, ox, f] = activation(sum_{ky, kx, c} x[n, iy, ix, c] kernel[ky, kx, c, f] + bias[f]), where
-    iy = oy stride - top + ky dilation, and ix alike.
-
-    x (n, h, w, channels), kernel (kh, kw, channels / groups, filters), bias (filters,) -> (n, oh, ow, filters).
-    One dimension: without h, kh, oh.
-    """
+    """`Conv2D` in any number of dimensions."""
 
     def __init__(
         self,
@@ -140,25 +135,27 @@ class _Conv(_Convolution):
 
 
 class Conv1D(_Conv):
-    __doc__ = _Conv.__doc__
+    """`Conv2D` along one axis: x (n, length, channels), kernel (k, channels / groups, filters).
+
+    padding may be "causal": an output sees no later input.
+    """
+
     spatial = 1
     causal = True
 
 
 class Conv2D(_Conv):
-    __doc__ = _Conv.__doc__
+    """y[n, oy, ox, f] = activation(sum_{ky, kx, c} x[n, iy, ix, c] kernel[ky, kx, c, f] + bias[f]), where
+    iy = oy stride - top + ky dilation, and ix alike.
+
+    x (n, h, w, channels), kernel (kh, kw, channels / groups, filters), bias (filters,) -> (n, oh, ow, filters).
+    """
+
     spatial = 2
 
 
 class _ConvTranspose(_Convolution):
-    """The gradient of a convolution with respect to its input, as a layer that enlarges:
-    y[n, iy stride + ky dilation - top, ..., f] += x[n, iy, ..., c] kernel[ky, ..., f, c]; then bias, activation.
-
-    x (n, h, w, channels), kernel (kh, kw, filters, channels), bias (filters,) -> (n, oh, ow, filters).
-    "valid": oh = (h - 1) stride + max(kh, stride); "same": oh = h stride. output_padding p (with it "valid" is
-    (h - 1) stride + kh + p, "same" (h - 1) stride + kh % 2 + p) adds rows and columns at the end. Explicit
-    padding is cropped from (h - 1) stride + kh.
-    """
+    """`Conv2DTranspose` in any number of dimensions."""
 
     def __init__(
         self,
@@ -203,23 +200,26 @@ class _ConvTranspose(_Convolution):
 
 
 class Conv1DTranspose(_ConvTranspose):
-    __doc__ = _ConvTranspose.__doc__
+    """`Conv2DTranspose` along one axis: x (n, length, channels), kernel (k, filters, channels)."""
+
     spatial = 1
 
 
 class Conv2DTranspose(_ConvTranspose):
-    __doc__ = _ConvTranspose.__doc__
+    """The gradient of a convolution with respect to its input, as a layer that enlarges:
+    y[n, iy stride + ky dilation - top, ..., f] += x[n, iy, ..., c] kernel[ky, ..., f, c]; then bias, activation.
+
+    x (n, h, w, channels), kernel (kh, kw, filters, channels), bias (filters,) -> (n, oh, ow, filters).
+    "valid": oh = (h - 1) stride + max(kh, stride); "same": oh = h stride. output_padding p (with it "valid" is
+    (h - 1) stride + kh + p, "same" (h - 1) stride + kh % 2 + p) adds rows and columns at the end. Explicit
+    padding is cropped from (h - 1) stride + kh.
+    """
+
     spatial = 2
 
 
 class _DepthwiseConv(_Convolution):
-    """Each channel with filters of its own:
-    y[n, oy, ox, c mult + m] = activation(sum_{ky, kx} x[n, iy, ix, c] kernel[ky, kx, c, m] + bias[c mult + m]).
-
-    x (n, h, w, c), kernel (kh, kw, c, mult), bias (c mult,) -> (n, oh, ow, c mult); mult is `depth_multiplier`.
-    """
-
-    causal = True
+    """`DepthwiseConv2D` in any number of dimensions."""
 
     def __init__(
         self,
@@ -259,24 +259,24 @@ class _DepthwiseConv(_Convolution):
 
 
 class DepthwiseConv1D(_DepthwiseConv):
-    __doc__ = _DepthwiseConv.__doc__
+    """`DepthwiseConv2D` along one axis: x (n, length, c), kernel (k, c, mult). padding may be "causal"."""
+
     spatial = 1
+    causal = True
 
 
 class DepthwiseConv2D(_DepthwiseConv):
-    __doc__ = _DepthwiseConv.__doc__
+    """Each channel with filters of its own:
+    y[n, oy, ox, c mult + m] = activation(sum_{ky, kx} x[n, iy, ix, c] kernel[ky, kx, c, m] + bias[c mult + m]).
+
+    x (n, h, w, c), kernel (kh, kw, c, mult), bias (c mult,) -> (n, oh, ow, c mult); mult is `depth_multiplier`.
+    """
+
     spatial = 2
-    causal = False
 
 
 class _SeparableConv(_Convolution):
-    """A depthwise convolution, then a 1 x 1 convolution that mixes its channels, bias and activation.
-
-    x (n, h, w, c), depthwise_kernel (kh, kw, c, mult), pointwise_kernel (1, 1, c mult, filters) ->
-    (n, oh, ow, filters); mult is `depth_multiplier`. (Chollet 2017, Xception)
-    """
-
-    causal = True
+    """`SeparableConv2D` in any number of dimensions."""
 
     def __init__(
         self,
@@ -326,14 +326,22 @@ class _SeparableConv(_Convolution):
 
 
 class SeparableConv1D(_SeparableConv):
-    __doc__ = _SeparableConv.__doc__
+    """`SeparableConv2D` along one axis: x (n, length, c), kernels (k, c, mult) and (1, c mult, filters). padding may
+    be "causal".
+    """
+
     spatial = 1
+    causal = True
 
 
 class SeparableConv2D(_SeparableConv):
-    __doc__ = _SeparableConv.__doc__
+    """A depthwise convolution, then a 1 x 1 convolution that mixes its channels, bias and activation.
+
+    x (n, h, w, c), depthwise_kernel (kh, kw, c, mult), pointwise_kernel (1, 1, c mult, filters) ->
+    (n, oh, ow, filters); mult is `depth_multiplier`. (Chollet 2017, Xception)
+    """
+
     spatial = 2
-    causal = False
 
 
 Convolution1D = Conv1D

@@ -166,12 +166,11 @@ class Lambda(Layer):
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        function = deserialize(None, function)
         if not callable(function):
             raise Error(f"Lambda: expected a function of tensors, got {function!r}")
         if mask is not None:
             raise Error("Lambda: masks are not supported; multiply by a mask in the function")
-        self.function = function
+        self.function = deserialize(None, function)  # remembers its name, for saving
         self.arguments = dict(arguments or {})
 
     def call(self, inputs: Any, training: bool = False) -> Any:

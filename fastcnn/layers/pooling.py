@@ -1,10 +1,9 @@
 """Pooling: the maximum or the mean over windows of each channel. Images are (batch, height, width, channels).
 
-Padded cells take no part: they are never the maximum and are not counted in the mean. A one-dimensional layer
-is the two-dimensional one on images of height 1.
+Padded cells take no part: they are never the maximum and are not counted in the mean.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 from fastcnn import ops
@@ -14,13 +13,9 @@ from fastcnn.tensor import Tensor
 
 
 class _Pooling(Layer):
-    """y[n, oy, ox, c] = max or mean of x[n, oy s - top + ky, ox s - left + kx, c] over ky < ph, kx < pw.
+    """What all pooling with windows shares."""
 
-    pool_size (ph, pw), strides None: the pool size. padding: "valid", "same" or, beyond Keras, explicit cells
-    ((top, bottom), (left, right)), fewer than the pool has.
-    """
-
-    spatial: ClassVar[int]
+    spatial: ClassVar[int]  # number of spatial axes
     pool: ClassVar[Callable[..., Tensor]]
 
     def __init__(
@@ -42,15 +37,12 @@ class _Pooling(Layer):
 
     def call(self, inputs: Tensor) -> Tensor:
         arguments.check_rank(inputs.shape, self.spatial)
-        pool = type(self).pool
-        if self.spatial == 2:
-            return pool(inputs, self.pool_size, self.strides, self.padding)
-        padding = self.padding if isinstance(self.padding, str) else ((0, 0), *self.padding)
-        y = pool(ops.expand_dims(inputs, 1), (1, *self.pool_size), (1, *self.strides), padding)
-        return ops.squeeze(y, 1)
+        return type(self).pool(inputs, self.pool_size, self.strides, self.padding)
 
 
 class _MaxPooling(_Pooling):
+    pool = staticmethod(ops.max_pool)
+
     def __init__(
         self,
         pool_size: Any = 2,
@@ -64,34 +56,40 @@ class _MaxPooling(_Pooling):
 
 
 class MaxPooling1D(_MaxPooling):
-    __doc__ = _Pooling.__doc__
+    """`MaxPooling2D` along one axis: (n, length, c) -> (n, ol, c)."""
+
     spatial = 1
-    pool = staticmethod(ops.max_pool)
 
 
 class MaxPooling2D(_MaxPooling):
-    __doc__ = _Pooling.__doc__
+    """y[n, oy, ox, c] = max of x[n, oy sh - top + ky, ox sw - left + kx, c] over ky < ph, kx < pw.
+
+    pool_size (ph, pw); strides (sh, sw), None: the pool size. padding: "valid", "same" or, beyond Keras, explicit
+    cells ((top, bottom), (left, right)), fewer than the pool has.
+    """
+
     spatial = 2
-    pool = staticmethod(ops.max_pool)
 
 
 class AveragePooling1D(_Pooling):
-    __doc__ = _Pooling.__doc__
+    """`AveragePooling2D` along one axis: (n, length, c) -> (n, ol, c)."""
+
     spatial = 1
     pool = staticmethod(ops.average_pool)
 
 
 class AveragePooling2D(_Pooling):
-    __doc__ = _Pooling.__doc__
+    """The mean over each window of its cells in the image; arguments as for `MaxPooling2D`."""
+
     spatial = 2
     pool = staticmethod(ops.average_pool)
 
 
 class _GlobalPooling(Layer):
-    """y[n, c] = max or mean of x[n, ..., c] over all positions; (n, 1, ..., c) with keepdims."""
+    """What pooling over all positions shares."""
 
     spatial: ClassVar[int]
-    reduce: ClassVar[Callable[..., Tensor]]
+    pool: ClassVar[Callable[..., Tensor]]
 
     def __init__(self, data_format: str | None = None, keepdims: bool = False, **kwargs: Any):
         super().__init__(**kwargs)
@@ -100,39 +98,40 @@ class _GlobalPooling(Layer):
 
     def call(self, inputs: Tensor) -> Tensor:
         arguments.check_rank(inputs.shape, self.spatial)
-        axes = tuple(range(1, 1 + self.spatial))
-        return type(self).reduce(inputs, axis=axes, keepdims=self.keepdims)
+        return type(self).pool(inputs, self.keepdims)
 
 
 class GlobalAveragePooling1D(_GlobalPooling):
-    __doc__ = _GlobalPooling.__doc__
+    """y[n, c] = mean of x[n, :, c]; (n, 1, c) with keepdims."""
+
     spatial = 1
-    reduce = staticmethod(ops.mean)
+    pool = staticmethod(ops.global_average_pool)
 
 
 class GlobalAveragePooling2D(_GlobalPooling):
-    __doc__ = _GlobalPooling.__doc__
+    """y[n, c] = mean of x[n, :, :, c]; (n, 1, 1, c) with keepdims."""
+
     spatial = 2
-    reduce = staticmethod(ops.mean)
+    pool = staticmethod(ops.global_average_pool)
 
 
 class GlobalMaxPooling1D(_GlobalPooling):
-    __doc__ = _GlobalPooling.__doc__
+    """y[n, c] = max of x[n, :, c]; (n, 1, c) with keepdims."""
+
     spatial = 1
-    reduce = staticmethod(ops.max)
+    pool = staticmethod(ops.global_max_pool)
 
 
 class GlobalMaxPooling2D(_GlobalPooling):
-    __doc__ = _GlobalPooling.__doc__
+    """y[n, c] = max of x[n, :, :, c]; (n, 1, 1, c) with keepdims."""
+
     spatial = 2
-    reduce = staticmethod(ops.max)
+    pool = staticmethod(ops.global_max_pool)
 
 
 class _AdaptivePooling(Layer):
-    """Pooling to a given output size: output cell i sees the input cells from floor(i h / oh) to
-    ceil((i + 1) h / oh) - 1, along each axis.
-
-    A window is a product of intervals, so rows are reduced first, then columns.
+    """What pooling to a given size shares. A window is a product of intervals, so that rows can be reduced first
+    and columns then.
     """
 
     spatial: ClassVar[int]
@@ -152,37 +151,47 @@ class _AdaptivePooling(Layer):
         return y
 
     def _along(self, x: Tensor, axis: int, size: int) -> Tensor:
-        length = arguments.known_size(x.shape, axis, "cells along each axis")
+        length = x.shape[axis]
+        if length is None:  # only the output's shape is wanted, while a functional model is built
+            return ops.repeat(type(self).reduce(x, axis=axis, keepdims=True), size, axis=axis)
         before = (slice(None),) * axis
         parts = [x[(*before, slice(*cells))] for cells in _intervals(length, size)]
-        reduced: Sequence[Tensor] = [type(self).reduce(part, axis=axis, keepdims=True) for part in parts]
-        return ops.concatenate(reduced, axis=axis)
+        return ops.concatenate([type(self).reduce(part, axis=axis, keepdims=True) for part in parts], axis=axis)
 
 
 def _intervals(length: int, size: int) -> list[tuple[int, int]]:
+    """(first, one past the last) input cell of each output cell."""
     return [(i * length // size, -(-(i + 1) * length // size)) for i in range(size)]
 
 
 class AdaptiveAveragePooling1D(_AdaptivePooling):
-    __doc__ = _AdaptivePooling.__doc__
+    """`AdaptiveAveragePooling2D` along one axis: (n, length, c) -> (n, output_size, c)."""
+
     spatial = 1
     reduce = staticmethod(ops.mean)
 
 
 class AdaptiveAveragePooling2D(_AdaptivePooling):
-    __doc__ = _AdaptivePooling.__doc__
+    """(n, h, w, c) -> (n, oh, ow, c), output_size (oh, ow): output cell i is the mean of the input cells from
+    floor(i h / oh) to ceil((i + 1) h / oh) - 1, along both axes.
+    """
+
     spatial = 2
     reduce = staticmethod(ops.mean)
 
 
 class AdaptiveMaxPooling1D(_AdaptivePooling):
-    __doc__ = _AdaptivePooling.__doc__
+    """`AdaptiveMaxPooling2D` along one axis: (n, length, c) -> (n, output_size, c)."""
+
     spatial = 1
     reduce = staticmethod(ops.max)
 
 
 class AdaptiveMaxPooling2D(_AdaptivePooling):
-    __doc__ = _AdaptivePooling.__doc__
+    """(n, h, w, c) -> (n, oh, ow, c), output_size (oh, ow): the maximum over the windows of
+    `AdaptiveAveragePooling2D`.
+    """
+
     spatial = 2
     reduce = staticmethod(ops.max)
 

@@ -9,6 +9,7 @@ from fastcnn import config, ops
 from fastcnn.errors import Error
 from fastcnn.layers import arguments
 from fastcnn.layers.base import Layer
+from fastcnn.ops.core import convert
 from fastcnn.registry import serialize
 from fastcnn.tensor import Shape, Tensor, Variable
 
@@ -98,7 +99,7 @@ class Normalization(Layer):
         return inputs * deviation + mean if self.invert else (inputs - mean) / deviation
 
     def _broadcast(self, value: Variable | np.ndarray) -> Tensor:
-        return ops.reshape(ops.convert(value), self._broadcast_shape)
+        return ops.reshape(convert(value), self._broadcast_shape)
 
     def get_config(self) -> dict[str, Any]:
         """As for every layer; `mean` and `variance` are those given, not those found."""

@@ -85,9 +85,7 @@ class _Margins(Layer):
 
 
 class _ZeroPadding(_Margins):
-    """Zeros around the image. padding: cells on all sides, or one number an axis, or (before, after) an axis:
-    ((top, bottom), (left, right)).
-    """
+    """What zero padding shares."""
 
     def __init__(self, padding: Any = 1, data_format: str | None = None, **kwargs: Any):
         super().__init__(**kwargs)
@@ -100,19 +98,21 @@ class _ZeroPadding(_Margins):
 
 
 class ZeroPadding1D(_ZeroPadding):
-    __doc__ = _ZeroPadding.__doc__
+    """Zeros before and after a sequence. padding: one number for both ends, or (before, after)."""
+
     spatial = 1
 
 
 class ZeroPadding2D(_ZeroPadding):
-    __doc__ = _ZeroPadding.__doc__
+    """Zeros around images. padding: cells on all sides, (rows, columns) on both sides of each axis, or
+    ((top, bottom), (left, right)).
+    """
+
     spatial = 2
 
 
 class _Cropping(_Margins):
-    """The image without its margins. cropping: cells on all sides, or one number an axis, or (before, after) an
-    axis: ((top, bottom), (left, right)).
-    """
+    """What cropping shares."""
 
     cropping: tuple[tuple[int, int], ...]
 
@@ -125,7 +125,8 @@ class _Cropping(_Margins):
 
 
 class Cropping1D(_Cropping):
-    __doc__ = _Cropping.__doc__
+    """Sequences without their ends. cropping: cells at both ends, or (before, after)."""
+
     spatial = 1
 
     def __init__(self, cropping: Any = (1, 1), **kwargs: Any):
@@ -134,7 +135,10 @@ class Cropping1D(_Cropping):
 
 
 class Cropping2D(_Cropping):
-    __doc__ = _Cropping.__doc__
+    """Images without their margins. cropping: cells on all sides, (rows, columns) on both sides of each axis, or
+    ((top, bottom), (left, right)).
+    """
+
     spatial = 2
 
     def __init__(self, cropping: Any = ((0, 0), (0, 0)), data_format: str | None = None, **kwargs: Any):

@@ -50,8 +50,9 @@ def save_model(model: Any, filepath: Any, overwrite: bool = True) -> None:
     arrays = _arrays_of(model)
     if model.compiled:
         config["compile"] = _compile_config(model)
-        config["training"] = {"iterations": int(model.optimizer.iterations)}
-        arrays.update({f"optimizer/{name}": v.value for name, v in model.optimizer.named_state().items()})
+        config["training"] = {"batches": model.optimizer.batches}
+        state = model.optimizer.named_state(named_variables(model))
+        arrays.update({f"optimizer/{name}": variable.value for name, variable in state.items()})
     write(filepath, arrays, config, overwrite)
 
 
@@ -167,7 +168,7 @@ def load_model(filepath: Any, custom_objects: Any = None, compile: bool = True, 
         if compile and config.get("compile"):
             model.compile(**{name: _revive(name, value) for name, value in config["compile"].items()})
             model.optimizer.restore(
-                model.trainable_weights, _under(arrays, "optimizer/"), config["training"]["iterations"]
+                named_variables(model), _under(arrays, "optimizer/"), config["training"]["batches"]
             )
     return model
 

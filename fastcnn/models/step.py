@@ -109,8 +109,7 @@ class Step:
         variables = self.model.trainable_weights
         optimizer = self.model.optimizer
         optimizer.build(variables)
-        grads = gradients(total, variables)
-        optimizer.apply([(g, v) for g, v in zip(grads, variables, strict=True) if g is not None])
+        optimizer.apply(gradients(total, variables), variables)
 
     # --- running -----------------------------------------------------------------------------------------------
 
@@ -118,7 +117,8 @@ class Step:
         arrays = [array for part in batch for array in _arrays(part)]
         dtype = self.model.dtype
         function = self._function(Signature.of(batch))
-        plan, structure = function.plan([TensorSpec(a.shape, dtype) for a in arrays])
+        phase = self.model.optimizer.phase if self.mode == "train" else None
+        plan, structure = function.plan([TensorSpec(a.shape, dtype) for a in arrays], phase)
         return plan, structure, arrays
 
     def run(self, batch: Batch) -> StepResult:

@@ -171,6 +171,8 @@ class Trainer:
                 self._fit_epoch(epoch, train, validation, validation_freq, listeners)
                 if self.stop_training or getattr(train, "exhausted", False):
                     break
+            if self.optimizer is not None:
+                self.optimizer.finalize_variable_values(self.trainable_weights)  # type: ignore[attr-defined]
             listeners.on_train_end()
         assert self.history is not None
         return self.history

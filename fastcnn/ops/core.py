@@ -12,6 +12,8 @@ from fastcnn import config
 from fastcnn.errors import Error
 from fastcnn.tensor import Constant, Tensor
 
+__all__ = ["convert_to_numpy", "convert_to_tensor", "is_tensor"]
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -89,3 +91,18 @@ def _put_tensors(value: Any, tensors: tuple[Tensor, ...]) -> Any:
     if isinstance(value, list | tuple) and not hasattr(value, "_fields"):
         return type(value)(_put_tensors(item, tensors) for item in value)
     return tensors[value.index] if isinstance(value, _Slot) else value
+
+
+def convert_to_tensor(x: Any, dtype: str | None = None) -> Tensor:
+    """A tensor for a number, a list, an array or a tensor."""
+    return convert(x, dtype)
+
+
+def convert_to_numpy(x: Any) -> np.ndarray:
+    """The values of an array, variable or constant. A symbolic tensor has none."""
+    return np.array(x.value if isinstance(x, Constant) else x)
+
+
+def is_tensor(x: Any) -> bool:
+    """Whether `x` is symbolic."""
+    return isinstance(x, Tensor)

@@ -8,8 +8,17 @@ from typing import Any, NamedTuple
 from fastcnn_kernels.reduction import reduction_chunks
 
 from fastcnn.graph import Op, apply
-from fastcnn.ops import shape as shapes
 from fastcnn.ops.core import convert, op_function
+from fastcnn.ops.shape import (
+    broadcast_to,
+    expand_dims,
+    known,
+    normalize_axes,
+    ravel,
+    reshape,
+    squeeze,
+    transpose,
+)
 from fastcnn.tensor import Shape, Tensor, TensorSpec
 
 __all__ = [
@@ -24,7 +33,6 @@ __all__ = [
     "moments",
     "std",
     "sum",
-    "sum_to_shape",
     "var",
 ]
 
@@ -82,8 +90,8 @@ def stage_results(shape: Sequence[int], axes: Sequence[int], dtype: str) -> list
 
 
 @dataclass(frozen=True)
-class Reduce(Op):
-    """Over `axes`, which stay as dimensions of length 1 with `keepdims`."""
+class Reduce:
+    """What reductions over `axes` share; with `keepdims` these stay as dimensions of length 1."""
 
     axes: tuple[int, ...]
     keepdims: bool
@@ -96,7 +104,7 @@ class Reduce(Op):
 
     def widened(self, dy: Tensor, x: Tensor) -> Tensor:
         """dy with reduced dimensions of length 1."""
-        return shapes.reshape(dy, reduced_shape(x.shape, self.axes, True))
+        return reshape(dy, reduced_shape(x.shape, self.axes, True))
 
     def stages_of(self, x: Any, y: Any, scratch: Any) -> list[tuple[Any, Any]]:
         """(source, target) of every stage, as (o, r, i) and (o, k, i) views."""
@@ -109,7 +117,7 @@ class Reduce(Op):
 
 
 @dataclass(frozen=True)
-class Sum(Reduce):
+class Sum(Reduce, Op):
     """Sum over axes, accumulated in float64."""
 
     def scale(self, shape: Sequence[int | None]) -> float:
@@ -118,10 +126,10 @@ class Sum(Reduce):
     def gradient(self, inputs: Sequence[Tensor], outputs: Any, grads: Any) -> tuple[Tensor]:
         (x,), scale = inputs, self.scale(inputs[0].shape)
         dy = grads[0] if scale == 1.0 else grads[0] * scale
-        return (shapes.broadcast_to(self.widened(dy, x), x.shape),)
+        return (broadcast_to(self.widened(dy, x), x.shape),)
 
     def scratch(self, inputs: Sequence[TensorSpec], outputs: Any) -> list[TensorSpec]:
-        return stage_results(shapes.known(inputs[0].shape), self.axes, "float64")
+        return stage_results(known(inputs[0].shape), self.axes, "float64")
 
     def launch(self, k: Any, inputs: Any, outputs: Any, scratch: Any) -> list:
         pairs = self.stages_of(inputs[0], outputs[0], scratch)
@@ -134,18 +142,18 @@ class Mean(Sum):
     """Mean over axes, accumulated in float64."""
 
     def scale(self, shape: Sequence[int | None]) -> float:
-        return 1.0 / math.prod(shapes.known([shape[axis] for axis in self.axes]))
+        return 1.0 / math.prod(known([shape[axis] for axis in self.axes]))
 
 
 @dataclass(frozen=True)
-class Max(Reduce):
+class Max(Reduce, Op):
     """Largest over neighbouring axes; NaN if any is NaN. Ties share the gradient evenly."""
 
     def gradient(self, inputs: Sequence[Tensor], outputs: Sequence[Tensor], grads: Any) -> tuple[Tensor]:
         return (apply(ExtremumGrad(self.axes), inputs[0], outputs[0], grads[0]),)
 
     def scratch(self, inputs: Sequence[TensorSpec], outputs: Any) -> list[TensorSpec]:
-        return stage_results(shapes.known(inputs[0].shape), self.axes, inputs[0].dtype)
+        return stage_results(known(inputs[0].shape), self.axes, inputs[0].dtype)
 
     def launch(self, k: Any, inputs: Any, outputs: Any, scratch: Any) -> list:
         return [k.reduce_max.bind(x, y) for x, y in self.stages_of(inputs[0], outputs[0], scratch)]
@@ -171,7 +179,7 @@ class ExtremumGrad(Op):
     def view(self, shape: Sequence[int | None]) -> tuple[int, int, int]:
         """(outer, reduced, inner) sizes."""
         (first, last), *_ = runs(self.axes) or [(0, 0)]
-        return canonical(shapes.known(shape), first, last)
+        return canonical(known(shape), first, last)
 
     def scratch(self, inputs: Sequence[TensorSpec], outputs: Any) -> list[TensorSpec]:
         outer, rows, inner = self.view(inputs[0].shape)
@@ -181,9 +189,8 @@ class ExtremumGrad(Op):
     def launch(self, k: Any, inputs: Any, outputs: Any, scratch: Any) -> list:
         (x, y, dy), (dx,), (partial, count) = inputs, outputs, scratch
         outer, rows, inner = self.view(x.shape)
-        x, y, dy, dx = (
-            x.reshape(outer, rows, inner), y.reshape(outer, inner), dy.reshape(outer, inner), dx.reshape(outer, rows, inner)
-        )  # fmt: skip
+        x, dx = x.reshape(outer, rows, inner), dx.reshape(outer, rows, inner)
+        y, dy = y.reshape(outer, inner), dy.reshape(outer, inner)
         return [
             k.count_extrema.bind(x, y, partial),
             k.reduce_sum.bind(partial, count, 1.0),
@@ -191,20 +198,20 @@ class ExtremumGrad(Op):
         ]
 
 
-def _reduce(op: type[Reduce], x: Any, axis: Axis, keepdims: bool) -> Any:
+def _reduce(op: type[Any], x: Any, axis: Axis, keepdims: bool) -> Any:
     x = convert(x)
-    return apply(op(shapes.normalize_axes(axis, x.ndim, op.__name__.lower()), bool(keepdims)), x)
+    return apply(op(normalize_axes(axis, x.ndim, op.__name__.lower()), bool(keepdims)), x)
 
 
-def _reduce_neighbours(op: type[Reduce], x: Any, axis: Axis, keepdims: bool) -> Any:
+def _reduce_neighbours(op: type[Any], x: Any, axis: Axis, keepdims: bool) -> Any:
     """As `_reduce`, for ops that want their axes side by side: others are moved to the end first."""
     x = convert(x)
-    axes = shapes.normalize_axes(axis, x.ndim, op.__name__.lower())
+    axes = normalize_axes(axis, x.ndim, op.__name__.lower())
     if len(runs(axes)) <= 1:
         return apply(op(axes, bool(keepdims)), x)
     rest = [i for i in range(x.ndim) if i not in axes]
-    y = apply(op(tuple(range(len(rest), x.ndim)), False), shapes.transpose(x, [*rest, *axes]))
-    return shapes.expand_dims(y, axes) if keepdims else y
+    y = apply(op(tuple(range(len(rest), x.ndim)), False), transpose(x, [*rest, *axes]))
+    return expand_dims(y, axes) if keepdims else y
 
 
 @op_function
@@ -241,9 +248,7 @@ def moments(x: Any, axes: Axis, keepdims: bool = False) -> Any:
     centre = mean(x, axes, keepdims=True)
     difference = x - centre
     variance = mean(difference * difference, axes, keepdims)
-    return (
-        centre if keepdims else shapes.squeeze(centre, shapes.normalize_axes(axes, x.ndim, "moments"))
-    ), variance
+    return (centre if keepdims else squeeze(centre, normalize_axes(axes, x.ndim, "moments"))), variance
 
 
 @op_function
@@ -265,11 +270,11 @@ def sum_to_shape(x: Any, shape: Sequence[int | None]) -> Any:
     lead = x.ndim - len(shape)
     wide = [lead + axis for axis, n in enumerate(shape) if n == 1 and x.shape[lead + axis] != 1]
     axes = [*range(lead), *wide]
-    return shapes.reshape(sum(x, axes), shape) if axes else x
+    return reshape(sum(x, axes), shape) if axes else x
 
 
 @dataclass(frozen=True)
-class LogSumExp(Reduce):
+class LogSumExp(Reduce, Op):
     """ln of the sum of exp(x) over neighbouring axes, shifted by the largest so that nothing overflows."""
 
     def views(self, x: Any, *ys: Any) -> list[Any]:
@@ -304,7 +309,7 @@ def logsumexp(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
 
 
 @dataclass(frozen=True)
-class ArgMax(Reduce):
+class ArgMax(Reduce, Op):
     """The first place along one axis where x is largest, as int32; a NaN is larger than any number."""
 
     def infer(self, x: Tensor) -> TensorSpec:
@@ -323,8 +328,8 @@ class ArgMax(Reduce):
 def argmax(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
     """The first place of the largest element along `axis` (None: in x as one dimension), int32."""
     x = convert(x)
-    y = apply(ArgMax((0,), False), shapes.ravel(x)) if axis is None else _reduce(ArgMax, x, axis, keepdims)
-    return shapes.reshape(y, (1,) * x.ndim) if keepdims and axis is None else y
+    y = apply(ArgMax((0,), False), ravel(x)) if axis is None else _reduce(ArgMax, x, axis, keepdims)
+    return reshape(y, (1,) * x.ndim) if keepdims and axis is None else y
 
 
 @op_function

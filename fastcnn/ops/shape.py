@@ -15,7 +15,6 @@ from fastcnn_kernels.shape import ResizeGeometry, StridedGeometry, strided_geome
 
 from fastcnn.errors import Error, did_you_mean
 from fastcnn.graph import Op, apply
-from fastcnn.ops import reduction  # each other's gradients: repeating and summing
 from fastcnn.ops.core import convert, op_function
 from fastcnn.tensor import Shape, Tensor, TensorSpec
 
@@ -278,7 +277,9 @@ class BroadcastTo(Op):
         return TensorSpec(tuple(n if m is None else m for n, m in zip(own, self.shape, strict=True)), x.dtype)
 
     def gradient(self, inputs: Any, outputs: Any, grads: Any) -> tuple[Tensor]:
-        return (reduction.sum_to_shape(grads[0], inputs[0].shape),)
+        from fastcnn.ops.reduction import sum_to_shape  # repeating and summing are each other's gradients
+
+        return (sum_to_shape(grads[0], inputs[0].shape),)
 
     def launch(self, k: Any, inputs: Any, outputs: Any, scratch: Any) -> list:
         (x,), (y,) = inputs, outputs
@@ -306,9 +307,11 @@ class Repeat(Op):
         return TensorSpec(tuple(dims), x.dtype)
 
     def gradient(self, inputs: Sequence[Tensor], outputs: Any, grads: Any) -> tuple[Tensor]:
+        from fastcnn.ops.reduction import sum as total  # repeating and summing are each other's gradients
+
         dims = list(inputs[0].shape)
         dims.insert(self.axis + 1, self.times)
-        return (reduction.sum(reshape(grads[0], dims), self.axis + 1),)
+        return (total(reshape(grads[0], dims), self.axis + 1),)
 
     def launch(self, k: Any, inputs: Any, outputs: Any, scratch: Any) -> list:
         (x,), (y,) = inputs, outputs
@@ -566,27 +569,27 @@ class Concatenate(Op):
 
     def infer(self, *xs: Tensor) -> TensorSpec:
         require_same_dtype("concatenate", *xs)
-        dims = list(xs[0].shape)
-        for axis in range(len(dims)):
-            found = (
-                {x.shape[axis] for x in xs} - {None} if all(x.ndim == len(dims) for x in xs) else {None, 0}
+        shapes = [x.shape for x in xs]
+        same_rank = len({len(dims) for dims in shapes}) == 1
+        found = [set(column) - {None} for column in zip(*shapes, strict=same_rank)]
+        if not same_rank or any(len(sizes) > 1 for axis, sizes in enumerate(found) if axis != self.axis):
+            raise Error(
+                f"concatenate: shapes {' and '.join(map(str, shapes))} may differ in dimension {self.axis} only"
             )
-            if axis != self.axis and len(found) > 1:
-                shapes = " and ".join(str(x.shape) for x in xs)
-                raise Error(f"concatenate: shapes {shapes} may differ in dimension {self.axis} only")
-            dims[axis] = next(iter(found), None)
+        dims = [next(iter(sizes), None) for sizes in found]
         lengths = [x.shape[self.axis] for x in xs]
         dims[self.axis] = None if None in lengths else sum(known(lengths))
         return TensorSpec(tuple(dims), xs[0].dtype)
 
     def places(self, shapes: Sequence[Sequence[int | None]]) -> list[tuple[Step, ...]]:
         """Where each input lies in the output."""
-        places, start = [], 0
+        places: list[tuple[Step, ...]] = []
+        start = 0
         for dims in shapes:
             stop = start + known(dims)[self.axis]
-            places.append(
-                tuple((start, stop, 1) if i == self.axis else (None, None, 1) for i in range(len(dims)))
-            )
+            whole: list[Step] = [(None, None, 1)] * len(dims)
+            whole[self.axis] = (start, stop, 1)
+            places.append(tuple(whole))
             start = stop
         return places
 

@@ -1,87 +1,65 @@
 """What all optimizers share: the learning rate, clipping, weight decay, averaging, and their state.
 
 An update of a model's variables is, in this order: mean of the accumulated gradients, clipping, weight decay, the
-method's own step, moving average, constraints. The first five are kernels of the train step; what they read of a
-learning rate that changes lies in small float64 arrays, written before each step.
+method's own step, moving average, constraints. All but the constraints are kernels of the train step. What changes
+from step to step, such as the learning rate, they read from small float64 arrays that `before_step` writes.
 """
 
 import inspect
-import math
 import re
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from typing import Any, ClassVar, NotRequired, Self, TypedDict, Unpack
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from fastcnn import config, ops, registry
+from fastcnn import config, initializers, ops, registry
 from fastcnn.errors import Error
 from fastcnn.graph import current_trace, update
-from fastcnn.ops.update import Assign, DecayWeights, MovingAverage, clip_by_norm
+from fastcnn.ops.core import convert
+from fastcnn.ops.update import (
+    AverageWeights,
+    DecayWeights,
+    OptimizerStep,
+    assign,
+    assign_add,
+    clip_by_global_norm,
+    clip_by_norm,
+)
+from fastcnn.optimizers.arguments import at_least_zero, count_or_none, fraction, positive_or_none
 from fastcnn.plan import Function
 from fastcnn.registry import Configurable
 from fastcnn.schedules import LearningRateSchedule
 from fastcnn.tensor import Tensor, Variable
 
 Rate = float | LearningRateSchedule | Callable[..., float]
-GradientAndVariable = tuple[Tensor, Variable]
 
-_AVERAGE, _ACCUMULATOR = "average", "gradient_accumulator"  # slots beside those of the method
-
-
-class Options(TypedDict):
-    """The arguments that every optimizer takes besides its own. See `Optimizer`."""
-
-    weight_decay: NotRequired[float | None]
-    clipnorm: NotRequired[float | None]
-    clipvalue: NotRequired[float | None]
-    global_clipnorm: NotRequired[float | None]
-    use_ema: NotRequired[bool]
-    ema_momentum: NotRequired[float]
-    ema_overwrite_frequency: NotRequired[int | None]
-    loss_scale_factor: NotRequired[float | None]
-    gradient_accumulation_steps: NotRequired[int | None]
-    name: NotRequired[str | None]
-
-
-class OptionsWithoutDecay(TypedDict):
-    """`Options` for an optimizer whose weight_decay is an argument of its own."""
-
-    clipnorm: NotRequired[float | None]
-    clipvalue: NotRequired[float | None]
-    global_clipnorm: NotRequired[float | None]
-    use_ema: NotRequired[bool]
-    ema_momentum: NotRequired[float]
-    ema_overwrite_frequency: NotRequired[int | None]
-    loss_scale_factor: NotRequired[float | None]
-    gradient_accumulation_steps: NotRequired[int | None]
-    name: NotRequired[str | None]
-
+AVERAGE, ACCUMULATOR = "average", "gradient_accumulator"  # slots that are not the method's
+HYPER_SIZE = 8  # more numbers than any method reads
 
 _RENAMED = {
     "lr": "the argument is called learning_rate",
-    "decay": "pass a schedule, learning_rate=optimizers.schedules.InverseTimeDecay(rate, 1, decay)",
+    "decay": "let the rate decay with learning_rate=optimizers.schedules.InverseTimeDecay(rate, 1, decay)",
 }
 
 
 class Optimizer(Configurable):
     """Base class of optimizers.
 
-    learning_rate: a number, a schedule (of `iterations`), or a function of nothing or of `iterations`.
+    learning_rate: a number, a schedule, or a function without arguments. A schedule counts batches, from 0.
     weight_decay: each update first takes w -= learning_rate weight_decay w, apart from the gradient
-    (Loshchilov & Hutter 2019), except where `exclude_from_weight_decay` says otherwise.
-    clipnorm, global_clipnorm, clipvalue: at most one. The longest that each gradient, or all of them as one vector,
-    may be; the largest that an element may be.
-    use_ema: average the variables, average = ema_momentum average + (1 - ema_momentum) w after each update,
-    beginning with the first result. Every `ema_overwrite_frequency` updates, and at the end of `fit`, the variables
-    become their averages.
-    gradient_accumulation_steps: update once in that many batches, by the mean of their gradients. Averages and
-    constraints wait for the update as well, so that n batches do what one n times as large would.
-    loss_scale_factor: accepted and without effect: gradients are computed in float32 or float64, where scaling
-    the loss up and the gradients down again changes nothing.
+    (Loshchilov & Hutter 2019), from all variables but those given to `exclude_from_weight_decay`.
+    clipnorm, global_clipnorm, clipvalue: at most one. The Euclidean norm that each gradient, or all of them as one
+    vector, is scaled down to; the absolute value that elements are cut to.
+    use_ema: keep moving averages of the variables, average = ema_momentum average + (1 - ema_momentum) w after each
+    update, the first of them a copy. At the end of `fit`, and after every `ema_overwrite_frequency` updates, the
+    variables become their averages.
+    gradient_accumulation_steps: update once in so many batches, by the mean of their gradients. Averages and
+    constraints wait for the update too, so that n batches do what one batch n times as large would.
+    loss_scale_factor: without effect; gradients are computed in float32 or float64, where there is no need of it.
 
-    A method of your own is a subclass with `update_step(gradient, variable, learning_rate)`, written with
-    `fastcnn.ops` and `self.assign`; it gets its slots from `self.add_variable_from_reference(variable, name)`,
-    and reads `self.iterations` there as a tensor.
+    A method of your own is a subclass with `update_step(gradient, variable, learning_rate)` written with
+    `fastcnn.ops`, where variables change by `self.assign`. `self.add_variable_from_reference(variable, name)` gives
+    its slots; `self.iterations` is a tensor there. What reads a variable after `assign` sees the new values.
     """
 
     kind: ClassVar[str] = "optimizer"
@@ -101,97 +79,82 @@ class Optimizer(Configurable):
         name: str | None = None,
         **unknown: Any,
     ):
-        for argument in unknown:
-            hint = _RENAMED.get(argument, f"it takes {', '.join(registry.constructor_signature(type(self)).parameters)}")
-            raise Error(f"{type(self).__name__}: there is no argument {argument!r}; {hint}")
+        self._refuse(unknown)
+        self.name = name or registry.auto_name(type(self).__name__)
         self._rate: Any = None
         self.learning_rate = learning_rate
-        self.weight_decay = self._number("weight_decay", weight_decay, zero=True)
-        self.clipnorm = self._number("clipnorm", clipnorm)
-        self.clipvalue = self._number("clipvalue", clipvalue)
-        self.global_clipnorm = self._number("global_clipnorm", global_clipnorm)
-        self.use_ema = use_ema
-        self.ema_momentum = ema_momentum
-        self.ema_overwrite_frequency = self._count("ema_overwrite_frequency", ema_overwrite_frequency, 1)
-        self.loss_scale_factor = self._number("loss_scale_factor", loss_scale_factor)
-        self.gradient_accumulation_steps = self._count(
-            "gradient_accumulation_steps", gradient_accumulation_steps, 2
+        self.weight_decay = (
+            None if weight_decay is None else at_least_zero(self, "weight_decay", weight_decay)
         )
-        self.name = name or registry.auto_name(type(self).__name__)
-        self._check_options()
-        self._begin()
+        self.clipnorm = positive_or_none(self, "clipnorm", clipnorm)
+        self.clipvalue = positive_or_none(self, "clipvalue", clipvalue)
+        self.global_clipnorm = positive_or_none(self, "global_clipnorm", global_clipnorm)
+        self._check_clipping()
+        self.use_ema = use_ema
+        self.ema_momentum = fraction(self, "ema_momentum", ema_momentum)
+        self.ema_overwrite_frequency = count_or_none(
+            self, "ema_overwrite_frequency", ema_overwrite_frequency, 1
+        )
+        self.loss_scale_factor = positive_or_none(self, "loss_scale_factor", loss_scale_factor)
+        self.gradient_accumulation_steps = count_or_none(
+            self, "gradient_accumulation_steps", gradient_accumulation_steps, 2
+        )
+        self._make_state()
 
-    def _begin(self) -> None:
+    def _refuse(self, unknown: Mapping[str, Any]) -> None:
+        for argument in unknown:
+            takes = ", ".join(registry.constructor_signature(Optimizer).parameters)
+            hint = _RENAMED.get(argument, f"every optimizer takes {takes.removesuffix(', unknown')}")
+            raise Error(f"{type(self).__name__}: there is no argument {argument!r}; {hint}")
+
+    def _check_clipping(self) -> None:
+        values = {name: getattr(self, name) for name in ("clipnorm", "clipvalue", "global_clipnorm")}
+        given = [f"{name}={value}" for name, value in values.items() if value is not None]
+        if len(given) > 1:
+            raise Error(f"{type(self).__name__}: {' and '.join(given)} exclude each other; give one of them")
+
+    def _make_state(self) -> None:
         self.built = False
-        self.batches = 0  # seen so far; with gradient accumulation several make one iteration
-        self._trainable_variables: list[Variable] = []
-        self._slots: dict[int, dict[str, Variable]] = {}  # id of a variable -> slot name -> slot
-        self._own: dict[str, Variable] = {}  # by name; belong to no single variable
+        self.batches = 0  # taken into account so far; several make an iteration where gradients accumulate
+        self._trainable_variables: list[Variable] = []  # of the last build, in its order
+        self._known: list[Variable] = []  # of all builds; keeps the ids valid
+        self._slots: dict[int, dict[str, Variable]] = {}  # id of a variable -> name -> slot
+        self._own: dict[str, Variable] = {}  # variables that are no slots, by name
         self._stepped: list[Variable] = []
-        self._scalars: dict[str, tuple[Variable, Variable]] = {}  # dtype -> learning rate, iterations
-        self._hyper = Variable(np.zeros(len(self.hyper(0.0, 1))), "float64", name="hyper")
+        self._hyper = Variable(np.zeros(HYPER_SIZE), "float64", name="hyper")
         self._decay = Variable(np.zeros(2), "float64", name="decay")
-        self._ema = Variable(np.zeros(1), "float64", name="ema")
-        self._excluded: set[int] = set()
-        self._excluded_names: list[str] = []
+        self._momentum_of_averages = Variable(np.zeros(1), "float64", name="ema")
+        self._scalars: dict[str, tuple[Variable, Variable]] = {}  # dtype -> learning rate and iterations
+        self._undecayed: set[int | str] = set()  # ids of variables; their paths where it comes from a file
+        self._undecayed_names: list[str] = []
         self._functions: dict[Hashable, Function] = {}
 
-    # --- arguments -------------------------------------------------------------------------------------------
-
-    def _number(self, name: str, value: Any, zero: bool = False) -> float | None:
-        if value is None:
-            return None
-        number = _finite(value)
-        if number is None or number < 0 or (number == 0 and not zero):
-            least = "of at least 0" if zero else "above 0"
-            raise Error(f"{type(self).__name__}: {name} must be None or a number {least}, got {value!r}")
-        return number
-
-    def _count(self, name: str, value: Any, least: int) -> int | None:
-        if not value and not isinstance(value, float):
-            return None
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-            raise Error(f"{type(self).__name__}: {name} must be None or an integer of at least {least}, got {value!r}")
-        return int(value)
-
-    def _fraction(self, name: str, value: Any, one: bool = False) -> float:
-        """A number in [0, 1), or in [0, 1]."""
-        number = _finite(value)
-        if number is None or not (0 <= number < 1 or (one and number == 1)):
-            raise Error(f"{type(self).__name__}: {name} must lie in [0, 1{']' if one else ')'}, got {value!r}")
-        return number
-
-    def _check_options(self) -> None:
-        clips = {n: getattr(self, n) for n in ("clipnorm", "clipvalue", "global_clipnorm")}
-        given = [f"{name}={value}" for name, value in clips.items() if value is not None]
-        if len(given) > 1:
-            raise Error(f"{type(self).__name__}: {' and '.join(given)} exclude each other; keep one of them")
-        self.ema_momentum = self._fraction("ema_momentum", self.ema_momentum, one=True)
+    # --- configuration ---------------------------------------------------------------------------------------
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor arguments; the learning rate as it is now, or its schedule."""
-        values = super().get_config()
-        values["learning_rate"] = registry.serialize(self._rate)
-        if self._excluded or self._excluded_names:
-            paths = [v.path for v in self._trainable_variables if id(v) in self._excluded]
-            values["excluded_from_weight_decay"] = {"names": list(self._excluded_names), "paths": paths}
+        """The constructor arguments, with the learning rate as it is now, and what weight decay leaves out."""
+        values = {**super().get_config(), "learning_rate": registry.serialize(self._rate)}
+        paths = [v.path for v in self._known if self._undecayed & {id(v), v.path}]
+        if paths or self._undecayed_names:
+            values["excluded_from_weight_decay"] = [paths, list(self._undecayed_names)]
         return values
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
-        arguments = {name: value for name, value in config.items() if name != "excluded_from_weight_decay"}
+        arguments = dict(config)
+        paths, names = arguments.pop("excluded_from_weight_decay", ([], []))
         optimizer = super().from_config(arguments)
-        excluded = config.get("excluded_from_weight_decay", {})
-        optimizer._excluded_names = list(excluded.get("names", []))
-        optimizer._excluded_paths = list(excluded.get("paths", []))
+        optimizer._undecayed, optimizer._undecayed_names = set(paths), list(names)
         return optimizer
 
-    # --- learning rate ---------------------------------------------------------------------------------------
+    # --- learning rate and time ------------------------------------------------------------------------------
 
     @property
     def learning_rate(self) -> float:
-        """The rate of the next update. Setting it has effect from that update on."""
-        return self._rate_at(self.iterations_done)
+        """The rate of the next batch; what is set here counts from that batch on."""
+        if isinstance(self._rate, float):
+            return self._rate
+        return float(self._rate(self.batches) if _takes_a_step(self._rate) else self._rate())
 
     @learning_rate.setter
     def learning_rate(self, value: Rate) -> None:
@@ -200,20 +163,333 @@ class Optimizer(Configurable):
             return
         if isinstance(self._rate, LearningRateSchedule):
             raise Error(
-                f"{self.name}: its learning rate follows a {type(self._rate).__name__} and cannot be set to "
-                f"{value!r}; make the optimizer with a number as learning_rate to set it while training"
+                f"optimizer {self.name!r}: its learning rate follows a {type(self._rate).__name__}, so it cannot be "
+                f"set to {value!r}; make the optimizer with a number as learning_rate to set it while training"
             )
-        number = _finite(value)
-        if number is None or number < 0:
-            raise Error(
-                f"{type(self).__name__}: learning_rate must be a number of at least 0, a LearningRateSchedule "
-                f"or a function, got {value!r}"
-            )
-        self._rate = number
+        self._rate = at_least_zero(self, "learning_rate", value)
 
-    def _rate_at(self, step: int) -> float:
-        if isinstance(self._rate, float):
-            return self._rate
-        if isinstance(self._rate, LearningRateSchedule) or _takes_step(self._rate):
-            return float(self._rate(step))
-        return float(self._rate())
+    @property
+    def _updates(self) -> int:
+        return self.batches // (self.gradient_accumulation_steps or 1)
+
+    @property
+    def iterations(self) -> Any:
+        """The number of updates made; in `update_step`, a scalar tensor."""
+        if current_trace() is None:
+            return self._updates
+        dtype = self._trainable_variables[0].dtype if self._trainable_variables else config.floatx()
+        return self._scalar_variables(dtype)[1]
+
+    @property
+    def phase(self) -> str:
+        """What the next step does with its gradients: "accumulate" or "update". The two are different plans."""
+        steps = self.gradient_accumulation_steps or 1
+        return "update" if (self.batches + 1) % steps == 0 else "accumulate"
+
+    # --- variables -------------------------------------------------------------------------------------------
+
+    def slots(self) -> dict[str, float]:
+        """Names and first values of the arrays that the method keeps for each variable."""
+        return {}
+
+    def build(self, variables: Sequence[Variable]) -> None:
+        """Make the slots of these variables; those that exist, of these and of others, stay as they are."""
+        for variable in variables:
+            if id(variable) not in self._slots:
+                self._known.append(variable)
+                self._slots[id(variable)] = {}
+                self._scalar_variables(variable.dtype)
+            for name, value in self._all_slots(variable).items():
+                self._slot(variable, name, value)
+        self._trainable_variables = list(variables)
+        self.built = True
+
+    def _all_slots(self, variable: Variable) -> dict[str, Any]:
+        slots: dict[str, Any] = dict(self.slots())
+        if self.use_ema:
+            slots[AVERAGE] = variable.value
+        if self.gradient_accumulation_steps:
+            slots[ACCUMULATOR] = 0.0
+        return slots
+
+    def _slot(self, variable: Variable, name: str, value: Any) -> Variable:
+        slots = self._slots.setdefault(id(variable), {})
+        if name not in slots:
+            values = np.broadcast_to(value, variable.value.shape)
+            slots[name] = Variable(values, variable.dtype, trainable=False, name=f"{variable.path}/{name}")
+        return slots[name]
+
+    def slot(self, variable: Variable, name: str) -> Variable:
+        """The slot of that name. Raises `Error` for a variable the optimizer was not built with."""
+        slots = self._slots.get(id(variable), {})
+        if name not in slots:
+            raise Error(
+                f"optimizer {self.name!r} was not built with {variable.path!r}; call build(variables) or compile first"
+            )
+        return slots[name]
+
+    @property
+    def variables(self) -> list[Variable]:
+        """All arrays that the optimizer keeps."""
+        return [*self._own.values(), *(slot for slots in self._slots.values() for slot in slots.values())]
+
+    # --- saving ----------------------------------------------------------------------------------------------
+
+    def named_state(self, names: Mapping[str, Variable]) -> dict[str, Variable]:
+        """What the optimizer keeps: NAME/SLOT for slots of variables called NAME, own/NAME for what is no slot."""
+        state = {f"own/{name}": variable for name, variable in self._own.items()}
+        for name, variable in names.items():
+            state |= {f"{name}/{key}": slot for key, slot in self._slots.get(id(variable), {}).items()}
+        return state
+
+    def restore(self, names: Mapping[str, Variable], arrays: Mapping[str, np.ndarray], batches: int) -> None:
+        """Take up the state that `named_state` gave, after so many batches.
+
+        Raises `Error` with everything that does not fit.
+        """
+        owners = {key: names.get(key.rpartition("/")[0]) for key in arrays}
+        owned = {key.rpartition("/")[0]: owner for key, owner in owners.items() if owner is not None}
+        self.build(list(owned.values()))
+        self._check_state(owners, self.named_state(owned), arrays)
+        for key, array in arrays.items():
+            owner, name = owners[key], key.rpartition("/")[2]
+            store = self._own if owner is None else self._slots[id(owner)]
+            if name not in store:  # of a method that makes it in its first step
+                store[name] = Variable(array, str(array.dtype), trainable=False, name=name)
+            store[name].assign(array)
+        self.batches = batches
+
+    def _check_state(
+        self,
+        owners: Mapping[str, Variable | None],
+        state: Mapping[str, Variable],
+        arrays: Mapping[str, np.ndarray],
+    ) -> None:
+        strangers = [key for key, owner in owners.items() if owner is None and not key.startswith("own/")]
+        problems = [f"{key} belongs to no variable of the model" for key in strangers]
+        problems += [f"{key} is missing" for key in state if key not in arrays]
+        problems += [
+            f"{key} has shape {arrays[key].shape}, expected {variable.shape}"
+            for key, variable in state.items()
+            if key in arrays and arrays[key].shape != variable.shape
+        ]
+        if problems:
+            raise Error(f"optimizer {self.name!r}: the saved state does not fit: {'; '.join(problems)}")
+
+    # --- weight decay ----------------------------------------------------------------------------------------
+
+    def exclude_from_weight_decay(
+        self, var_list: Iterable[Variable] | None = None, var_names: Iterable[str] | None = None
+    ) -> None:
+        """Spare variables: those given, and those in whose name one of the patterns is found ("bias").
+
+        Possible before the first step only. Saved with the optimizer.
+        """
+        if self.built:
+            raise Error(
+                f"optimizer {self.name!r}: call exclude_from_weight_decay before the first training step"
+            )
+        self._known += list(var_list or ())
+        self._undecayed = {id(variable) for variable in self._known}
+        self._undecayed_names = list(var_names or ())
+
+    def _decays(self, variable: Variable) -> bool:
+        if self.weight_decay is None or self._undecayed & {id(variable), variable.path}:
+            return False
+        return not any(re.search(pattern, variable.name or "") for pattern in self._undecayed_names)
+
+    # --- an update -------------------------------------------------------------------------------------------
+
+    def apply(self, grads: Iterable[Any], trainable_variables: Sequence[Variable] | None = None) -> None:
+        """Update variables with their gradients; a gradient that is None leaves its variable alone.
+
+        In a train step that is being traced, gradients are tensors and the update becomes part of the step.
+        Elsewhere they are arrays, and the update is made at once.
+        trainable_variables: default, those of the last `build`.
+        """
+        variables = self._trainable_variables if trainable_variables is None else list(trainable_variables)
+        if not self.built:
+            self.build(variables)
+        pairs = [(g, v) for g, v in zip(grads, variables, strict=True) if g is not None]
+        if current_trace() is not None:
+            self._add_to_trace(pairs)
+        elif pairs:
+            self._apply_now(pairs)
+
+    def apply_gradients(self, grads_and_vars: Iterable[tuple[Any, Variable]]) -> int:
+        """`apply` on pairs; returns the number of updates so far."""
+        pairs = list(grads_and_vars)
+        self.apply([gradient for gradient, _ in pairs], [variable for _, variable in pairs])
+        return self._updates
+
+    def _apply_now(self, pairs: Sequence[tuple[Any, Variable]]) -> None:
+        variables = [variable for _, variable in pairs]
+        self.build(variables)
+        key = tuple(id(variable) for variable in variables)
+        if key not in self._functions:
+            self._functions[key] = Function(
+                lambda *grads: self._add_to_trace(list(zip(grads, variables, strict=True)))
+            )
+        self.before_step()
+        self._functions[key](*(np.array(g, v.dtype, order="C") for g, v in pairs), key=self.phase)
+        self.after_step()
+
+    def _add_to_trace(self, pairs: Sequence[tuple[Tensor, Variable]]) -> None:
+        """What this phase does with gradients."""
+        if self.phase == "accumulate":
+            for gradient, variable in pairs:
+                self.assign_add(self.slot(variable, ACCUMULATOR), gradient)
+            return
+        gradients, variables = self._clipped([self._mean(*pair) for pair in pairs]), [v for _, v in pairs]
+        for variable in variables:
+            if self._decays(variable):
+                update(DecayWeights(), variable, self._decay)
+        for gradient, variable in zip(gradients, variables, strict=True):
+            self.update_step(gradient, variable, self._scalar_variables(variable.dtype)[0])
+        if self.use_ema:
+            for variable in variables:
+                update(AverageWeights(), self.slot(variable, AVERAGE), variable, self._momentum_of_averages)
+        self._stepped = variables
+
+    def _mean(self, gradient: Tensor, variable: Variable) -> Tensor:
+        steps = self.gradient_accumulation_steps
+        return gradient if steps is None else (self.slot(variable, ACCUMULATOR) + gradient) / steps
+
+    def _clipped(self, gradients: list[Tensor]) -> list[Tensor]:
+        if self.clipnorm is not None:
+            return [clip_by_norm(g, self.clipnorm) for g in gradients]
+        if self.global_clipnorm is not None:
+            return clip_by_global_norm(gradients, self.global_clipnorm)
+        if self.clipvalue is not None:
+            return [ops.clip(g, -self.clipvalue, self.clipvalue) for g in gradients]
+        return gradients
+
+    def update_step(self, gradient: Tensor, variable: Variable, learning_rate: Tensor) -> None:
+        """Add the method's own step on one variable to the trace. learning_rate: a scalar of the variable's dtype."""
+        raise Error(f"{type(self).__name__} must define update_step(self, gradient, variable, learning_rate)")
+
+    # --- around the run of a step ----------------------------------------------------------------------------
+
+    def hyper(self, rate: float, step: int) -> tuple[float, ...]:
+        """The numbers that the method's kernel reads at update number `step`, counted from 1."""
+        return (rate,)
+
+    def before_step(self) -> None:
+        """Write what the kernels read. Once before every run of a train step."""
+        if self.phase == "accumulate":
+            return
+        done, rate = self._updates, self.learning_rate
+        values = self.hyper(rate, done + 1)
+        self._hyper.value[: len(values)] = values
+        self._decay.value[:] = rate, self.weight_decay or 0.0
+        self._momentum_of_averages.value[0] = self.ema_momentum if done else 0.0
+        for learning_rate, iterations in self._scalars.values():
+            learning_rate.value[...], iterations.value[...] = rate, done
+
+    def after_step(self) -> None:
+        """Count the batch, and do what is left to do after an update. Once after every run of a train step."""
+        updated = self.phase == "update"
+        self.batches += 1
+        if not updated:
+            return
+        if (
+            self.use_ema
+            and self.ema_overwrite_frequency
+            and self._updates % self.ema_overwrite_frequency == 0
+        ):
+            self.finalize_variable_values(self._stepped)
+        for variable in self._stepped:
+            if variable.constraint is not None:
+                variable.assign(variable.constraint(variable.value))
+            if self.gradient_accumulation_steps:
+                self.slot(variable, ACCUMULATOR).value.fill(0)
+
+    def finalize_variable_values(self, var_list: Iterable[Variable]) -> None:
+        """With `use_ema`, replace variables by their averages. `fit` does so at its end."""
+        for variable in var_list if self.use_ema else ():
+            average = self._slots.get(id(variable), {}).get(AVERAGE)
+            if average is not None:
+                variable.assign(average.value)
+
+    # --- for methods of your own -----------------------------------------------------------------------------
+
+    def assign(self, variable: Variable, value: Any) -> None:
+        """variable = value, when the step runs."""
+        assign(variable, ops.broadcast_to(convert(value, variable.dtype), variable.shape))
+
+    def assign_add(self, variable: Variable, value: Any) -> None:
+        """variable += value."""
+        assign_add(variable, ops.broadcast_to(convert(value, variable.dtype), variable.shape))
+
+    def assign_sub(self, variable: Variable, value: Any) -> None:
+        """variable -= value."""
+        self.assign_add(variable, -convert(value, variable.dtype))
+
+    def add_variable_from_reference(
+        self, reference_variable: Variable, name: str = "var", initializer: Any = "zeros"
+    ) -> Variable:
+        """A slot: an array of the shape and dtype of a variable. Asked for again by name, it is the same one."""
+        slots = self._slots.get(id(reference_variable), {})
+        if name in slots:
+            return slots[name]
+        values = _initial_values(initializer, reference_variable.value.shape, reference_variable.dtype)
+        return self._slot(reference_variable, name, values)
+
+    def add_optimizer_variables(
+        self, trainable_variables: Iterable[Variable], name: str, initializer: Any = "zeros"
+    ) -> list[Variable]:
+        """A slot for each variable."""
+        return [self.add_variable_from_reference(v, name, initializer) for v in trainable_variables]
+
+    def add_variable(
+        self, shape: Sequence[int], initializer: Any = "zeros", dtype: str | None = None, name: str = "var"
+    ) -> Variable:
+        """An array that belongs to no variable. Asked for again by name, it is the same one."""
+        if name not in self._own:
+            dtype = dtype or config.floatx()
+            values = _initial_values(initializer, tuple(shape), dtype)
+            self._own[name] = Variable(values, dtype, trainable=False, name=name)
+        return self._own[name]
+
+    def _get_variable_index(self, variable: Variable) -> int:
+        for index, known in enumerate(self._trainable_variables):
+            if known is variable:
+                return index
+        raise Error(f"optimizer {self.name!r} was not built with {variable.path!r}; compile the model again")
+
+    def _scalar_variables(self, dtype: str) -> tuple[Variable, Variable]:
+        if dtype not in self._scalars:
+            scalars = (
+                Variable(0.0, dtype, False, "learning_rate"),
+                Variable(0.0, dtype, False, "iterations"),
+            )
+            self._scalars[dtype] = scalars
+        return self._scalars[dtype]
+
+
+class _Method(Optimizer):
+    """An optimizer whose step is one kernel, with numbers from `hyper`."""
+
+    def step(self) -> OptimizerStep:
+        """The op that runs the kernel, on the variable, its gradient and the `slots`."""
+        raise Error(f"{type(self).__name__} names no step")
+
+    def update_step(self, gradient: Tensor, variable: Variable, learning_rate: Tensor) -> None:
+        slots = [self.slot(variable, name) for name in self.slots()]
+        update(self.step(), variable, gradient, *slots, self._hyper)
+
+
+def _initial_values(initializer: Any, shape: tuple[int, ...], dtype: str) -> Any:
+    make = initializers.get(initializer)
+    return np.zeros(shape, dtype) if make is None else make(shape, dtype)
+
+
+def _takes_a_step(rate: Any) -> bool:
+    """Whether a function of the learning rate wants the number of updates."""
+    if isinstance(rate, LearningRateSchedule):
+        return True
+    try:
+        inspect.signature(rate).bind()
+    except TypeError:
+        return True
+    return False

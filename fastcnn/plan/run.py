@@ -104,15 +104,30 @@ def _row(node: Node, launches: list, plan: Plan) -> list[str]:
 
 
 def _insert_updates(nodes: list[Node], updates: Sequence[Node]) -> list[Node]:
-    """Place each update as early as possible: after its inputs and after the last reader of what it changes."""
-    order = list(nodes)
+    """Place each update as early as the order in which the nodes were made allows.
+
+    It comes after what computes its inputs, after earlier readers of what it changes, and after earlier changes of
+    what it reads. Nodes made after it that read what it changes stay behind it and see the change.
+    """
+    origin = {id(node.outputs[0]): node.inputs[0] for node in nodes if node.operation.alias}
+    order = [(node, *_touched(node, origin)) for node in nodes]
     for node in updates:
-        changed = {id(node.inputs[i]) for i in node.operation.mutates}
-        producers = {x.node.serial for x in node.inputs if x.node is not None}
+        reads, writes = _touched(node, origin)
         position = 0
-        for i, other in enumerate(order):
-            reads = any(id(x) in changed for x in other.inputs)
-            if reads or (other.outputs and other.serial in producers):
+        for i, (other, other_reads, other_writes) in enumerate(order):
+            if other.serial < node.serial and not (writes.isdisjoint(other_reads) and reads.isdisjoint(other_writes)):
                 position = i + 1
-        order.insert(position, node)
-    return order
+        order.insert(position, (node, reads, writes))
+    return [node for node, _, _ in order]
+
+
+def _touched(node: Node, origin: dict[int, Tensor]) -> tuple[set[int], set[int]]:
+    """Ids of the tensors whose memory a node reads, and of those whose memory it writes."""
+
+    def root(tensor: Tensor) -> int:
+        while id(tensor) in origin:
+            tensor = origin[id(tensor)]
+        return id(tensor)
+
+    writes = {root(node.inputs[i]) for i in node.operation.mutates} | {root(y) for y in node.outputs}
+    return {root(x) for x in node.inputs}, writes

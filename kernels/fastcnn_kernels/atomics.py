@@ -79,9 +79,7 @@ def _call(builder, name, args):
 
 
 # Gives the rest of this time slice to another runnable thread.
-yield_thread = types.ExternalFunction(
-    "SwitchToThread" if os.name == "nt" else "sched_yield", types.int32()
-)
+yield_thread = types.ExternalFunction("SwitchToThread" if os.name == "nt" else "sched_yield", types.int32())
 
 
 @intrinsic

@@ -13,12 +13,17 @@ import math
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba.extending import register_jitable
 
-from fastcnn_kernels.jit import TILE_ROWS, TILE_VECTORS, cpu_kernel, device_function, stack_array
+from fastcnn_kernels.jit import (
+    TILE_ROWS,
+    TILE_VECTORS,
+    cpu_kernel,
+    device_function,
+    shape_function,
+    stack_array,
+)
 from fastcnn_kernels.microkernel import (
     DEPTH,
-    PANEL_SIZE,
     TILE_SIZE,
     WIDEST,
     Matrix,
@@ -109,7 +114,7 @@ class Taps(NamedTuple):
     Tap number t is highest - t * period; cell q * stride + residue meets output cell q + offset + t * step in it.
     """
 
-    count: int
+    number: int
     highest: int
     period: int
     offset: int
@@ -129,13 +134,13 @@ class Workspace(NamedTuple):
 # --- geometry, in Python and in kernels ------------------------------------------------------------------------
 
 
-@register_jitable
+@shape_function
 def blocks(size, block):
     """How many blocks cover `size`."""
     return (size + block - 1) // block
 
 
-@register_jitable
+@shape_function
 def work_block(tiles, panels, repeats):
     """(row tiles, column panels) of a work item of a product of tiles x panels that is done `repeats` times."""
     tall = min(max(tiles * repeats // ITEMS, 1), TALLEST_ITEM)
@@ -143,26 +148,26 @@ def work_block(tiles, panels, repeats):
     return tall, wide
 
 
-@register_jitable
+@shape_function
 def forward_block(g, width):
     """(row tiles, column panels) of a work item of the forward pass."""
     return work_block(blocks(g.n * g.oh * g.ow, TILE_ROWS), blocks(g.f // g.groups, width), g.groups)
 
 
-@register_jitable
+@shape_function
 def backward_block(g, width):
     """(row tiles, column panels) of a work item of the gradient of the input: one of sh * sw pixel classes."""
     tiles = blocks(g.n * blocks(g.h, g.sh) * blocks(g.w, g.sw), TILE_ROWS)
     return work_block(tiles, blocks(g.c // g.groups, width), g.groups * g.sh * g.sw)
 
 
-@register_jitable
+@shape_function
 def weight_blocks(g, width):
     """(blocks of columns, blocks of filters) that the gradient of one group's weights is cut into."""
     return blocks(g.kh * g.kw * (g.c // g.groups), WEIGHTS), blocks(g.f // g.groups, WEIGHT_PANELS * width)
 
 
-@register_jitable
+@shape_function
 def weight_parts(g, width):
     """Parts of the pixels whose contributions to the weights' gradient are summed apart."""
     rows, columns = weight_blocks(g, width)
@@ -186,6 +191,10 @@ def _backward_items(g: ConvGeometry, itemsize: int) -> int:
 def _weight_items(g: ConvGeometry, itemsize: int) -> int:
     rows, columns = weight_blocks(g, tile_width(itemsize))
     return weight_parts(g, tile_width(itemsize)) * g.groups * rows * columns
+
+
+def _panels(columns: int, packed: np.ndarray) -> int:
+    return blocks(columns, tile_width(packed.itemsize))
 
 
 def packed_size(g: ConvGeometry, itemsize: int) -> int:
@@ -222,7 +231,8 @@ def taps_of(residue, pad, kernel, stride, dilation):
         if (residue + pad - k * dilation) % stride == 0:
             count = (kernel - 1 - k) // period + 1
             highest = k + (count - 1) * period
-            return Taps(count, highest, period, (residue + pad - highest * dilation) // stride, period * dilation // stride)
+            offset = (residue + pad - highest * dilation) // stride
+            return Taps(count, highest, period, offset, period * dilation // stride)
     return Taps(0, 0, period, 0, 0)
 
 
@@ -231,7 +241,7 @@ def taps_before(residue, pad, kernel, stride, dilation):
     """How many taps belong to smaller residues."""
     count = 0
     for smaller in range(residue):
-        count += taps_of(smaller, pad, kernel, stride, dilation).count
+        count += taps_of(smaller, pad, kernel, stride, dilation).number
     return count
 
 
@@ -243,7 +253,7 @@ def backward_sampling(g, group, ry, rx):
     qh, qw = (g.h - ry + g.sh - 1) // g.sh, (g.w - rx + g.sw - 1) // g.sw
     return Sampling(
         g.oh, g.ow, g.f, group * filters, filters, qh, qw, 1, 1,
-        rows.offset, columns.offset, rows.step, columns.step, rows.count, columns.count,
+        rows.offset, columns.offset, rows.step, columns.step, rows.number, columns.number,
     )  # fmt: skip
 
 
@@ -307,9 +317,8 @@ def gather(source, s, pixel, rows, column, depth, panel, at, pitch):
 @device_function
 def is_matrix(s):
     """Whether the implicit matrix is the source itself: a 1 x 1 kernel, stride 1, no padding."""
-    return (
-        s.ny == 1 and s.nx == 1 and s.my == 1 and s.mx == 1 and s.by == 0 and s.bx == 0 and s.qh == s.h and s.qw == s.w
-    )
+    rows = s.ny == 1 and s.my == 1 and s.by == 0 and s.qh == s.h
+    return rows and s.nx == 1 and s.mx == 1 and s.bx == 0 and s.qw == s.w
 
 
 @device_function
@@ -363,11 +372,12 @@ def convolve(source, s, weights, weights_at, panel_pitch, bias, out, o, lower, b
 # --- kernels -----------------------------------------------------------------------------------------------------
 
 
-@cpu_kernel(lambda weight, packed, g: g.groups * blocks(g.f // g.groups, tile_width(packed.itemsize)) * g.kh * g.kw)
+@cpu_kernel(lambda weight, packed, g: g.kh * g.kw * g.groups * _panels(g.f // g.groups, packed))
 def conv_pack_weights(weight, packed, g, first, last):
     """Weights as `conv_forward` reads them: packed[group][panel][tap, c][filter of the panel], zero-filled."""
     weight, packed = flat(weight), flat(packed)
-    width, taps, channels, filters = lanes_of(packed) * TILE_VECTORS, g.kh * g.kw, g.c // g.groups, g.f // g.groups
+    width, taps = lanes_of(packed) * TILE_VECTORS, g.kh * g.kw
+    channels, filters = g.c // g.groups, g.f // g.groups
     panels = blocks(filters, width)
     for item in range(first, last):
         tap, panel = item % taps, item // taps
@@ -377,14 +387,15 @@ def conv_pack_weights(weight, packed, g, first, last):
         pack_rows(weight, at, g.f, channels, min(width, filters - j), packed, to, width)
 
 
-@cpu_kernel(lambda weight, packed, g: g.groups * blocks(g.c // g.groups, tile_width(packed.itemsize)) * g.kh * g.kw)
+@cpu_kernel(lambda weight, packed, g: g.kh * g.kw * g.groups * _panels(g.c // g.groups, packed))
 def conv_pack_weights_transposed(weight, packed, g, first, last):
     """Weights as `conv_backward_data` reads them: packed[group][panel][tap, f][channel of the panel], zero-filled.
 
     Taps are sorted by the pixel class (`Taps`) they reach, and within a class from the highest down.
     """
     weight, packed = flat(weight), flat(packed)
-    width, taps, channels, filters = lanes_of(packed) * TILE_VECTORS, g.kh * g.kw, g.c // g.groups, g.f // g.groups
+    width, taps = lanes_of(packed) * TILE_VECTORS, g.kh * g.kw
+    channels, filters = g.c // g.groups, g.f // g.groups
     panels = blocks(channels, width)
     for item in range(first, last):
         ky, kx, panel = item // g.kw % g.kh, item % g.kw, item // taps
@@ -392,7 +403,7 @@ def conv_pack_weights_transposed(weight, packed, g, first, last):
         ry, rx = (ky * g.dh - g.pt) % g.sh, (kx * g.dw - g.pl) % g.sw
         rows, columns = taps_of(ry, g.pt, g.kh, g.sh, g.dh), taps_of(rx, g.pl, g.kw, g.sw, g.dw)
         ty, tx = (rows.highest - ky) // rows.period, (columns.highest - kx) // columns.period
-        tap = class_start(g, ry, rx) + ty * columns.count + tx
+        tap = class_start(g, ry, rx) + ty * columns.number + tx
         at = ((ky * g.kw + kx) * channels + j) * g.f + group * filters
         to = (panel * taps + tap) * filters * width
         pack_columns(weight, at, g.f, filters, min(width, channels - j), packed, to, width)
@@ -402,7 +413,7 @@ def conv_pack_weights_transposed(weight, packed, g, first, last):
 def class_start(g, ry, rx):
     """How many taps are packed before those of pixel class (ry, rx)."""
     above = taps_before(ry, g.pt, g.kh, g.sh, g.dh) * g.kw
-    beside = taps_of(ry, g.pt, g.kh, g.sh, g.dh).count * taps_before(rx, g.pl, g.kw, g.sw, g.dw)
+    beside = taps_of(ry, g.pt, g.kh, g.sh, g.dh).number * taps_before(rx, g.pl, g.kw, g.sw, g.dw)
     return above + beside
 
 
@@ -477,7 +488,8 @@ def conv_backward_weights(x, dy, partials, g, first, last):
     row_blocks, column_blocks = weight_blocks(g, width)
     for item in range(first, last):
         left, rest = item % column_blocks * WEIGHT_PANELS * width, item // column_blocks
-        k, group, part = rest % row_blocks * WEIGHTS, rest // row_blocks % g.groups, rest // row_blocks // g.groups
+        k, rest = rest % row_blocks * WEIGHTS, rest // row_blocks
+        group, part = rest % g.groups, rest // g.groups
         right, height = min(left + WEIGHT_PANELS * width, filters), min(WEIGHTS, total - k)
         s = forward_sampling(g, group)
         plain = is_matrix(s)
@@ -516,7 +528,8 @@ def im2col(x, columns, g, first, last):
     total = g.kh * g.kw * (g.c // g.groups)
     for item in range(first, last):
         group, line = item // (g.n * g.oh), item % (g.n * g.oh)
-        gather(x, forward_sampling(g, group), line * g.ow, g.ow, 0, total, columns, item * g.ow * total, total)
+        s, at = forward_sampling(g, group), item * g.ow * total
+        gather(x, s, line * g.ow, g.ow, 0, total, columns, at, total)
 
 
 @cpu_kernel(lambda columns, x, g: g.n * g.h)

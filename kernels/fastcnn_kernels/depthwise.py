@@ -13,12 +13,19 @@ from typing import NamedTuple
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic, register_jitable
+from numba.extending import intrinsic
 
 from fastcnn_kernels.conv import Landing, backward_sampling, blocks, forward_sampling, taps_of
-from fastcnn_kernels.jit import TILE_ROWS, TILE_VECTORS, cpu_kernel, device_function, stack_array
+from fastcnn_kernels.jit import (
+    TILE_ROWS,
+    TILE_VECTORS,
+    VECTOR_BYTES,
+    cpu_kernel,
+    device_function,
+    shape_function,
+    stack_array,
+)
 from fastcnn_kernels.microkernel import (
-    WIDEST,
     WORD,
     Matrix,
     Vectors,
@@ -32,7 +39,8 @@ from fastcnn_kernels.microkernel import (
 )
 
 WIDE = 4  # vector registers of neighbouring channels in the largest tile
-PIXELS = 4 if TILE_ROWS * TILE_VECTORS > 16 else 2  # neighbouring pixels in it, as many as there are registers for
+PIXELS = 4 if TILE_ROWS * TILE_VECTORS > 16 else 2  # neighbouring pixels in it: what registers hold
+MOST = WIDE * VECTOR_BYTES // 4  # channels of float32 in it
 CHANNELS = 64  # channels of a work item, or more
 ITEMS = 96  # work items of the weights' gradient
 
@@ -48,13 +56,13 @@ class Stencil(NamedTuple):
     weight_column: int
 
 
-@register_jitable
+@shape_function
 def channel_blocks(g):
     """How many blocks the channels are cut into."""
     return max(g.c // CHANNELS, 1)
 
 
-@register_jitable
+@shape_function
 def weight_parts(g):
     """Parts of the rows of y whose contributions to the weights' gradient are summed apart."""
     return min(blocks(ITEMS, channel_blocks(g)), g.n * g.oh)
@@ -84,6 +92,27 @@ def lanes_at(channel, end, most):
 # --- vector pieces -------------------------------------------------------------------------------------------------
 
 
+class Channels(Vectors):
+    """Emits instructions for neighbouring channels: WIDE vectors, or a literal share of that."""
+
+    def __init__(self, context, builder, array, share):
+        vector = lanes(itemsize_of(context, array))
+        super().__init__(context, builder, array.dtype, max(1, min(vector, WIDE * vector // share)))
+        self.offsets = [ir.Constant(WORD, i * self.count) for i in range(max(1, WIDE // share))]
+
+    def load_all(self, pointer, index):
+        return [self.load(pointer, self.builder.add(index, offset)) for offset in self.offsets]
+
+    def store_all(self, values, pointer, index):
+        for value, offset in zip(values, self.offsets, strict=True):
+            self.store(value, pointer, self.builder.add(index, offset))
+
+    def add_products(self, totals, xs, ys):
+        """totals (places) += xs * ys (values)."""
+        for total, x, y in zip(totals, xs, ys, strict=True):
+            self.builder.store(self.multiply_add(x, y, self.builder.load(total)), total)
+
+
 @intrinsic(prefer_literal=True)
 def filter_tile(typingctx, pixels, share, stencil, image, weights, start, lower, out):
     """out[p] = max(start[p] + sum over taps of image[p, tap] * weights[tap], lower) for p < pixels.
@@ -96,8 +125,7 @@ def filter_tile(typingctx, pixels, share, stencil, image, weights, start, lower,
 
     def codegen(context, builder, signature, args):
         kinds = signature.args
-        dtype = kinds[3].types[0]
-        v = Vectors(context, builder, dtype.dtype, max(1, WIDE * lanes(itemsize_of(context, dtype)) // part))
+        v = Channels(context, builder, kinds[3].types[0], part)
         ny, nx, image_row, image_column, weight_row, weight_column = cgutils.unpack_tuple(builder, args[2])
         pi, i_pixel = window_of(context, builder, kinds[3], args[3])
         pw, _ = window_of(context, builder, kinds[4], args[4])
@@ -107,17 +135,16 @@ def filter_tile(typingctx, pixels, share, stencil, image, weights, start, lower,
         def of_pixel(p, pitch):
             return builder.mul(ir.Constant(WORD, p), pitch)
 
-        sums = [v.variable(v.load(ps, of_pixel(p, s_pixel))) for p in range(count)]
+        sums = [[v.variable(x) for x in v.load_all(ps, of_pixel(p, s_pixel))] for p in range(count)]
         with cgutils.for_range(builder, ny) as rows, cgutils.for_range(builder, nx) as columns:
             at = builder.add(builder.mul(rows.index, weight_row), builder.mul(columns.index, weight_column))
-            weight = v.load(pw, at)
+            weight = v.load_all(pw, at)
             at = builder.add(builder.mul(rows.index, image_row), builder.mul(columns.index, image_column))
-            for p, total in enumerate(sums):
-                x = v.load(pi, builder.add(at, of_pixel(p, i_pixel)))
-                builder.store(v.multiply_add(x, weight, builder.load(total)), total)
-        bound = v.splat(v.number(args[6]))
-        for p, total in enumerate(sums):
-            v.store(v.at_least(builder.load(total), bound), po, of_pixel(p, o_pixel))
+            for p, totals in enumerate(sums):
+                v.add_products(totals, v.load_all(pi, builder.add(at, of_pixel(p, i_pixel))), weight)
+        bound = v.splat(v.of_double(args[6]))
+        for p, totals in enumerate(sums):
+            v.store_all([v.at_least(builder.load(t), bound) for t in totals], po, of_pixel(p, o_pixel))
         return context.get_dummy_value()
 
     return signature, codegen
@@ -134,29 +161,30 @@ def add_products(typingctx, share, x, dy, count, total):
 
     def codegen(context, builder, signature, args):
         kinds = signature.args
-        dtype = kinds[1].types[0]
-        v = Vectors(context, builder, dtype.dtype, max(1, WIDE * lanes(itemsize_of(context, dtype)) // part))
+        v = Channels(context, builder, kinds[1].types[0], part)
         px, x_pixel = window_of(context, builder, kinds[1], args[1])
         py, y_pixel = window_of(context, builder, kinds[2], args[2])
         pt, _ = window_of(context, builder, kinds[4], args[4])
         zero, several = ir.Constant(WORD, 0), ir.Constant(WORD, PIXELS)
-        sums = [v.variable(v.load(pt, zero))] + [v.variable(ir.Constant(v.kind, None)) for _ in range(PIXELS - 1)]
+        nothing = [ir.Constant(v.kind, None) for _ in v.offsets]
+        starts = [v.load_all(pt, zero)] + [nothing] * (PIXELS - 1)
+        sums = [[v.variable(value) for value in start] for start in starts]
 
-        def add(pixel, total):
-            x, y = (v.load(p, builder.mul(pixel, step)) for p, step in ((px, x_pixel), (py, y_pixel)))
-            builder.store(v.multiply_add(x, y, builder.load(total)), total)
+        def add(pixel, totals):
+            xs, ys = v.load_all(px, builder.mul(pixel, x_pixel)), v.load_all(py, builder.mul(pixel, y_pixel))
+            v.add_products(totals, xs, ys)
 
         whole = builder.udiv(args[3], several)
         done = builder.mul(whole, several)
         with cgutils.for_range(builder, whole) as loop:
-            for i, total in enumerate(sums):
-                add(builder.add(builder.mul(loop.index, several), ir.Constant(WORD, i)), total)
+            for i, totals in enumerate(sums):
+                add(builder.add(builder.mul(loop.index, several), ir.Constant(WORD, i)), totals)
         with cgutils.for_range(builder, builder.sub(args[3], done)) as loop:
             add(builder.add(done, loop.index), sums[0])
-        result = builder.load(sums[0])
-        for total in sums[1:]:
-            result = builder.fadd(result, builder.load(total))
-        v.store(result, pt, zero)
+        results = [builder.load(total) for total in sums[0]]
+        for totals in sums[1:]:
+            results = [builder.fadd(r, builder.load(t)) for r, t in zip(results, totals, strict=True)]
+        v.store_all(results, pt, zero)
         return context.get_dummy_value()
 
     return signature, codegen
@@ -185,6 +213,13 @@ def filter_pixels(several, size, stencil, image, weights, start, lower, out):
 
 
 @device_function
+def clipped(stencil, ny, nx):
+    """The stencil with fewer taps."""
+    s = stencil
+    return Stencil(ny, nx, s.image_row, s.image_column, s.weight_row, s.weight_column)
+
+
+@device_function
 def filter_row(image, s, weights, stencil, start, lower, out, o, n, qy, size):
     """One row of `size` channels. image: of the implicit pixel (0, 0); weights: of tap (0, 0).
 
@@ -192,7 +227,8 @@ def filter_row(image, s, weights, stencil, start, lower, out, o, n, qy, size):
     """
     y = qy * s.my + s.by
     top, bottom = valid_range(y, s.sy, s.h, s.ny)
-    begin, end = valid_range(s.bx, s.mx, s.w - max(s.nx - 1, 0) * s.sx, s.qw)  # pixels whose taps are all inside
+    reach = max(s.nx - 1, 0) * s.sx
+    begin, end = valid_range(s.bx, s.mx, s.w - reach, s.qw)  # pixels whose taps are all inside
     line = image.at + (n * s.h + y + top * s.sy) * s.w * s.pitch
     row_out = out.at + ((n * o.h + o.by + qy * o.my) * o.w + o.bx) * o.pitch
     qx = 0
@@ -206,9 +242,7 @@ def filter_row(image, s, weights, stencil, start, lower, out, o, n, qy, size):
         x = qx * s.mx + s.bx
         if not several:
             left, right = valid_range(x, s.sx, s.w, s.nx)
-        taps = Stencil(
-            bottom - top, right - left, stencil.image_row, stencil.image_column, stencil.weight_row, stencil.weight_column
-        )
+        taps = clipped(stencil, bottom - top, right - left)
         source = Matrix(image.data, line + (x + left * s.sx) * s.pitch, s.mx * s.pitch)
         w = Matrix(weights.data, weights.at + top * stencil.weight_row + left * stencil.weight_column, 0)
         into = Matrix(out.data, row_out + qx * o.mx * o.pitch, o.mx * o.pitch)
@@ -226,8 +260,8 @@ def depthwise_forward(x, weight, bias, y, lower, g, first, last):
     x (n,h,w,c), weight (kh,kw,c,mult), bias (c*mult,) or empty -> y (n,oh,ow,c*mult). lower may be -inf.
     """
     x, weight, bias, y = flat(x), flat(weight), flat(bias), flat(y)
-    zeros = stack_array(y, WIDEST)
-    clear(zeros, 0, WIDEST)
+    zeros = stack_array(y, MOST)
+    clear(zeros, 0, MOST)
     multiplier, parts = g.f // g.c, channel_blocks(g)
     s, o = forward_sampling(g, 0), Landing(g.oh, g.ow, g.f, 0, 1, 1, 0, 0)
     stencil = Stencil(g.kh, g.kw, g.dh * g.w * g.c, g.dw * g.c, g.kw * g.f, g.f)
@@ -238,7 +272,8 @@ def depthwise_forward(x, weight, bias, y, lower, g, first, last):
             size = lanes_at(channel, end, WIDE * lanes_of(y)) if multiplier == 1 else 1
             image, w = Matrix(x, channel // multiplier, 0), Matrix(weight, channel, 0)
             start = Matrix(bias, channel, 0) if bias.size else Matrix(zeros, 0, 0)
-            filter_row(image, s, w, stencil, start, lower, Matrix(y, channel, 0), o, line // g.oh, line % g.oh, size)
+            out = Matrix(y, channel, 0)
+            filter_row(image, s, w, stencil, start, lower, out, o, line // g.oh, line % g.oh, size)
             channel += size
 
 
@@ -249,18 +284,18 @@ def depthwise_backward_data(dy, weight, dx, g, first, last):
     dy (n,oh,ow,c*mult), weight (kh,kw,c,mult) -> dx (n,h,w,c). Pixel classes as in `conv_backward_data`.
     """
     dy, weight, dx = flat(dy), flat(weight), flat(dx)
-    zeros = stack_array(dx, WIDEST)
-    clear(zeros, 0, WIDEST)
+    zeros = stack_array(dx, MOST)
+    clear(zeros, 0, MOST)
     multiplier, parts = g.f // g.c, channel_blocks(g)
     for item in range(first, last):
         part, line = item % parts, item // parts
-        n, iy = line // g.h, line % g.h
-        rows = taps_of(iy % g.sh, g.pt, g.kh, g.sh, g.dh)
+        n, iy, ry = line // g.h, line % g.h, line % g.h % g.sh
+        rows = taps_of(ry, g.pt, g.kh, g.sh, g.dh)
         for rx in range(min(g.sw, g.w)):
             columns = taps_of(rx, g.pl, g.kw, g.sw, g.dw)
-            s, o = backward_sampling(g, 0, iy % g.sh, rx), Landing(g.h, g.w, g.c, 0, g.sh, g.sw, iy % g.sh, rx)
+            s, o = backward_sampling(g, 0, ry, rx), Landing(g.h, g.w, g.c, 0, g.sh, g.sw, ry, rx)
             stencil = Stencil(
-                rows.count, columns.count, rows.step * g.ow * g.f, columns.step * g.f,
+                rows.number, columns.number, rows.step * g.ow * g.f, columns.step * g.f,
                 -rows.period * g.kw * g.f, -columns.period * g.f,
             )  # fmt: skip
             w_at = (rows.highest * g.kw + columns.highest) * g.f

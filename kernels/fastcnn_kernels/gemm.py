@@ -61,7 +61,8 @@ def gemm_geometry(
     """
     strides_a = (1, m) if transpose_a else (k, 1)
     strides_b = (1, k) if transpose_b else (n, 1)
-    g = GemmGeometry(batch, m, n, k, m * k, *strides_a, k * n, *strides_b, m * n, n, 0, 1, batch * m * n, 1, 1)
+    of_a, of_b, of_c = (m * k, *strides_a), (k * n, *strides_b), (m * n, n)
+    g = GemmGeometry(batch, m, n, k, *of_a, *of_b, *of_c, 0, 1, batch * m * n, 1, 1)
     return divide_work(g, itemsize, split)
 
 

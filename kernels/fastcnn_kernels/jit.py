@@ -18,7 +18,7 @@ import platform
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from llvmlite import ir
 from numba import njit, types
@@ -27,7 +27,7 @@ from numba.core.caching import FunctionCache, IndexDataCacheFile
 from numba.core.errors import RequireLiteralValue
 from numba.core.registry import cpu_target
 from numba.core.typing.typeof import typeof
-from numba.extending import intrinsic
+from numba.extending import intrinsic, register_jitable
 from numba.np.arrayobj import make_array
 
 # `reassoc` lets sums vectorise, `contract` fuses multiply-add; NaN and infinity keep their meaning.
@@ -46,6 +46,10 @@ def scalar(function: Callable) -> Callable:
 def device_function(function: Callable) -> Callable:
     """A serial piece of a CPU kernel (a packing loop, a tile), inlined or called by it."""
     return njit(nogil=True, error_model="numpy", fastmath=MATH)(function)
+
+
+# For the functions that count work items: ordinary Python there, compiled inside kernels.
+shape_function = register_jitable
 
 
 def host_function(signature: str) -> Callable[[Callable], Callable]:
@@ -103,7 +107,8 @@ def stack_array(typingctx, like, size):
 
     def codegen(context, builder, signature, args):
         element = context.get_data_type(like.dtype)
-        memory = cgutils.alloca_once(builder, ir.ArrayType(element, size.literal_value))
+        with builder.goto_entry_block():  # cgutils.alloca_once would fill it with zeros at every call
+            memory = builder.alloca(ir.ArrayType(element, size.literal_value))
         memory.align = 64
         array = make_array(result)(context, builder)
         itemsize = context.get_abi_sizeof(element)
@@ -237,7 +242,12 @@ class Kernel:
         self.__doc__ = function.__doc__
         self.__module__ = function.__module__
         self._dispatcher = njit(
-            nogil=True, error_model="numpy", fastmath=MATH, _nrt=False, no_cpython_wrapper=True, no_cfunc_wrapper=True
+            nogil=True,
+            error_model="numpy",
+            fastmath=MATH,
+            _nrt=False,
+            no_cpython_wrapper=True,
+            no_cfunc_wrapper=True,
         )(function)
         if COMPILED:
             self._dispatcher._cache = KernelCache(function)

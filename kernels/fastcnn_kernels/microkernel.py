@@ -20,7 +20,7 @@ from numba.np.arrayobj import make_array
 from fastcnn_kernels.jit import TILE_ROWS, TILE_VECTORS, VECTOR_BYTES, device_function
 
 FEW_ROWS = max(1, TILE_ROWS // 3)  # height of the tile for the last rows of a matrix
-DEPTH = 256  # steps between two visits of a result: a panel of a and one of b together fit a first-level cache
+DEPTH = 256  # steps between two visits of a result: panels of a and b together fit the first-level cache
 WIDEST = TILE_VECTORS * VECTOR_BYTES // 4  # numbers in a row of a tile of float32
 TILE_SIZE = TILE_ROWS * WIDEST
 PANEL_SIZE = DEPTH * WIDEST
@@ -172,7 +172,7 @@ class Vectors:
         place = self.builder.bitcast(self.builder.gep(pointer, [index]), self.kind.as_pointer())
         self.builder.store(value, place).align = self.itemsize
 
-    def number(self, double):
+    def of_double(self, double):
         """A double as this element type."""
         return double if self.itemsize == 8 else self.builder.fptrunc(double, self.scalar)
 
@@ -227,20 +227,45 @@ def tile(typingctx, rows, vectors, depth, a, a_step, valid, b, start, lower, c):
     def codegen(context, builder, signature, args):
         _, _, depth, a, a_step, valid, b, start, lower, c = args
         kinds = signature.args
-        v = Vectors(context, builder, kinds[3].types[0].dtype, lanes(itemsize_of(context, kinds[3].types[0])))
-        pa, a_row = window_of(context, builder, kinds[3], a)
-        pb, b_row = window_of(context, builder, kinds[6], b)
-        ps, s_row = window_of(context, builder, kinds[7], start)
-        pc, c_row = window_of(context, builder, kinds[9], c)
-        offsets = _row_offsets(builder, shape[0], a_row, valid)
-        places = _places(builder, v.count, shape, s_row)
-        sums = _accumulate(v, depth, (pa, offsets, a_step), (pb, b_row), [v.load(ps, p) for p in places], shape)
-        bound = v.splat(v.number(lower))
-        for value, place in zip(sums, _places(builder, v.count, shape, c_row), strict=True):
-            v.store(v.at_least(value, bound), pc, place)
+        windows = [window_of(context, builder, kinds[i], args[i]) for i in (3, 6, 7, 9)]
+        words = [depth, a_step, valid, *(word for window in windows for word in window)]
+        function = _tile_function(
+            context, builder.module, kinds[3].types[0].dtype, shape, [w.type for w in words]
+        )
+        builder.call(function, [lower, *words])
         return context.get_dummy_value()
 
     return signature, codegen
+
+
+def _tile_function(context, module, dtype, shape, kinds):
+    """The tile of that shape as a function of its own, once a module.
+
+    Inlined, LLVM would copy its hundreds of instructions into every branch and unswitched loop around it: the
+    kernels would take minutes to compile. A call costs a few nanoseconds.
+    """
+    name = f"fastcnn_tile_{shape[0]}x{shape[1]}_{dtype}"
+    function = module.globals.get(name)
+    if function is None:
+        signature = ir.FunctionType(ir.VoidType(), [ir.DoubleType(), *kinds])
+        function = ir.Function(module, signature, name=name)
+        function.linkage = "internal"
+        function.attributes.add("noinline")
+        _emit_tile(context, ir.IRBuilder(function.append_basic_block("entry")), dtype, shape)
+    return function
+
+
+def _emit_tile(context, builder, dtype, shape):
+    lower, depth, a_step, valid, pa, a_row, pb, b_row, ps, s_row, pc, c_row = builder.function.args
+    itemsize = context.get_abi_sizeof(context.get_data_type(dtype))
+    v = Vectors(context, builder, dtype, lanes(itemsize))
+    offsets = _row_offsets(builder, shape[0], a_row, valid)
+    sums = [v.load(ps, place) for place in _places(builder, v.count, shape, s_row)]
+    sums = _accumulate(v, depth, (pa, offsets, a_step), (pb, b_row), sums, shape)
+    bound = v.splat(v.of_double(lower))
+    for value, place in zip(sums, _places(builder, v.count, shape, c_row), strict=True):
+        v.store(v.at_least(value, bound), pc, place)
+    builder.ret_void()
 
 
 def window_of(context, builder, kind, matrix):

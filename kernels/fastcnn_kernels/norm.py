@@ -11,10 +11,9 @@ chunk and channel, and a second kernel combines the chunks in order.
 import math
 
 import numpy as np
-from numba.extending import register_jitable
 
 from fastcnn_kernels.elementwise import flat
-from fastcnn_kernels.jit import CHUNK, cpu_kernel, device_function, scalar, span, stack_array
+from fastcnn_kernels.jit import CHUNK, cpu_kernel, device_function, scalar, shape_function, span, stack_array
 from fastcnn_kernels.reduction import TILE, chunk_range, fold, load, repeat, segment_length
 
 LARGEST_CHUNK = 32768  # elements that one item of a two-stage sum reads
@@ -28,13 +27,13 @@ def partial_chunks(m: int, rows: int, channels: int) -> int:
     return max(1, min(rows, wanted))
 
 
-@register_jitable
+@shape_function
 def rows_per_item(c):
     """Rows that one item of an elementwise kernel takes."""
     return max(1, 2 * CHUNK // c)
 
 
-@register_jitable
+@shape_function
 def item_count(m, r, c):
     """Items of an elementwise kernel over (m, r, c); no item spans two images."""
     per_item = rows_per_item(c)

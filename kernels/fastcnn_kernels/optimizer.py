@@ -7,6 +7,8 @@ the number of the step, from 1. Formulas, and the places of epsilon, are those o
 
 import math
 
+import numpy as np
+
 from fastcnn_kernels.elementwise import flat, larger, map_binary, map_unary, signum
 from fastcnn_kernels.jit import cpu_kernel, device_function, scalar, span
 
@@ -243,12 +245,8 @@ def adamax(w, g, m, u, hyper, first, last):
     hyper = (rate, beta_1, beta_2, epsilon), rate = lr / (1 - beta_1**t).  Kingma & Ba 2015, section 7.1.
     """
     number = w.dtype.type
-    rate, share_1, beta_2, epsilon = (
-        number(hyper[0]),
-        number(1 - hyper[1]),
-        number(hyper[2]),
-        number(hyper[3]),
-    )
+    rate, epsilon = number(hyper[0]), number(hyper[3])
+    share_1, beta_2 = number(1 - hyper[1]), number(hyper[2])
     step_two_slots(adamax_step, w, g, m, u, first, last, rate, share_1, beta_2, epsilon)
 
 
@@ -301,7 +299,7 @@ def squared_norm(g, partial, first, last):
         lo, hi = span(item, item + 1, g.size)
         gs, total = g[lo:hi], 0.0
         for i in range(gs.size):
-            total += float(gs[i]) * float(gs[i])
+            total += np.float64(gs[i]) * np.float64(gs[i])  # float(x) would stay float32
         partial[item] = total
 
 
@@ -310,13 +308,13 @@ def clip_factor(partial, factor, limit, first, last):
     """factor[0] = limit / max(norm, limit), norm = sqrt(sum of partial): what clips a gradient to that norm.
 
     The partial sums of one gradient, or of all gradients together, in float64; factor (1,) in float64. A norm
-    that is NaN or infinite makes the factor NaN, so that the loss of the gradient shows.
+    that is infinite or NaN makes the factor NaN: nothing is left of such a gradient, and that must show.
     """
     total = 0.0
     for k in range(partial.size):
         total += partial[k]
     norm = math.sqrt(total)
-    factor[0] = limit / larger(norm, limit) + (norm - norm)
+    factor[0] = limit / larger(norm, limit) if norm < math.inf else math.nan
 
 
 @scalar

@@ -7,10 +7,9 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numba.extending import register_jitable
 
 from fastcnn_kernels.elementwise import larger
-from fastcnn_kernels.jit import cpu_kernel, device_function, scalar, stack_array
+from fastcnn_kernels.jit import cpu_kernel, device_function, scalar, shape_function, stack_array
 
 BLOCK = 256  # channels whose running results are kept on the stack
 
@@ -78,7 +77,7 @@ def max_pool_forward(x, y, g, first, last):
                         ys[ch] = larger(ys[ch], xs[ch])
 
 
-@register_jitable
+@shape_function
 def band_count(g):
     """The input rows fall into bands of sh rows, such that window row oy starts where band oy does."""
     return (g.h - 1 + g.pt) // g.sh + 1

@@ -7,10 +7,9 @@ k chunks of the r rows into y (o, k, i); the same kernel then reduces those to y
 import math
 
 import numpy as np
-from numba.extending import register_jitable
 
 from fastcnn_kernels.elementwise import larger, smaller
-from fastcnn_kernels.jit import CHUNK, cpu_kernel, device_function, scalar, stack_array
+from fastcnn_kernels.jit import CHUNK, cpu_kernel, device_function, scalar, shape_function, stack_array
 
 TILE = 256  # running results on the stack
 LONG = 32768  # elements that make a reduction worth one more chunk
@@ -40,7 +39,7 @@ def is_extremum(x, y):
 # the tile then holds several rows at once (a *segment* of x), and they are combined at the end.
 
 
-@register_jitable
+@shape_function
 def blocks(i):
     """Number of blocks of i inner positions."""
     return (i + TILE - 1) // TILE
@@ -87,7 +86,7 @@ def fold(tile, width, length):
         tile[j - width] += tile[j]
 
 
-@register_jitable
+@shape_function
 def reduction_items(x, y):
     """One item reduces one chunk of rows of one block of inner positions."""
     return y.shape[0] * y.shape[1] * blocks(x.shape[2])
@@ -159,7 +158,7 @@ def count_extrema(x, y, count, first, last):
             count[o, chunk, start + j] = total[j]
 
 
-@register_jitable
+@shape_function
 def row_chunks(x):
     """Chunks of rows of an elementwise kernel over (o, r, i)."""
     per_item = max(1, CHUNK // min(x.shape[2], TILE))

@@ -4,10 +4,9 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numba.extending import register_jitable
 
 from fastcnn_kernels.elementwise import by_rows, flat, row_span
-from fastcnn_kernels.jit import CHUNK, cpu_kernel, device_function, scalar, span, stack_array
+from fastcnn_kernels.jit import CHUNK, cpu_kernel, device_function, scalar, shape_function, span, stack_array
 
 RANK = 6  # of a strided copy; shorter shapes are padded with ones in front
 
@@ -46,25 +45,25 @@ def strided_geometry(
     return StridedGeometry(sizes, x_offset, sources, y_offset, targets)
 
 
-@register_jitable
+@shape_function
 def line_count(g):
     """Lines (runs along the last axis) of the box."""
     return g.shape[0] * g.shape[1] * g.shape[2] * g.shape[3] * g.shape[4]
 
 
-@register_jitable
+@shape_function
 def lines_per_item(g):
     """An item copies several short lines or a piece of a long one, about CHUNK elements."""
     return max(1, CHUNK // g.shape[5])
 
 
-@register_jitable
+@shape_function
 def pieces_per_line(g):
     """A line longer than CHUNK is shared out over several items."""
     return (g.shape[5] + CHUNK - 1) // CHUNK
 
 
-@register_jitable
+@shape_function
 def strided_items(g):
     """Number of items of a strided copy."""
     per_item = lines_per_item(g)

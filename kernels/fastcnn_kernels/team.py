@@ -1,9 +1,9 @@
 """Running kernels: a list of launches becomes one compiled call that a team of threads executes together.
 
-A `Program` is a table with one row a launch: the address of an entry point, the address of its argument block
-and its number of work items. Every thread of the team walks the whole table; in each row it does its own
-share of the items and then waits at a barrier for the others. Python is entered once per program, not per
-launch, and a barrier between threads that are awake costs a fraction of a microsecond.
+A `Program` is a table with one row a launch: the address of an entry point, the address of its argument block,
+its number of work items, and how many threads may share it. Every thread of the team walks the whole table; in
+each row it does its own share of the items and then waits at a barrier for the others. Python is entered once
+per program, not per launch, and a barrier between threads that are awake costs a fraction of a microsecond.
 
 The team never stops another thread or process: a second Python thread that comes while the team is busy runs
 its program alone (results do not depend on the number of threads), and a forked child starts without a team.
@@ -31,6 +31,9 @@ from fastcnn_kernels.jit import COMPILED, Launch, device_function, host_function
 
 # Byte offsets of the words that the threads share, each on a cache line of its own.
 JOB, ARRIVED, PHASE, TABLE, ROWS, STOP, PARKED = 0, 64, 128, 192, 200, 256, 320
+ROW = 32  # bytes of a row of a program's table
+SMALL = 1 << 14  # bytes of arguments below which a launch is not worth sharing
+MANY = 1 << 30  # threads: as many as there are
 POLITE_SPINS = 2_000  # then give the time slice away between looks
 PARK_SPINS = 20_000  # about a millisecond without work: then sleep until woken
 
@@ -62,12 +65,13 @@ def barrier(shared, threads):
 
 @host_function("void(intp, int64, int64, int64, intp)")
 def execute(table, rows, thread, threads, shared):
-    """Run `rows` launches as member `thread` of `threads`."""
+    """Run `rows` launches as member `thread` of `threads`. A row: entry point, arguments, items, most threads."""
     for row in range(rows):
-        entry, block, items = table + 24 * row, table + 24 * row + 8, atomic_load(table + 24 * row + 16)
-        first, last = items * thread // threads, items * (thread + 1) // threads
-        if first < last:
-            call_entry(atomic_load(entry), atomic_load(block), first, last)
+        at = table + ROW * row
+        items, sharing = atomic_load(at + 16), min(threads, atomic_load(at + 24))
+        first, last = items * thread // sharing, items * (thread + 1) // sharing
+        if thread < sharing and first < last:
+            call_entry(atomic_load(at), atomic_load(at + 8), first, last)
         if threads > 1:
             barrier(shared, threads)
 
@@ -88,7 +92,9 @@ def serve(shared, thread, threads, seen):
                 yield_thread()
             if spins > PARK_SPINS:
                 atomic_store(shared + PARKED + 8 * thread, 1)
-                if atomic_load(shared + JOB) == seen or not atomic_replace(shared + PARKED + 8 * thread, 1, 0):
+                if atomic_load(shared + JOB) == seen or not atomic_replace(
+                    shared + PARKED + 8 * thread, 1, 0
+                ):
                     return seen
         seen = atomic_load(shared + JOB)
         if atomic_load(shared + STOP):
@@ -121,15 +127,17 @@ class Program:
         words = [_words(launch.args) for launch in self.launches]
         layouts = ["".join(_layout(arg) for arg in launch.args) for launch in self.launches]
         entries = entry_points(set(layouts))
-        self._blocks = np.array([w for code, ws in zip(codes, words, strict=True) for w in (code, *ws)], np.int64)
-        self._table = np.empty((len(self.launches), 3), np.int64)
+        self._blocks = np.array(
+            [w for code, ws in zip(codes, words, strict=True) for w in (code, *ws)], np.int64
+        )
+        self._table = np.empty((len(self.launches), ROW // 8), np.int64)
         address = self._blocks.ctypes.data
         for row, (launch, ws, layout) in enumerate(zip(self.launches, words, layouts, strict=True)):
-            self._table[row] = entries[layout], address, launch.items
+            self._table[row] = entries[layout], address, launch.items, MANY if _is_large(launch) else 1
             address += 8 * (1 + len(ws))
         self.rows = len(self.launches)
         self.address = self._table.ctypes.data
-        self.is_parallel = any(launch.items > 1 for launch in self.launches)
+        self.is_parallel = any(map(_is_large, self.launches))
 
     def run(self) -> None:
         """Execute all launches in order, each seeing the results of those before it."""
@@ -143,6 +151,12 @@ def run(launches: list[Launch]) -> None:
     else:
         for launch in launches:
             launch.kernel.function(*launch.args, 0, launch.items)
+
+
+def _is_large(launch: Launch) -> bool:
+    """Whether several threads should share a launch."""
+    nbytes = sum(arg.nbytes for arg in launch.args if isinstance(arg, np.ndarray))
+    return launch.items > 1 and nbytes > SMALL
 
 
 def _words(value) -> list[int]:

@@ -29,21 +29,27 @@ class Case:
         )  # fmt: skip
 
 
+AROUND = ((1, 1), (1, 1))
+AFTER = ((0, 1), (0, 1))
 CASES = [
     pytest.param(Case((2, 7, 5, 3), (3, 2, 1)), id="nothing equal"),
     pytest.param(Case((1, 1, 1, 1), (1, 1, 1)), id="smallest"),
-    pytest.param(Case((2, 6, 7, 37), (3, 3, 1), pads=((1, 1), (1, 1))), id="channels: vectors, a quarter, one"),
-    pytest.param(Case((1, 5, 14, 130), (3, 3, 1), pads=((1, 1), (1, 1))), id="two blocks of channels"),
-    pytest.param(Case((2, 6, 9, 4), (3, 3, 3), pads=((1, 1), (1, 1))), id="multiplier"),
-    pytest.param(Case((2, 9, 12, 5), (3, 3, 2), (2, 2), pads=((0, 1), (0, 1))), id="multiplier, stride"),
+    pytest.param(Case((2, 6, 7, 37), (3, 3, 1), pads=AROUND), id="channels: vectors, a quarter, one"),
+    pytest.param(Case((1, 5, 14, 130), (3, 3, 1), pads=AROUND), id="two blocks of channels"),
+    pytest.param(Case((2, 6, 9, 4), (3, 3, 3), pads=AROUND), id="multiplier"),
+    pytest.param(Case((2, 9, 12, 5), (3, 3, 2), (2, 2), pads=AFTER), id="multiplier, stride"),
     pytest.param(Case((2, 9, 13, 6), (5, 5, 1), pads=((2, 2), (2, 2))), id="5x5"),
-    pytest.param(Case((2, 9, 17, 20), (3, 3, 1), stride=(2, 2), pads=((0, 1), (0, 1))), id="same padding, stride 2"),
+    pytest.param(Case((2, 9, 17, 20), (3, 3, 1), stride=(2, 2), pads=AFTER), id="same padding, stride 2"),
     pytest.param(Case((2, 7, 8, 5), (2, 1, 1), stride=(3, 2)), id="stride larger than kernel"),
     pytest.param(Case((2, 11, 15, 4), (3, 3, 1), dilation=(2, 3), pads=((2, 2), (3, 3))), id="dilation"),
-    pytest.param(Case((1, 13, 14, 3), (3, 2, 2), (2, 2), (2, 3)), id="stride and dilation share a factor or not"),
+    pytest.param(
+        Case((1, 13, 14, 3), (3, 2, 2), (2, 2), (2, 3)), id="stride and dilation share a factor or not"
+    ),
     pytest.param(Case((1, 4, 5, 3), (3, 3, 1), pads=((2, 0), (0, 3))), id="asymmetric padding"),
-    pytest.param(Case((2, 3, 4, 5), (5, 6, 1), pads=((1, 1), (1, 1))), id="kernel covers the whole padded input"),
-    pytest.param(Case((2, 2, 2, 3), (3, 3, 1), stride=(3, 3), pads=((3, 3), (3, 3))), id="rows of padding alone"),
+    pytest.param(Case((2, 3, 4, 5), (5, 6, 1), pads=AROUND), id="kernel covers the whole padded input"),
+    pytest.param(
+        Case((2, 2, 2, 3), (3, 3, 1), stride=(3, 3), pads=((3, 3), (3, 3))), id="rows of padding alone"
+    ),
 ]
 
 
@@ -71,8 +77,9 @@ def rng():
 
 @pytest.mark.parametrize("case", CASES)
 def test_depthwise_forward(case, dtype, rng, on_threads):
-    x, weight, bias = random(rng, case.x, dtype), random(rng, case.weight, dtype), random(rng, case.y[3:], dtype)
-    expected, terms = reference.depthwise_conv2d(x, weight, bias, **case.options), math.prod(case.weight[:2]) + 1
+    x, weight, bias = (random(rng, shape, dtype) for shape in (case.x, case.weight, case.y[3:]))
+    expected = reference.depthwise_conv2d(x, weight, bias, **case.options)
+    terms = case.weight[0] * case.weight[1] + 1
 
     def compute(bias, lower):
         y = poisoned(case.y, dtype)
@@ -112,12 +119,13 @@ def test_depthwise_backward_weights(case, dtype, rng, on_threads):
 
 
 def test_a_nan_reaches_exactly_the_outputs_that_read_it(rng):
-    case = Case((2, 9, 14, 21), (3, 3, 1), pads=((1, 1), (1, 1)))
-    x, weight, dy = random(rng, case.x, "float32"), random(rng, case.weight, "float32"), random(rng, case.y, "float32")
+    case = Case((2, 9, 14, 21), (3, 3, 1), pads=AROUND)
+    x, weight, dy = (random(rng, shape, "float32") for shape in (case.x, case.weight, case.y))
     x[1, 4, 0, 20], dy[0, 2, 9, 3] = np.nan, np.nan
     y, dx = poisoned(case.y, "float32"), poisoned(case.x, "float32")
     depthwise_forward(x, weight, np.empty(0, "float32"), y, 0.0, case.geometry)
-    np.testing.assert_array_equal(np.isnan(y), np.isnan(reference.depthwise_conv2d(x, weight, **case.options)))
+    expected = reference.depthwise_conv2d(x, weight, **case.options)
+    np.testing.assert_array_equal(np.isnan(y), np.isnan(expected))
     depthwise_backward_data(dy, weight, dx, case.geometry)
     expected = reference.depthwise_conv2d_input_gradient(dy, weight, case.x[1:3], **case.options)
     np.testing.assert_array_equal(np.isnan(dx), np.isnan(expected))

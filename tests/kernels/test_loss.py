@@ -68,8 +68,8 @@ SHAPES = [
 def draw(kind: str, shape: Shape, rng: np.random.Generator) -> np.ndarray:
     if kind == "labels":
         return rng.integers(shape[1], size=shape[0]).astype(float)
-    # Shares are kept clear of 0 and 1, where clipping has its kinks; they need not sum to 1.
-    return rng.normal(size=shape) if kind == "numbers" else rng.uniform(0.01, 0.99, size=shape)
+    # Shares are kept clear of 0, where the logarithm is too steep for differences; they need not sum to 1.
+    return rng.normal(size=shape) if kind == "numbers" else rng.uniform(0.1, 0.9, size=shape)
 
 
 def inputs(f: Loss, shape: Shape, dtype: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -107,7 +107,8 @@ def test_backward(f: Loss, shape: Shape, dtype: str) -> None:
     prediction, target, dloss = inputs(f, shape, dtype)
     numeric = reference.numeric_gradient(lambda p: (dloss * f.definition(target, p)).sum(), prediction)
     dprediction = backward(f, dloss, prediction, target)
-    tolerance = 8 * np.finfo(dtype).eps * np.abs(numeric).max() + 1e-8  # differences are exact to about 1e-9
+    # Differences with steps of 1e-5 are off by 1e-10 / 6 times a third derivative of at most 2 / 0.1 ** 3.
+    tolerance = 8 * np.finfo(dtype).eps * np.abs(numeric).max() + 1e-7
     np.testing.assert_allclose(dprediction, numeric, rtol=0, atol=tolerance)
 
 
@@ -138,7 +139,8 @@ def test_softmax_losses_of_extreme_logits(f: Loss, dtype: str) -> None:
     labels = np.array([0, 0, 2], dtype)
     target = labels if f.targets == "labels" else np.eye(3, dtype=dtype)[labels.astype(int)]
     loss = forward(f, logits, target)
-    np.testing.assert_allclose(loss, f.definition(target, logits), rtol=2 * np.finfo(dtype).eps)
+    # Logits of 1e4 are rounded in float64.
+    np.testing.assert_allclose(loss, f.definition(target, logits), rtol=np.finfo(dtype).eps, atol=1e-12)
     assert np.all(np.abs(backward(f, np.ones(3, dtype), logits, target)) <= 1)
 
 

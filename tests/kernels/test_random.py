@@ -117,7 +117,7 @@ def test_dropout_rate(rate: float, dtype: str, on_threads: OnThreads) -> None:
 def test_dropout_gradient_has_the_mask_of_the_forward() -> None:
     x, dy = np.random.default_rng(0).normal(size=(2, SIZE)).astype(np.float32)
     y, dx = dropout(x, state()), dropout(dy, state())
-    np.testing.assert_array_equal(y / x, dx / dy)
+    np.testing.assert_array_equal(y == 0, dx == 0)
 
 
 def test_dropout_of_rate_zero_keeps_everything() -> None:

@@ -220,7 +220,7 @@ def test_gradients(layer, shape):
         (lambda: layers.Conv2D(4, 3, padding="causal"), "padding 'causal' is unknown"),
         (lambda: layers.Conv2D(4, 3, data_format="channels_first"), "numpy.moveaxis"),
         (lambda: layers.Conv2D(5, 3, groups=2), "filters must be a multiple of groups"),
-        (lambda: layers.Conv2D(4, 3, activation="rilu"), "did you mean 'relu'"),
+        (lambda: layers.Conv2D(4, 3, activation="rilu"), "or 'relu' or"),
         (lambda: layers.Conv2D(4, 3, kernal_initializer="zeros"), "unknown argument kernal_initializer"),
         (lambda: layers.DepthwiseConv2D(3, depth_multiplier=0), "depth_multiplier must be at least 1"),
     ],

@@ -1,0 +1,168 @@
+"""Products of matrices: dense layers and stacks of matrices."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from fastcnn_kernels.gemm import GemmGeometry, gemm_geometry
+
+from fastcnn.errors import Error
+from fastcnn.graph import Op, apply
+from fastcnn.ops import reduction
+from fastcnn.ops.activation import Relu
+from fastcnn.ops.core import convert, op_function
+from fastcnn.ops.shape import broadcast_to, expand_dims, known, require_same_dtype, reshape, squeeze
+from fastcnn.tensor import Shape, Tensor, TensorSpec
+
+__all__ = ["dense", "matmul"]
+
+
+# --- what kernels with a bias and a lower bound have in common ------------------------------------------------------
+
+
+def no_bias(bias: Sequence[Any], like: Any) -> Any:
+    """The bias, or the empty array that kernels take for none."""
+    return bias[0] if bias else np.empty(0, like.dtype)
+
+
+def floor_of(lower: float | None) -> float:
+    """The lower bound of the results as kernels want it."""
+    return -math.inf if lower is None else lower
+
+
+def floored(op: Any, reader: Op) -> Op | None:
+    """`op` that also does what `reader`, a ReLU, does to its result; None if it is none."""
+    return replace(op, lower=0.0) if isinstance(reader, Relu) and op.lower is None else None
+
+
+# --- ops -------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Dense(Op):
+    """y = max(x kernel + bias, lower).  x (..., k), kernel (k, n), bias (n,) if any -> (..., n)."""
+
+    lower: float | None = None
+
+    def infer(self, x: Tensor, kernel: Tensor, *bias: Tensor) -> TensorSpec:
+        require_same_dtype("dense", x, kernel, *bias)
+        if kernel.ndim != 2 or x.ndim < 1 or x.shape[-1] not in (None, kernel.shape[0]):
+            raise Error(
+                f"dense: x of shape {x.shape} does not fit a kernel of shape {kernel.shape}; expected (..., features) "
+                "and (features, units)"
+            )
+        if bias and bias[0].shape != kernel.shape[1:]:
+            raise Error(f"dense: expected a bias of shape {kernel.shape[1:]}, got {bias[0].shape}")
+        return TensorSpec((*x.shape[:-1], kernel.shape[1]), x.dtype)
+
+    def gradient(self, inputs: Sequence[Tensor], outputs: Any, grads: Any) -> tuple[Tensor, ...]:
+        x, kernel, *bias = inputs
+        rows, dy = reshape(x, (-1, x.shape[-1])), reshape(grads[0], (-1, kernel.shape[1]))
+        dx = reshape(apply(MatMul(False, True), dy, kernel), x.shape)
+        return dx, apply(MatMul(True, False), rows, dy), *(reduction.sum(dy, 0) for _ in bias)
+
+    def absorb(self, reader: Op) -> Op | None:
+        return floored(self, reader)
+
+    def flops(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> int:
+        return 2 * outputs[0].size * known(inputs[1].shape)[0]
+
+    def launch(self, k: Any, inputs: Any, outputs: Any, scratch: Any) -> list:
+        (x, kernel, *bias), (y,) = inputs, outputs
+        g = gemm_geometry(y.size // kernel.shape[1], kernel.shape[1], kernel.shape[0], x.itemsize)
+        return [k.gemm.bind(x, kernel, no_bias(bias, y), y, floor_of(self.lower), g)]
+
+
+@dataclass(frozen=True)
+class MatMul(Op):
+    """c[t] = a[t] b[t], where a or b may be stored transposed.  a (..., m, k), b (..., k, n) -> (..., m, n)."""
+
+    transpose_a: bool
+    transpose_b: bool
+
+    def sizes(self, a: Shape, b: Shape) -> Shape:
+        """(m, n, k of a, k of b)."""
+        m, k = (a[-1], a[-2]) if self.transpose_a else (a[-2], a[-1])
+        other, n = (b[-1], b[-2]) if self.transpose_b else (b[-2], b[-1])
+        return m, n, k, other
+
+    def infer(self, a: Tensor, b: Tensor) -> TensorSpec:
+        require_same_dtype("matmul", a, b)
+        m, n, k, other = self.sizes(a.shape, b.shape)
+        if None not in (k, other) and k != other:
+            raise Error(f"matmul: shapes {a.shape} and {b.shape} do not fit: {k} columns, {other} rows")
+        return TensorSpec((*a.shape[:-2], m, n), a.dtype)
+
+    def gradient(self, inputs: Sequence[Tensor], outputs: Any, grads: Any) -> tuple[Tensor, Tensor]:
+        (a, b), (dc,) = inputs, grads
+        ta, tb = self.transpose_a, self.transpose_b
+        da = apply(MatMul(tb, True), b, dc) if ta else apply(MatMul(False, not tb), dc, b)
+        db = apply(MatMul(True, ta), dc, a) if tb else apply(MatMul(not ta, False), a, dc)
+        return da, db
+
+    def geometry(self, a: Shape, b: Shape, itemsize: int) -> GemmGeometry:
+        m, n, k, _ = known(self.sizes(a, b))
+        batch = math.prod(known(a[:-2]))
+        return gemm_geometry(m, n, k, itemsize, self.transpose_a, self.transpose_b, batch, split=True)
+
+    def flops(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> int:
+        return 2 * outputs[0].size * known(self.sizes(inputs[0].shape, inputs[1].shape))[2]
+
+    def scratch(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> list[TensorSpec]:
+        g = self.geometry(inputs[0].shape, inputs[1].shape, np.dtype(inputs[0].dtype).itemsize)
+        return [TensorSpec((g.parts, outputs[0].size), inputs[0].dtype)] if g.parts > 1 else []
+
+    def launch(self, k: Any, inputs: Any, outputs: Any, scratch: Any) -> list:
+        (a, b), (c,) = inputs, outputs
+        g = self.geometry(a.shape, b.shape, a.itemsize)
+        target = scratch[0] if g.parts > 1 else c
+        launches = [k.gemm.bind(a, b, no_bias((), c), target, -math.inf, g)]
+        if g.parts > 1:
+            launches.append(k.reduce_sum.bind(target.reshape(1, g.parts, -1), c.reshape(1, 1, -1), 1.0))
+        return launches
+
+
+@op_function
+def dense(x: Any, kernel: Any, bias: Any = None) -> Any:
+    """x kernel + bias.  x (..., k), kernel (k, n), bias (n,) -> (..., n)."""
+    x = convert(x)
+    others = [convert(value, x.dtype) for value in (kernel, bias) if value is not None]
+    return apply(Dense(), x, *others)
+
+
+@op_function
+def matmul(x1: Any, x2: Any) -> Any:
+    """The product of matrices, or of stacks of them, by NumPy's rules; a vector is a row on the left, a column on
+    the right."""
+    a, b = _both(x1, x2)
+    if a.ndim == 0 or b.ndim == 0:
+        raise Error(f"matmul: expected matrices or vectors, got shapes {a.shape} and {b.shape}")
+    vector_a, vector_b = a.ndim == 1, b.ndim == 1
+    a, b = expand_dims(a, 0) if vector_a else a, expand_dims(b, 1) if vector_b else b
+    c = apply(Dense(), a, b) if b.ndim == 2 else apply(MatMul(False, False), *_same_stack(a, b))
+    gone = [axis for axis, is_vector in ((-2, vector_a), (-1, vector_b)) if is_vector]
+    return squeeze(c, gone) if gone else c
+
+
+def _both(x1: Any, x2: Any) -> tuple[Tensor, Tensor]:
+    """Two tensors; what is not one yet takes the dtype of what is."""
+    if isinstance(x2, Tensor) and not isinstance(x1, Tensor):
+        return convert(x1, x2.dtype), x2
+    a = convert(x1)
+    return a, convert(x2, a.dtype)
+
+
+def _same_stack(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """a and b, repeated along leading dimensions so that these are the same for both."""
+    if a.shape[:-2] == b.shape[:-2]:
+        return a, b
+    try:
+        stack = np.broadcast_shapes(known(a.shape[:-2]), known(b.shape[:-2]))
+    except (TypeError, ValueError):
+        raise Error(f"matmul: stacks of matrices of shapes {a.shape} and {b.shape} do not fit") from None
+    return broadcast_to(a, (*stack, *a.shape[-2:])), broadcast_to(b, (*stack, *b.shape[-2:]))
+
+
+Tensor.operators["matmul"] = matmul

@@ -1,0 +1,456 @@
+"""Ops that normalise: subtract a mean, divide by a deviation, scale by gamma, shift by beta.
+
+Channels are the last dimension. Variances are biased.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from fastcnn_kernels.norm import partial_chunks
+
+from fastcnn import config
+from fastcnn.errors import Error
+from fastcnn.graph import Op, apply, update
+from fastcnn.ops import reduction
+from fastcnn.ops.core import convert, op_function
+from fastcnn.ops.elementwise import maximum, rsqrt
+from fastcnn.ops.shape import (
+    broadcast_to,
+    known,
+    normalize_axes,
+    normalize_axis,
+    product,
+    ravel,
+    require_same_dtype,
+    reshape,
+    swapaxes,
+    transpose,
+)
+from fastcnn.tensor import Constant, Tensor, TensorSpec, Variable
+
+__all__ = [
+    "batch_normalization",
+    "batch_normalization_training",
+    "group_normalization",
+    "layer_normalization",
+    "normalize",
+    "update_moving_average",
+]
+
+View = tuple[int, int, int]  # (m, r, c): statistics are taken over r, separately for m and c
+
+
+@dataclass(frozen=True)
+class BatchNorm(Op):
+    """(y, mean, variance) of x (..., c): y = gamma (x - mean) / sqrt(variance + epsilon) + beta.
+
+    Mean and variance (c,) are this batch's, over all dimensions but the last (Ioffe & Szegedy 2015).
+    """
+
+    epsilon: float
+
+    def infer(self, x: Tensor, gamma: Tensor, beta: Tensor) -> tuple[TensorSpec, ...]:
+        check_channels(self.name, x, gamma, beta)
+        statistics = TensorSpec(self.statistics_shape(x.shape), x.dtype)
+        return x.spec, statistics, statistics
+
+    def statistics_shape(self, shape: Sequence[int | None]) -> tuple[int | None, ...]:
+        return (shape[-1],)
+
+    def view(self, shape: Sequence[int | None]) -> View:
+        """x as (m, r, c)."""
+        *rest, c = known(shape)
+        return 1, math.prod(rest), c
+
+    def group_count(self, c: int) -> int:
+        """Channels of a group share their statistics."""
+        return c
+
+    def partial(self, shape: Sequence[int | None]) -> TensorSpec:
+        """Scratch for a pair of numbers of each chunk of rows and channel."""
+        m, r, c = self.view(shape)
+        return TensorSpec((m, partial_chunks(m, r, c), 2, c), "float64")
+
+    def gradient(
+        self, inputs: Sequence[Tensor], outputs: Sequence[Tensor], grads: Any
+    ) -> tuple[Tensor | None, ...]:
+        (x, gamma, _), (_, mean, variance), (dy, dmean, dvariance) = inputs, outputs, grads
+        dx: Tensor | None = None
+        dgamma = dbeta = None
+        if dy is not None:
+            dx, dgamma, dbeta = apply(self.grad_op(), x, dy, mean, variance, gamma)
+        for term in self.statistics_terms(x, mean, dmean, dvariance):
+            dx = term if dx is None else dx + term
+        return dx, dgamma, dbeta
+
+    def grad_op(self) -> "BatchNormGrad":
+        return BatchNormGrad(self.epsilon)
+
+    def statistics_terms(self, x: Tensor, mean: Tensor, dmean: Any, dvariance: Any) -> list[Tensor]:
+        """What dx gets where the statistics themselves are used: d mean = 1 / r, d variance = 2 (x - mean) / r."""
+        rows, terms = self.view(x.shape)[1], []
+        if dmean is not None:
+            terms.append(broadcast_to(dmean * (1.0 / rows), x.shape))
+        if dvariance is not None:
+            terms.append((x - mean) * (dvariance * (2.0 / rows)))
+        return terms
+
+    def scratch(self, inputs: Sequence[TensorSpec], outputs: Any) -> list[TensorSpec]:
+        return [self.partial(inputs[0].shape)]
+
+    def launch(self, k: Any, inputs: Any, outputs: Any, scratch: Any) -> list:
+        (x, gamma, beta), (y, mean, variance), (partial,) = inputs, outputs, scratch
+        m, r, c = view = self.view(x.shape)
+        x, y, mean, variance = x.reshape(view), y.reshape(view), mean.reshape(m, c), variance.reshape(m, c)
+        return [
+            k.batch_norm_moments.bind(x, partial),
+            k.batch_norm_statistics.bind(partial, mean, variance, r, self.group_count(c)),
+            k.batch_norm_forward.bind(x, mean, variance, gamma, beta, y, float(self.epsilon)),
+        ]
+
+    def flops(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> int:
+        return 7 * inputs[0].size
+
+
+@dataclass(frozen=True)
+class BatchNormGrad(BatchNorm):
+    """(dx, dgamma, dbeta) of a `BatchNorm` from x, dy, its statistics and gamma."""
+
+    def infer(self, *inputs: Tensor) -> tuple[TensorSpec, ...]:
+        x, _, _, _, gamma = inputs
+        return x.spec, gamma.spec, gamma.spec
+
+    def scratch(self, inputs: Sequence[TensorSpec], outputs: Any) -> list[TensorSpec]:
+        m, _, c = self.view(inputs[0].shape)
+        return [self.partial(inputs[0].shape), TensorSpec((m, 3, c), inputs[0].dtype)]
+
+    def launch(self, k: Any, inputs: Any, outputs: Any, scratch: Any) -> list:
+        (x, dy, mean, variance, gamma), (dx, dgamma, dbeta), (partial, coefficients) = (
+            inputs,
+            outputs,
+            scratch,
+        )
+        m, r, c = view = self.view(x.shape)
+        x, dy, dx = x.reshape(view), dy.reshape(view), dx.reshape(view)
+        mean, variance, epsilon = mean.reshape(m, c), variance.reshape(m, c), float(self.epsilon)
+        return [
+            k.batch_norm_sums.bind(x, dy, mean, variance, partial, epsilon),
+            k.batch_norm_backward_weights.bind(partial, dgamma, dbeta),
+            k.batch_norm_coefficients.bind(
+                partial, variance, gamma, coefficients, r, self.group_count(c), epsilon
+            ),
+            k.batch_norm_backward_input.bind(x, dy, mean, coefficients, dx),
+        ]
+
+    def flops(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> int:
+        return 9 * inputs[0].size
+
+
+@dataclass(frozen=True)
+class GroupNorm(BatchNorm):
+    """(y, mean, variance) of x (n, ..., c), statistics (n, c) over each image and group of c / groups neighbouring
+    channels (Wu & He 2018)."""
+
+    groups: int
+
+    def statistics_shape(self, shape: Sequence[int | None]) -> tuple[int | None, ...]:
+        return shape[0], shape[-1]
+
+    def view(self, shape: Sequence[int | None]) -> View:
+        n, *rest, c = known(shape)
+        return n, math.prod(rest), c
+
+    def group_count(self, c: int) -> int:
+        return self.groups
+
+    def grad_op(self) -> "BatchNormGrad":
+        return GroupNormGrad(self.epsilon, self.groups)
+
+    def statistics_terms(self, x: Tensor, mean: Tensor, dmean: Any, dvariance: Any) -> list[Tensor]:
+        if dmean is not None or dvariance is not None:
+            raise Error("group_normalization: its statistics have no gradient; compute them with ops.moments")
+        return []
+
+
+@dataclass(frozen=True)
+class GroupNormGrad(BatchNormGrad):
+    """(dx, dgamma, dbeta) of a `GroupNorm` from x, dy, its statistics and gamma."""
+
+    groups: int
+    view = GroupNorm.view
+    group_count = GroupNorm.group_count
+
+
+@dataclass(frozen=True)
+class BatchNormInference(Op):
+    """y = gamma (x - mean) / sqrt(variance + epsilon) + beta.  x (..., c), the others (c,) and given."""
+
+    epsilon: float
+
+    def infer(self, x: Tensor, mean: Tensor, variance: Tensor, gamma: Tensor, beta: Tensor) -> TensorSpec:
+        check_channels("batch_normalization", x, mean, variance, gamma, beta)
+        return x.spec
+
+    def gradient(self, inputs: Sequence[Tensor], outputs: Any, grads: Any) -> tuple[Tensor, ...]:
+        (x, mean, variance, gamma, _), (dy,) = inputs, grads
+        dx = apply(BatchNormInferenceGrad(self.epsilon), dy, variance, gamma)
+        dgamma, dbeta = apply(BatchNormWeightsGrad(self.epsilon), x, dy, mean, variance)
+        scale = (variance + self.epsilon) ** -0.5
+        return dx, -(gamma * scale * dbeta), gamma * scale * scale * dgamma * -0.5, dgamma, dbeta
+
+    def launch(self, k: Any, inputs: Any, outputs: Any, scratch: Any) -> list:
+        x, mean, variance, gamma, beta = inputs
+        view = (1, -1, x.shape[-1])
+        x, y, mean, variance = x.reshape(view), outputs[0].reshape(view), mean[None], variance[None]
+        return [k.batch_norm_forward.bind(x, mean, variance, gamma, beta, y, float(self.epsilon))]
+
+    def flops(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> int:
+        return 3 * inputs[0].size
+
+
+@dataclass(frozen=True)
+class BatchNormInferenceGrad(Op):
+    """dx = gamma dy / sqrt(variance + epsilon)."""
+
+    epsilon: float
+
+    def infer(self, dy: Tensor, variance: Tensor, gamma: Tensor) -> TensorSpec:
+        return dy.spec
+
+    def launch(self, k: Any, inputs: Any, outputs: Any, scratch: Any) -> list:
+        dy, variance, gamma = inputs
+        view = (1, -1, dy.shape[-1])
+        dy, dx = dy.reshape(view), outputs[0].reshape(view)
+        return [k.batch_norm_frozen_backward_input.bind(dy, variance[None], gamma, dx, float(self.epsilon))]
+
+
+@dataclass(frozen=True)
+class BatchNormWeightsGrad(Op):
+    """dgamma = sum of dy (x - mean) / sqrt(variance + epsilon), dbeta = sum of dy, over all dimensions but the last."""
+
+    epsilon: float
+
+    def infer(self, x: Tensor, dy: Tensor, mean: Tensor, variance: Tensor) -> tuple[TensorSpec, ...]:
+        return mean.spec, mean.spec
+
+    def scratch(self, inputs: Sequence[TensorSpec], outputs: Any) -> list[TensorSpec]:
+        return [BatchNorm(self.epsilon).partial(inputs[0].shape)]
+
+    def launch(self, k: Any, inputs: Any, outputs: Any, scratch: Any) -> list:
+        (x, dy, mean, variance), (dgamma, dbeta), (partial,) = inputs, outputs, scratch
+        view = (1, -1, x.shape[-1])
+        x, dy, mean, variance = x.reshape(view), dy.reshape(view), mean[None], variance[None]
+        return [
+            k.batch_norm_sums.bind(x, dy, mean, variance, partial, float(self.epsilon)),
+            k.batch_norm_backward_weights.bind(partial, dgamma, dbeta),
+        ]
+
+    def flops(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> int:
+        return 4 * inputs[0].size
+
+
+def check_channels(what: str, x: Tensor, *values: Tensor) -> None:
+    """Every one of `values` must have one number for each channel of x, in its dtype."""
+    require_same_dtype(what, x, *values)
+    if x.ndim < 2 or x.shape[-1] is None:
+        raise Error(
+            f"{what}: expected a tensor of shape (batch, ..., channels) with known channels, got {x.shape}"
+        )
+    for value in values:
+        if value.shape != (x.shape[-1],):
+            raise Error(
+                f"{what}: expected {x.shape[-1]} numbers, one for each channel of {x.shape}, got {value.shape}"
+            )
+
+
+def _weights(value: Any, missing: float, length: int, x: Tensor) -> Tensor:
+    """gamma or beta as one dimension; None stands for all `missing`."""
+    if value is None:
+        return Constant(np.full(length, missing, x.dtype))
+    weights = convert(value, x.dtype)
+    return weights if weights.ndim == 1 else ravel(weights)
+
+
+def _channels(x: Tensor, what: str) -> int:
+    if x.ndim < 2 or x.shape[-1] is None:
+        raise Error(
+            f"{what}: expected a tensor of shape (batch, ..., channels) with known channels, got {x.shape}"
+        )
+    return x.shape[-1]
+
+
+@op_function
+def batch_normalization(
+    x: Any,
+    mean: Any,
+    variance: Any,
+    axis: int = -1,
+    offset: Any = None,
+    scale: Any = None,
+    epsilon: float = 1e-3,
+) -> Any:
+    """scale (x - mean) / sqrt(variance + epsilon) + offset along `axis`, with given statistics.
+
+    None: scale is 1, offset is 0.
+    """
+    x = convert(x)
+    axis = normalize_axis(axis, x.ndim, "batch_normalization")
+    if axis != x.ndim - 1:
+        y = batch_normalization(swapaxes(x, axis, -1), mean, variance, -1, offset, scale, epsilon)
+        return swapaxes(y, axis, -1)
+    c = _channels(x, "batch_normalization")
+    statistics = _weights(mean, 0.0, c, x), _weights(variance, 1.0, c, x)
+    return apply(
+        BatchNormInference(epsilon), x, *statistics, _weights(scale, 1.0, c, x), _weights(offset, 0.0, c, x)
+    )
+
+
+@op_function
+def batch_normalization_training(x: Any, scale: Any = None, offset: Any = None, epsilon: float = 1e-3) -> Any:
+    """(y, mean, variance): x (..., c) normalised with its own statistics (c,)."""
+    x = convert(x)
+    c = _channels(x, "batch_normalization_training")
+    return apply(BatchNorm(epsilon), x, _weights(scale, 1.0, c, x), _weights(offset, 0.0, c, x))
+
+
+@op_function
+def group_normalization(
+    x: Any, groups: int, gamma: Any = None, beta: Any = None, epsilon: float = 1e-3
+) -> Any:
+    """x (n, ..., c) normalised over each image and group of c / groups channels; groups -1: each channel alone."""
+    x = convert(x)
+    c = _channels(x, "group_normalization")
+    count = c if groups == -1 else groups
+    if count < 1 or c % count:
+        raise Error(f"group_normalization: groups must divide the {c} channels, got {groups}")
+    y, _, _ = apply(GroupNorm(epsilon, count), x, _weights(gamma, 1.0, c, x), _weights(beta, 0.0, c, x))
+    return y
+
+
+# --- over the last dimension ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class LayerNorm(Op):
+    """(y, mean, scale) of x (..., c): y = gamma (x - mean) scale + beta, scale = 1 / sqrt(variance + epsilon).
+
+    Statistics are taken over the last dimension (Ba et al. 2016).
+    """
+
+    epsilon: float
+
+    def infer(self, x: Tensor, gamma: Tensor, beta: Tensor) -> tuple[TensorSpec, ...]:
+        check_channels("layer_normalization", x, gamma, beta)
+        statistics = TensorSpec(x.shape[:-1], x.dtype)
+        return x.spec, statistics, statistics
+
+    def gradient(self, inputs: Sequence[Tensor], outputs: Sequence[Tensor], grads: Any) -> tuple[Tensor, ...]:
+        (x, gamma, _), (_, mean, scale) = inputs, outputs
+        dx = apply(LayerNormGrad(), x, grads[0], gamma, mean, scale)
+        return dx, *apply(LayerNormWeightsGrad(), x, grads[0], mean, scale)
+
+    def launch(self, k: Any, inputs: Any, outputs: Any, scratch: Any) -> list:
+        (x, gamma, beta), (y, mean, scale) = inputs, outputs
+        x, y = x.reshape(-1, x.shape[-1]), y.reshape(-1, x.shape[-1])
+        flat = mean.reshape(-1), scale.reshape(-1)
+        return [k.layer_norm_forward.bind(x, gamma, beta, y, *flat, float(self.epsilon))]
+
+    def flops(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> int:
+        return 7 * inputs[0].size
+
+
+@dataclass(frozen=True)
+class LayerNormGrad(Op):
+    """dx of a `LayerNorm`."""
+
+    def infer(self, x: Tensor, dy: Tensor, gamma: Tensor, mean: Tensor, scale: Tensor) -> TensorSpec:
+        return x.spec
+
+    def launch(self, k: Any, inputs: Any, outputs: Any, scratch: Any) -> list:
+        x, dy, gamma, mean, scale = inputs
+        x, dy, dx = (values.reshape(-1, x.shape[-1]) for values in (x, dy, outputs[0]))
+        return [k.layer_norm_backward_input.bind(x, dy, gamma, mean.reshape(-1), scale.reshape(-1), dx)]
+
+    def flops(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> int:
+        return 9 * inputs[0].size
+
+
+@dataclass(frozen=True)
+class LayerNormWeightsGrad(Op):
+    """(dgamma, dbeta) of a `LayerNorm`."""
+
+    def infer(self, x: Tensor, dy: Tensor, mean: Tensor, scale: Tensor) -> tuple[TensorSpec, ...]:
+        spec = TensorSpec(x.shape[-1:], x.dtype)
+        return spec, spec
+
+    def scratch(self, inputs: Sequence[TensorSpec], outputs: Any) -> list[TensorSpec]:
+        return [BatchNorm(0.0).partial(inputs[0].shape)]
+
+    def launch(self, k: Any, inputs: Any, outputs: Any, scratch: Any) -> list:
+        (x, dy, mean, scale), (dgamma, dbeta), (partial,) = inputs, outputs, scratch
+        x, dy = x.reshape(-1, x.shape[-1]), dy.reshape(-1, x.shape[-1])
+        return [
+            k.layer_norm_sums.bind(x, dy, mean.reshape(-1), scale.reshape(-1), partial),
+            k.batch_norm_backward_weights.bind(partial, dgamma, dbeta),
+        ]
+
+    def flops(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> int:
+        return 4 * inputs[0].size
+
+
+@op_function
+def layer_normalization(
+    x: Any, gamma: Any = None, beta: Any = None, axis: int | Sequence[int] = -1, epsilon: float = 1e-3
+) -> Any:
+    """x normalised over `axis`; gamma and beta have the shape of x along it (None: ones, zeros)."""
+    x = convert(x)
+    axes = normalize_axes(axis, x.ndim, "layer_normalization")
+    length = product([x.shape[i] for i in axes])
+    if length is None or len(axes) == x.ndim:
+        raise Error(
+            f"layer_normalization: axis {axis} of shape {x.shape} must be known and leave a batch dimension"
+        )
+    rest = [i for i in range(x.ndim) if i not in axes]
+    moved = transpose(x, [*rest, *axes])
+    merged = reshape(moved, (*[None] * len(rest), length))
+    y, _, _ = apply(
+        LayerNorm(epsilon), merged, _weights(gamma, 1.0, length, x), _weights(beta, 0.0, length, x)
+    )
+    y = reshape(y, (*[None] * len(rest), *known([x.shape[i] for i in axes])))
+    return transpose(y, [[*rest, *axes].index(i) for i in range(x.ndim)])
+
+
+@op_function
+def normalize(x: Any, axis: int | Sequence[int] = -1, order: int = 2, epsilon: float | None = None) -> Any:
+    """x / max(|x|, epsilon) with the Euclidean length |x| along `axis`; epsilon None: the fuzz factor."""
+    if order != 2:
+        raise Error(f"normalize: only order 2, the Euclidean length, is supported, got {order!r}")
+    x = convert(x)
+    smallest = config.epsilon() if epsilon is None else epsilon
+    return x * rsqrt(maximum(reduction.sum(x * x, axis, keepdims=True), smallest * smallest))
+
+
+# --- moving statistics ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class MovingAverage(Op):
+    """moving = momentum moving + (1 - momentum) value, in place, when the traced function runs."""
+
+    momentum: float
+    mutates = (1,)
+
+    def launch(self, k: Any, inputs: Any, outputs: Any, scratch: Any) -> list:
+        value, moving = inputs
+        return [k.moving_average_update.bind(value.reshape(-1), moving.reshape(-1), float(self.momentum))]
+
+
+def update_moving_average(moving: Variable, value: Tensor, momentum: float) -> None:
+    """Let every run of the function being traced move `moving` a step of 1 - momentum towards `value`."""
+    require_same_dtype("update_moving_average", moving, value)
+    if moving.shape != value.shape:
+        raise Error(f"update_moving_average: {moving.path} has shape {moving.shape}, the value {value.shape}")
+    update(MovingAverage(momentum), value, moving)

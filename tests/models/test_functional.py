@@ -1,0 +1,111 @@
+"""Functional models: several inputs and outputs, shared layers, nesting, configurations."""
+
+import numpy as np
+import pytest
+
+import fastcnn as keras
+from fastcnn import Error, layers, ops
+
+
+def two_branches():
+    a, b = keras.Input((4,), name="a"), keras.Input((6,), name="b")
+    shared = layers.Dense(5, name="shared")
+    x = layers.concatenate([shared(a), shared(layers.Dense(4)(b))])
+    return keras.Model([a, b], [layers.Dense(1, name="one")(x), ops.relu(x)], name="two")
+
+
+def data(n=3):
+    rng = np.random.default_rng(0)
+    return [rng.normal(size=(n, 4)).astype("float32"), rng.normal(size=(n, 6)).astype("float32")]
+
+
+def test_shared_layer_has_one_set_of_weights():
+    model = two_branches()
+    assert [layer.name for layer in model.layers].count("shared") == 1
+    assert len(model.weights) == 6
+    one, two = model.predict(data(), verbose=0)
+    assert one.shape == (3, 1) and two.shape == (3, 10)
+
+
+def test_inputs_by_name():
+    model = two_branches()
+    x = data()
+    by_list = model.predict(x, verbose=0)
+    by_name = model.predict({"b": x[1], "a": x[0]}, verbose=0)
+    np.testing.assert_array_equal(by_list[0], by_name[0])
+    with pytest.raises(Error, match="no input named"):
+        model.predict({"a": x[0], "c": x[1]}, verbose=0)
+
+
+def test_configuration_round_trip_shares_layers_and_keeps_ops():
+    model = two_branches()
+    twin = keras.Model.from_config(model.get_config())
+    assert len(twin.weights) == 6
+    twin.set_weights(model.get_weights())
+    for a, b in zip(model.predict(data(), verbose=0), twin.predict(data(), verbose=0), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_nested_models():
+    inner = keras.Sequential([keras.Input((5,)), layers.Dense(3), layers.BatchNormalization()], name="inner")
+    x = keras.Input((5,))
+    outer = keras.Model(x, layers.Dense(1)(inner(x)))
+    outer.compile("sgd", "mse")
+    before = inner.get_weights()
+    outer.fit(np.ones((8, 5)), np.zeros(8), verbose=0)
+    assert any((a != b).any() for a, b in zip(before, inner.get_weights(), strict=True))
+    inner.trainable = False
+    assert len(outer.trainable_weights) == 2
+
+
+def test_inner_features_as_outputs():
+    model = keras.Sequential([keras.Input((6, 6, 1)), layers.Conv2D(2, 3, name="conv"), layers.Flatten(), layers.Dense(2)])
+    features = keras.Model(model.input, model.get_layer("conv").output)
+    assert features.predict(np.ones((1, 6, 6, 1)), verbose=0).shape == (1, 4, 4, 2)
+
+
+def test_disconnected_graph():
+    a, b = keras.Input((4,)), keras.Input((4,))
+    with pytest.raises(Error, match="not among the model's inputs"):
+        keras.Model(a, layers.add([a, b]))
+
+
+def test_names_must_be_unique():
+    a = keras.Input((4,))
+    with pytest.raises(Error, match="twice"):
+        keras.Model(a, layers.Dense(2, name="d")(layers.Dense(3, name="d")(a)))
+
+
+def test_get_layer_suggests():
+    with pytest.raises(Error, match="shared"):
+        two_branches().get_layer("sharde")
+
+
+def test_dict_outputs():
+    a = keras.Input((4,))
+    model = keras.Model(a, {"x": layers.Dense(2, name="x")(a), "y": layers.Dense(3, name="y")(a)})
+    model.compile("sgd", {"x": "mse", "y": "mae"}, metrics={"x": ["mae"]})
+    history = model.fit(np.ones((4, 4)), {"x": np.zeros((4, 2)), "y": np.zeros((4, 3))}, verbose=0)
+    assert {"loss", "x_loss", "y_loss", "x_mae"} == set(history.history)
+    assert set(model.predict(np.ones((2, 4)), verbose=0)) == {"x", "y"}
+
+
+def test_summary_lists_layers_parameters_and_macs():
+    lines = []
+    model = keras.Sequential([keras.Input((28, 28, 1)), layers.Conv2D(6, 5, padding="same"), layers.Flatten(), layers.Dense(10)])
+    model.summary(print_fn=lines.append)
+    text = "\n".join(lines)
+    assert "conv2d" in text and "(None, 28, 28, 6)" in text and "156" in text
+    assert f"{28 * 28 * 6 * 25:,}" in text
+    assert "Total params: 47,206" in text
+
+
+def test_clone_has_fresh_weights_of_the_same_shapes():
+    model = two_branches()
+    clone = keras.models.clone_model(model)
+    assert [w.shape for w in clone.weights] == [w.shape for w in model.weights]
+    assert (clone.weights[0].value != model.weights[0].value).any()
+
+
+def test_multiplications_are_counted_once_per_call_of_a_shared_layer():
+    assert two_branches().count_params() == 4 * 5 + 5 + 6 * 4 + 4 + 10 + 1

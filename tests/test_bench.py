@@ -1,0 +1,82 @@
+"""The benchmarks' own machinery: what is timed, and what it is compared with."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from fastcnn_kernels import team
+
+from bench import ceilings, networks, report
+from bench.measure import Meter
+from fastcnn import ops
+
+
+class Untimed:
+    """Stands for pytest-benchmark's fixture where benchmarks are disabled."""
+
+    enabled = False
+
+    def __init__(self) -> None:
+        self.extra_info: dict[str, Any] = {}
+        self.runs = 0
+
+    def __call__(self, run: Callable[[], object]) -> None:
+        self.runs += 1
+        run()
+
+
+@pytest.fixture
+def benchmarked() -> Untimed:
+    return Untimed()
+
+
+@pytest.fixture
+def meter(benchmarked: Untimed) -> Meter:
+    return Meter(benchmarked, "test", [])
+
+
+def test_forward(meter: Meter, benchmarked: Untimed) -> None:
+    meter.forward(ops.matmul, (4, 3), (3, 5))
+    assert benchmarked.runs == 1
+    assert benchmarked.extra_info["kernels"] == "gemm"
+    assert benchmarked.extra_info["GFLOP"] == 2 * 4 * 3 * 5 / 1e9
+    assert benchmarked.extra_info["MB"] == 4 * (4 * 3 + 3 * 5 + 4 * 5) / 1e6
+    assert benchmarked.extra_info["threads"] == team.num_threads()
+
+
+def test_backward_leaves_the_forward_out(meter: Meter, benchmarked: Untimed) -> None:
+    meter.backward(lambda x: ops.max_pool(x, 2), (2, 4, 4, 3))
+    assert benchmarked.extra_info["kernels"] == "max_pool_backward"
+
+
+def test_nan_is_no_benchmark(meter: Meter) -> None:
+    with pytest.raises(AssertionError):
+        meter.forward(ops.log, -np.ones(4, np.float32))
+
+
+def test_ceilings() -> None:
+    before = team.num_threads()
+    assert ceilings.multiply_add_rate(2, seconds=0.001, burst=1) > 0
+    assert ceilings.copy_rate(1, 2**16, seconds=0.001) > 0
+    assert team.num_threads() == before
+
+
+def test_report() -> None:
+    machine = ceilings.Ceilings(2, 100.0, 10.0)
+    near = report.Row("near", "gemm", 0.5, 1.0, seconds=0.01, median=0.01, ceilings=machine)
+    far = near._replace(name="far", gflop=0.1)
+    assert near.info()["of FMA ceiling"] == pytest.approx(0.5)
+    assert near.info()["of bandwidth ceiling"] == pytest.approx(0.01)
+    assert [row.is_far for row in (near, far)] == [False, True]
+    assert report.plain_table([near, far])[2].startswith("far")
+    assert "| near |" in report.markdown([near, far])
+
+
+def test_networks() -> None:
+    """LeNet-5's weights are counted in every textbook; the rest as described: shapes in and out."""
+    assert networks.lenet5().count_params() == 61_706
+    for network in networks.NETWORKS.values():
+        model = network.make()
+        assert model.input_shape == (None, *network.image)
+        assert model.output_shape == (None, 10)
