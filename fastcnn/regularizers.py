@@ -74,7 +74,9 @@ class OrthogonalRegularizer(Regularizer):
 
     def __init__(self, factor: float = 0.01, mode: str = "rows"):
         if mode not in ("rows", "columns"):
-            raise Error(f"OrthogonalRegularizer: mode {mode!r} is unknown{did_you_mean(mode, ('rows', 'columns'))}")
+            raise Error(
+                f"OrthogonalRegularizer: mode {mode!r} is unknown{did_you_mean(mode, ('rows', 'columns'))}"
+            )
         self.factor = _factor("OrthogonalRegularizer", "factor", factor)
         self.mode = mode
 

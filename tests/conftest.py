@@ -21,8 +21,10 @@ os.environ["FASTCNN_CACHE_DIR"] = _kept or _fresh.name
 
 @pytest.fixture(autouse=True)
 def seeds() -> None:
-    """Every test sees the same random numbers, alone or among others."""
+    """Every test sees the same random numbers and names, alone or among others."""
     random.seed(0)
     np.random.seed(0)
     if config := sys.modules.get("fastcnn.config"):  # tests of kernels do without the framework
         config.set_random_seed(0)
+    if registry := sys.modules.get("fastcnn.registry"):
+        registry.reset_names()

@@ -42,7 +42,9 @@ def test_values(name, dtype):
     assert y.dtype == dtype
     expected = DEFINITIONS[name](X.astype(dtype))
     tolerance = 16 * np.finfo(dtype).eps
-    np.testing.assert_allclose(y, expected, rtol=tolerance, atol=tolerance * max(1, np.abs(expected).max() / 100))
+    np.testing.assert_allclose(
+        y, expected, rtol=tolerance, atol=tolerance * max(1, np.abs(expected).max() / 100)
+    )
 
 
 @pytest.mark.parametrize("name", DEFINITIONS)

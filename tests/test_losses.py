@@ -331,6 +331,7 @@ def test_targets_that_are_fine():
         ("sparse_categorical_crossentropy", np.array([[0.0], [0.5]]), (32, 10), "label 0.5 of sample 1 is not a whole"),
         ("sparse_categorical_crossentropy", np.array([0.0, np.nan]), (32, 10), "label nan of sample 1"),
         ("sparse_categorical_crossentropy", np.eye(10), (32, 10), "look one-hot"),
+        ("sparse_categorical_crossentropy", np.eye(4), (32, 10), r"\(4, 4\).*look one-hot"),
         ("sparse_categorical_crossentropy", np.zeros((5, 8, 8)), (32, 4, 4, 10), r"\(5, 8, 8\).*\(32, 4, 4, 10\)"),
         ("categorical_crossentropy", np.arange(10), (32, 10), "to_categorical"),
         ("categorical_crossentropy", np.eye(7), (32, 10), r"\(7, 7\).*\(32, 10\).*one-hot rows, shape \(n, 10\)"),
@@ -442,6 +443,30 @@ def keras():
 
     os.environ.setdefault("KERAS_BACKEND", "torch")
     return pytest.importorskip("keras")
+
+
+@pytest.mark.peer
+def test_functions_against_pytorch():
+    torch = pytest.importorskip("torch")
+    f, t = torch.nn.functional, torch.tensor
+    y, p = (t(a) for a in REAL)
+    for value, wanted in (
+        (losses.mean_squared_error(*REAL), f.mse_loss(p, y, reduction="none").mean(-1)),
+        (losses.mean_absolute_error(*REAL), f.l1_loss(p, y, reduction="none").mean(-1)),
+        (losses.huber(*REAL, delta=0.7), f.huber_loss(p, y, reduction="none", delta=0.7).mean(-1)),
+        (losses.cosine_similarity(*REAL), -f.cosine_similarity(p, y, dim=-1)),
+        (
+            losses.binary_crossentropy(*LOGITS, from_logits=True),
+            f.binary_cross_entropy_with_logits(t(LOGITS[1]), t(LOGITS[0]), reduction="none").mean(-1),
+        ),
+        (
+            losses.sparse_categorical_crossentropy(*SPARSE_LOGITS, from_logits=True, label_smoothing=0.1),
+            f.cross_entropy(
+                t(SPARSE_LOGITS[1]).mT, t(SPARSE_LOGITS[0]).long(), reduction="none", label_smoothing=0.1
+            ),
+        ),
+    ):
+        np.testing.assert_allclose(value, wanted.numpy(), rtol=1e-10)
 
 
 ignore_keras = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import reference
 
-from fastcnn import Error, optimizers
+import fastcnn
+from fastcnn import Error, layers, optimizers
 from fastcnn.constraints import MaxNorm, NonNeg
 from fastcnn.graph import gradients
 from fastcnn.plan import Function
@@ -446,6 +447,57 @@ def test_schedules_are_importable_as_in_keras():
     assert module is optimizers.schedules and ExponentialDecay is module.ExponentialDecay
 
 
+# --- in a model ----------------------------------------------------------------------------------------------
+
+
+def make_model(optimizer):
+    fastcnn.utils.set_random_seed(3)
+    model = fastcnn.Sequential([layers.Input((5,)), layers.Dense(4, activation="tanh"), layers.Dense(2)])
+    model.compile(optimizer, loss="mse")
+    return model
+
+
+def regression_data():
+    rng = np.random.default_rng(4)
+    return rng.normal(size=(12, 5)).astype("float32"), rng.normal(size=(12, 2)).astype("float32")
+
+
+def test_accumulation_in_fit():
+    """Batches of 4, updated by every third, are the full batch."""
+    x, y = regression_data()
+    small = make_model(optimizers.SGD(0.1, momentum=0.9, gradient_accumulation_steps=3))
+    small.fit(x, y, batch_size=4, epochs=4, shuffle=False, verbose=0)
+    large = make_model(optimizers.SGD(0.1, momentum=0.9))
+    large.fit(x, y, batch_size=12, epochs=4, shuffle=False, verbose=0)
+    assert small.optimizer.iterations == large.optimizer.iterations == 4
+    for a, b in zip(small.get_weights(), large.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
+def test_fit_ends_with_the_averages():
+    x, y = regression_data()
+    model = make_model(optimizers.SGD(0.1, use_ema=True, ema_momentum=0.5))
+    model.fit(x, y, batch_size=4, epochs=1, verbose=0)
+    for variable in model.trainable_weights:
+        np.testing.assert_array_equal(variable.value, model.optimizer.slot(variable, "average").value)
+
+
+def test_a_saved_model_trains_on_bit_for_bit(tmp_path):
+    x, y = regression_data()
+    rate = optimizers.schedules.ExponentialDecay(0.1, 3, 0.5)
+    options = {"gradient_accumulation_steps": 2, "use_ema": True, "weight_decay": 0.01}
+    model = make_model(optimizers.Nadam(rate, **options))
+    model.optimizer.exclude_from_weight_decay(var_names=["bias"])
+    model.fit(x, y, batch_size=4, epochs=3, shuffle=False, verbose=0)  # stops between two updates
+    assert model.optimizer.phase == "update"
+    model.save(tmp_path / "model.safetensors")
+    again = fastcnn.models.load_model(tmp_path / "model.safetensors")
+    for each in (model, again):
+        each.fit(x, y, batch_size=4, epochs=3, shuffle=False, verbose=0)
+    for a, b in zip(model.get_weights(), again.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 # --- methods of the user -------------------------------------------------------------------------------------
 
 
@@ -497,3 +549,35 @@ def test_a_method_that_depends_on_time():
 def test_a_method_without_update_step():
     with pytest.raises(Error, match="Empty must define update_step"):
         type("Empty", (optimizers.Optimizer,), {})().apply_gradients([(np.ones(3), Variable(np.ones(3)))])
+
+
+# --- against Keras -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.peer
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"clipnorm": 1.0, "weight_decay": 0.1}, {"global_clipnorm": 1.0, "gradient_accumulation_steps": 2},
+     {"clipvalue": 0.5, "use_ema": True, "ema_momentum": 0.8, "ema_overwrite_frequency": 2}],
+    ids=str,
+)  # fmt: skip
+@pytest.mark.parametrize("case", CASES)
+def test_steps_against_keras(case, options, monkeypatch):
+    monkeypatch.setenv("KERAS_BACKEND", "torch")
+    keras = pytest.importorskip("keras")
+    cls, arguments, _ = CASES[case]
+    both = [
+        getattr(module.optimizers, cls.__name__)(0.05, **{**options, **arguments})
+        for module in (fastcnn, keras)
+    ]
+    variables = make_variables("float32")
+    theirs = [keras.Variable(v.numpy(), name=v.name) for v in variables]
+    for grads in make_gradients(5):
+        both[0].apply_gradients(zip(grads, variables, strict=True))
+        tensors = [keras.ops.convert_to_tensor(g.astype("float32")) for g in grads]
+        both[1].apply_gradients(zip(tensors, theirs, strict=True))
+    for optimizer, weights in zip(both, (variables, theirs), strict=True):
+        optimizer.finalize_variable_values(weights)
+    for a, b in zip(variables, theirs, strict=True):
+        np.testing.assert_allclose(a.value, keras.ops.convert_to_numpy(b), rtol=1e-4, atol=1e-5)

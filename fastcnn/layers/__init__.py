@@ -1,5 +1,9 @@
 """Layers with Keras's names, arguments and defaults. One module a family."""
 
+from collections.abc import Mapping
+from typing import Any
+
+from fastcnn import registry
 from fastcnn.layers.activation import ELU, LeakyReLU, PReLU, ReLU, Softmax
 from fastcnn.layers.base import Layer
 from fastcnn.layers.convolutional import (
@@ -89,7 +93,7 @@ from fastcnn.layers.reshaping import (
 )
 
 __all__ = [
-    "Layer",
+    "Layer", "deserialize", "serialize",
     "Activation", "Dense", "Identity", "Input", "InputLayer", "Lambda",
     "Conv1D", "Conv1DTranspose", "Conv2D", "Conv2DTranspose", "Convolution1D", "Convolution1DTranspose",
     "Convolution2D", "Convolution2DTranspose", "DepthwiseConv1D", "DepthwiseConv2D", "SeparableConv1D",
@@ -108,3 +112,11 @@ __all__ = [
     "UpSampling2D", "ZeroPadding1D", "ZeroPadding2D",
     "CenterCrop", "Normalization", "Rescaling", "Resizing",
 ]  # fmt: skip
+
+serialize = registry.serialize
+
+
+def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None) -> Layer:
+    """The layer that `serialize` described, with fresh weights."""
+    layer: Layer = registry.deserialize("layer", config, custom_objects)
+    return layer

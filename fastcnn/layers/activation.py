@@ -9,22 +9,20 @@ from fastcnn.layers.base import Layer
 from fastcnn.tensor import Shape, Tensor
 
 
-def _non_negative(owner: str, name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
-        raise Error(f"{owner}: {name} must be a number not below 0, got {value!r}")
-    return float(value)
-
-
 class ReLU(Layer):
     """min(x, max_value) where x > threshold, else negative_slope (x - threshold)."""
 
     def __init__(
-        self, max_value: float | None = None, negative_slope: float = 0.0, threshold: float = 0.0, **kwargs: Any
+        self,
+        max_value: float | None = None,
+        negative_slope: float = 0.0,
+        threshold: float = 0.0,
+        **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        self.max_value = None if max_value is None else _non_negative("ReLU", "max_value", max_value)
-        self.negative_slope = _non_negative("ReLU", "negative_slope", negative_slope)
-        self.threshold = _non_negative("ReLU", "threshold", threshold)
+        self.max_value = None if max_value is None else arguments.number("ReLU", "max_value", max_value)
+        self.negative_slope = arguments.number("ReLU", "negative_slope", negative_slope)
+        self.threshold = arguments.number("ReLU", "threshold", threshold)
 
     def call(self, inputs: Tensor) -> Tensor:
         return ops.relu(inputs, self.negative_slope, self.max_value, self.threshold)
@@ -37,7 +35,7 @@ class LeakyReLU(Layer):
         if "alpha" in kwargs:
             negative_slope = kwargs.pop("alpha")
         super().__init__(**kwargs)
-        self.negative_slope = _non_negative("LeakyReLU", "negative_slope", negative_slope)
+        self.negative_slope = arguments.number("LeakyReLU", "negative_slope", negative_slope)
 
     def call(self, inputs: Tensor) -> Tensor:
         return ops.leaky_relu(inputs, self.negative_slope)
@@ -60,13 +58,21 @@ class PReLU(Layer):
     ):
         super().__init__(**kwargs)
         weights.describe(self, "alpha", alpha_initializer, alpha_regularizer, alpha_constraint)
-        axes = shared_axes if isinstance(shared_axes, list | tuple) else [] if shared_axes is None else [shared_axes]
+        axes = (
+            shared_axes
+            if isinstance(shared_axes, list | tuple)
+            else []
+            if shared_axes is None
+            else [shared_axes]
+        )
         self.shared_axes = [arguments.integer("PReLU", "shared_axes", axis) for axis in axes] or None
 
     def build(self, input_shape: Shape) -> None:
         shared = self.shared_axes or []
         if any(axis >= len(input_shape) for axis in shared):
-            raise Error(f"shared_axes={shared} name an axis that an input of shape {input_shape} does not have")
+            raise Error(
+                f"shared_axes={shared} name an axis that an input of shape {input_shape} does not have"
+            )
         shape = [
             1 if axis in shared else arguments.known_size(input_shape, axis, f"cells along axis {axis}")
             for axis in range(1, len(input_shape))
@@ -90,7 +96,7 @@ class ELU(Layer):
 
 
 class Softmax(Layer):
-    """e^x / sum of e^x along `axis`, or over several axes. mask: 1 where an element takes part, else 0."""
+    """e^x / sum of e^x along `axis`, or over several axes together."""
 
     def __init__(self, axis: Any = -1, **kwargs: Any):
         super().__init__(**kwargs)

@@ -3,7 +3,9 @@
 `owner` is the name of the class that complains.
 """
 
+import math
 from collections.abc import Sequence
+from numbers import Real
 from typing import Any
 
 from fastcnn.errors import Error, did_you_mean
@@ -49,7 +51,7 @@ def choice(owner: str, name: str, value: Any, known: Sequence[str]) -> str:
 
 
 def padding(owner: str, value: Any, rank: int, causal: bool = False) -> Any:
-    """"valid", "same" ("causal" where it is defined) or explicit ((top, bottom), (left, right)) cells."""
+    """One of "valid", "same", "causal" (where it is defined), or cells ((top, bottom), (left, right))."""
     if isinstance(value, str):
         return choice(owner, "padding", value, ("valid", "same", "causal") if causal else ("valid", "same"))
     return margins(owner, "padding", value, rank)
@@ -65,10 +67,11 @@ def data_format(owner: str, value: Any) -> str:
     return choice(owner, "data_format", value or "channels_last", ("channels_last",))
 
 
-def probability(owner: str, name: str, value: Any) -> float:
-    """A number in [0, 1]."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-        raise Error(f"{owner}: {name} must be a number from 0 to 1, got {value!r}")
+def number(owner: str, name: str, value: Any, low: float = 0.0, high: float = math.inf) -> float:
+    """A number from `low` to `high`."""
+    if isinstance(value, bool) or not isinstance(value, Real) or not low <= float(value) <= high:
+        wanted = f"not below {low:g}" if high == math.inf else f"from {low:g} to {high:g}"
+        raise Error(f"{owner}: {name} must be a number {wanted}, got {value!r}")
     return float(value)
 
 
@@ -84,10 +87,10 @@ def check_rank(shape: Shape, spatial: int) -> None:
 
 
 def known_size(shape: Shape, axis: int, what: str) -> int:
-    """The size of an axis that weights depend on."""
+    """The size of an axis that weights or the output depend on."""
     size = shape[axis]
     if size is None:
-        raise Error(f"the number of {what} must be known to make the weights, got shape {shape}")
+        raise Error(f"the number of {what} must be known, got shape {shape}")
     return size
 
 

@@ -4,40 +4,17 @@ from __future__ import annotations
 
 import functools
 import inspect
-import re
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 
-from fastcnn import config, initializers
+from fastcnn import config
 from fastcnn.errors import Error
 from fastcnn.graph import Node, Trace, current_trace, tracing
-from fastcnn.ops.core import convert
 from fastcnn.plan.function import Function
-from fastcnn.registry import Configurable, deserialize
-from fastcnn.tensor import Shape, Tensor, TensorSpec, Variable
-
-_names: Counter[str] = Counter()
-
-
-def unique_name(prefix: str) -> str:
-    """`conv2d`, then `conv2d_1`, `conv2d_2`, ... until `reset_names`."""
-    count = _names[prefix]
-    _names[prefix] += 1
-    return f"{prefix}_{count}" if count else prefix
-
-
-def reset_names() -> None:
-    """Start numbering again (`fastcnn.utils.clear_session`)."""
-    _names.clear()
-
-
-def snake_case(name: str) -> str:
-    """`MaxPooling2D` -> `max_pooling2d`, as Keras names layers."""
-    name = re.sub(r"(.)([A-Z][a-z0-9]+)", r"\1_\2", re.sub(r"\W+", "", name))
-    return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
+from fastcnn.registry import Configurable, auto_name, deserialize
+from fastcnn.tensor import Shape, Tensor, Variable
 
 
 class Layer(Configurable):
@@ -62,7 +39,7 @@ class Layer(Configurable):
         self._calls: list[Node] = []  # its nodes in functional models
         self._functions: dict[bool, Function] = {}
         super().__init__()
-        self.name = name or unique_name(snake_case(type(self).__name__))
+        self.name = name or auto_name(type(self).__name__)
         self.built = False
         self._trainable = bool(trainable)
         self.dtype = str(np.dtype(dtype)) if dtype is not None else config.floatx()
@@ -107,7 +84,8 @@ class Layer(Configurable):
             raise Error(f"layer {self.name!r}: weight {name!r} cannot have an unknown dimension, shape {shape}")
         initializer = deserialize("initializer", initializer or "glorot_uniform")
         dtype = str(np.dtype(dtype)) if dtype else self.dtype
-        variable = Variable(initializer(shape, dtype=dtype), dtype, trainable, name or f"variable_{len(self._variables)}")
+        name = name or f"variable_{len(self._variables)}"
+        variable = Variable(initializer(shape, dtype=dtype), dtype, trainable, name)
         variable.path = f"{self.name}/{variable.name}"
         variable.regularizer = deserialize("regularizer", regularizer) if regularizer else None
         variable.constraint = deserialize("constraint", constraint) if constraint else None
@@ -265,7 +243,7 @@ class Layer(Configurable):
 
     def _call_arguments(self, kwargs: dict[str, Any], training: bool) -> dict[str, Any]:
         kwargs = {name: value for name, value in kwargs.items() if name not in ("training", "mask")}
-        return {**kwargs, "training": training} if _accepts_training(type(self)) else kwargs
+        return {**kwargs, "training": training} if _accepts_training(type(self).call) else kwargs
 
     def _penalise_activity(self, outputs: Any) -> None:
         if self.activity_regularizer is not None:
@@ -354,9 +332,9 @@ def _holds_state(value: Any) -> bool:
 
 
 @functools.cache
-def _accepts_training(cls: type[Layer]) -> bool:
-    parameters = inspect.signature(cls.call).parameters.values()
-    return any(p.name == "training" or p.kind is p.VAR_KEYWORD for p in parameters) and cls.call is not Layer.call
+def _accepts_training(call: Callable[..., Any]) -> bool:
+    parameters = inspect.signature(call).parameters.values()
+    return any(p.name == "training" or p.kind is p.VAR_KEYWORD for p in parameters) and call is not Layer.call
 
 
 # --- nested structures of tensors ------------------------------------------------------------------------------

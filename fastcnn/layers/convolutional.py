@@ -112,12 +112,16 @@ class _Conv(_Convolution):
     ):
         window = (kernel_size, strides, padding, data_format, dilation_rate)
         bias = (bias_initializer, bias_regularizer, bias_constraint)
-        super().__init__(*window, activation, use_bias, bias, activity_regularizer=activity_regularizer, **kwargs)
+        super().__init__(
+            *window, activation, use_bias, bias, activity_regularizer=activity_regularizer, **kwargs
+        )
         owner = type(self).__name__
         self.filters = arguments.integer(owner, "filters", filters)
         self.groups = arguments.integer(owner, "groups", groups)
         if self.filters % self.groups:
-            raise Error(f"{owner}: filters must be a multiple of groups, got filters={filters}, groups={groups}")
+            raise Error(
+                f"{owner}: filters must be a multiple of groups, got filters={filters}, groups={groups}"
+            )
         weights.describe(self, "kernel", kernel_initializer, kernel_regularizer, kernel_constraint)
 
     def build(self, input_shape: Shape) -> None:
@@ -179,7 +183,9 @@ class _ConvTranspose(_Convolution):
     ):
         window = (kernel_size, strides, padding, data_format, dilation_rate)
         bias = (bias_initializer, bias_regularizer, bias_constraint)
-        super().__init__(*window, activation, use_bias, bias, activity_regularizer=activity_regularizer, **kwargs)
+        super().__init__(
+            *window, activation, use_bias, bias, activity_regularizer=activity_regularizer, **kwargs
+        )
         owner = type(self).__name__
         self.filters = arguments.integer(owner, "filters", filters)
         self.output_padding = None
@@ -196,7 +202,9 @@ class _ConvTranspose(_Convolution):
     def call(self, inputs: Tensor) -> Tensor:
         x, kernel = self._image(inputs), self._filter(self.kernel)
         extra = None if self.output_padding is None else _plane(self.output_padding, height=0)
-        return self._finish(ops.conv2d_transpose(x, kernel, self.bias, output_padding=extra, **self._window()))
+        return self._finish(
+            ops.conv2d_transpose(x, kernel, self.bias, output_padding=extra, **self._window())
+        )
 
 
 class Conv1DTranspose(_ConvTranspose):
@@ -242,9 +250,13 @@ class _DepthwiseConv(_Convolution):
     ):
         window = (kernel_size, strides, padding, data_format, dilation_rate)
         bias = (bias_initializer, bias_regularizer, bias_constraint)
-        super().__init__(*window, activation, use_bias, bias, activity_regularizer=activity_regularizer, **kwargs)
+        super().__init__(
+            *window, activation, use_bias, bias, activity_regularizer=activity_regularizer, **kwargs
+        )
         self.depth_multiplier = arguments.integer(type(self).__name__, "depth_multiplier", depth_multiplier)
-        weights.describe(self, "depthwise", depthwise_initializer, depthwise_regularizer, depthwise_constraint)
+        weights.describe(
+            self, "depthwise", depthwise_initializer, depthwise_regularizer, depthwise_constraint
+        )
 
     def build(self, input_shape: Shape) -> None:
         channels = self._channels(input_shape)
@@ -303,12 +315,18 @@ class _SeparableConv(_Convolution):
     ):
         window = (kernel_size, strides, padding, data_format, dilation_rate)
         bias = (bias_initializer, bias_regularizer, bias_constraint)
-        super().__init__(*window, activation, use_bias, bias, activity_regularizer=activity_regularizer, **kwargs)
+        super().__init__(
+            *window, activation, use_bias, bias, activity_regularizer=activity_regularizer, **kwargs
+        )
         owner = type(self).__name__
         self.filters = arguments.integer(owner, "filters", filters)
         self.depth_multiplier = arguments.integer(owner, "depth_multiplier", depth_multiplier)
-        weights.describe(self, "depthwise", depthwise_initializer, depthwise_regularizer, depthwise_constraint)
-        weights.describe(self, "pointwise", pointwise_initializer, pointwise_regularizer, pointwise_constraint)
+        weights.describe(
+            self, "depthwise", depthwise_initializer, depthwise_regularizer, depthwise_constraint
+        )
+        weights.describe(
+            self, "pointwise", pointwise_initializer, pointwise_regularizer, pointwise_constraint
+        )
 
     def build(self, input_shape: Shape) -> None:
         channels, ones = self._channels(input_shape), (1,) * self.spatial

@@ -26,9 +26,7 @@ class _Affine(Layer):
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        if isinstance(epsilon, bool) or not isinstance(epsilon, int | float) or not epsilon >= 0:
-            raise Error(f"{type(self).__name__}: epsilon must be a number not below 0, got {epsilon!r}")
-        self.epsilon = epsilon
+        self.epsilon = arguments.number(type(self).__name__, "epsilon", epsilon)
         self.center = bool(center)
         self.scale = bool(scale)
         weights.describe(self, "beta", *beta)
@@ -87,7 +85,7 @@ class BatchNormalization(_Affine):
         if renorm or renorm_clipping is not None:
             raise Error("BatchNormalization: renorm is not supported; larger batches serve the same purpose")
         self.axis = int(axis[0] if isinstance(axis, list | tuple) else axis)
-        self.momentum = arguments.probability("BatchNormalization", "momentum", momentum)
+        self.momentum = arguments.number("BatchNormalization", "momentum", momentum, 0, 1)
         self.moving_mean_initializer = deserialize("initializer", moving_mean_initializer)
         self.moving_variance_initializer = deserialize("initializer", moving_variance_initializer)
         self.renorm = False
@@ -142,11 +140,15 @@ class LayerNormalization(_Affine):
         self.axis = _axes(axis)
 
     def _normalized_axes(self, shape: Shape) -> list[int]:
-        return sorted(_axis(axis, shape) for axis in ((self.axis,) if isinstance(self.axis, int) else self.axis))
+        return sorted(
+            _axis(axis, shape) for axis in ((self.axis,) if isinstance(self.axis, int) else self.axis)
+        )
 
     def build(self, input_shape: Shape) -> None:
         axes = self._normalized_axes(input_shape)
-        self._sizes = tuple(arguments.known_size(input_shape, axis, f"cells along axis {axis}") for axis in axes)
+        self._sizes = tuple(
+            arguments.known_size(input_shape, axis, f"cells along axis {axis}") for axis in axes
+        )
         self._add_affine(self._sizes)
         self.built = True
 

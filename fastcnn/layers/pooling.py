@@ -156,7 +156,9 @@ class _AdaptivePooling(Layer):
             return ops.repeat(type(self).reduce(x, axis=axis, keepdims=True), size, axis=axis)
         before = (slice(None),) * axis
         parts = [x[(*before, slice(*cells))] for cells in _intervals(length, size)]
-        return ops.concatenate([type(self).reduce(part, axis=axis, keepdims=True) for part in parts], axis=axis)
+        return ops.concatenate(
+            [type(self).reduce(part, axis=axis, keepdims=True) for part in parts], axis=axis
+        )
 
 
 def _intervals(length: int, size: int) -> list[tuple[int, int]]:

@@ -36,7 +36,9 @@ class Normalization(Layer):
     mean, variance: given, or found by `adapt(data)`. invert: x max(sqrt(variance), epsilon) + mean instead.
     """
 
-    def __init__(self, axis: Any = -1, mean: Any = None, variance: Any = None, invert: bool = False, **kwargs: Any):
+    def __init__(
+        self, axis: Any = -1, mean: Any = None, variance: Any = None, invert: bool = False, **kwargs: Any
+    ):
         super().__init__(**kwargs)
         self.axis = () if axis is None else (axis,) if isinstance(axis, int) else tuple(axis)
         self.input_mean = mean
@@ -50,21 +52,27 @@ class Normalization(Layer):
         if any(not -rank <= axis < rank for axis in self.axis):
             raise Error(f"axis={self.axis} name an axis that an input of shape {input_shape} does not have")
         self._kept = sorted(axis % rank for axis in self.axis)
-        shape = tuple(arguments.known_size(input_shape, axis, f"cells along axis {axis}") for axis in self._kept)
+        shape = tuple(
+            arguments.known_size(input_shape, axis, f"cells along axis {axis}") for axis in self._kept
+        )
         self._broadcast_shape = tuple(input_shape[axis] if axis in self._kept else 1 for axis in range(rank))
         if self.input_mean is None:
             self.mean: Any = self.add_weight(shape, "zeros", trainable=False, name="mean")
             self.variance: Any = self.add_weight(shape, "ones", trainable=False, name="variance")
             self.count = self.add_weight((), "zeros", dtype="int64", trainable=False, name="count")
         else:
-            self.mean, self.variance = (self._given(value, shape) for value in (self.input_mean, self.input_variance))
+            self.mean, self.variance = (
+                self._given(value, shape) for value in (self.input_mean, self.input_variance)
+            )
         self.built = True
 
     def _given(self, value: Any, shape: tuple[int, ...]) -> np.ndarray:
         try:
             return np.broadcast_to(np.asarray(value, self.dtype), shape).copy()
         except ValueError as problem:
-            raise Error(f"mean and variance have shape {np.shape(value)}, the inputs need {shape}") from problem
+            raise Error(
+                f"mean and variance have shape {np.shape(value)}, the inputs need {shape}"
+            ) from problem
 
     def adapt(self, data: Any) -> None:
         """Set mean and variance to those of `data`: an array, or an iterable of batches x or (x, y)."""
@@ -88,7 +96,9 @@ class Normalization(Layer):
     def _statistics(self, batch: np.ndarray) -> tuple[int, np.ndarray, np.ndarray]:
         """Number of values, mean and (biased) variance over the axes that are not kept."""
         if any(batch.shape[axis] != self._broadcast_shape[axis] for axis in self._kept):
-            raise Error(f"layer {self.name!r}: made for {self._broadcast_shape}, got data of shape {batch.shape}")
+            raise Error(
+                f"layer {self.name!r}: made for {self._broadcast_shape}, got data of shape {batch.shape}"
+            )
         axes = tuple(axis for axis in range(batch.ndim) if axis not in self._kept)
         count = batch.size // int(np.prod([batch.shape[axis] for axis in self._kept]))
         return count, batch.mean(axes), batch.var(axes)
@@ -103,7 +113,12 @@ class Normalization(Layer):
 
     def get_config(self) -> dict[str, Any]:
         """As for every layer; `mean` and `variance` are those given, not those found."""
-        given = {"axis": self.axis, "mean": self.input_mean, "variance": self.input_variance, "invert": self.invert}
+        given = {
+            "axis": self.axis,
+            "mean": self.input_mean,
+            "variance": self.input_variance,
+            "invert": self.invert,
+        }
         common = {"trainable": self.trainable, "dtype": self.dtype, "name": self.name}
         return {name: serialize(value) for name, value in {**given, **common}.items()}
 
@@ -156,7 +171,9 @@ class Resizing(Layer):
         super().__init__(**kwargs)
         self.height = arguments.integer("Resizing", "height", height)
         self.width = arguments.integer("Resizing", "width", width)
-        self.interpolation = arguments.choice("Resizing", "interpolation", interpolation, ("nearest", "bilinear"))
+        self.interpolation = arguments.choice(
+            "Resizing", "interpolation", interpolation, ("nearest", "bilinear")
+        )
         self.crop_to_aspect_ratio = bool(crop_to_aspect_ratio)
         self.pad_to_aspect_ratio = bool(pad_to_aspect_ratio)
         self.fill_mode = arguments.choice("Resizing", "fill_mode", fill_mode, ("constant",))
@@ -189,7 +206,10 @@ def _on_batch(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
 
 def _center(images: Tensor, height: int, width: int) -> Tensor:
     """The middle of images at least that large, nearer to the top left by half a pixel where it is uneven."""
-    top, left = (images.shape[1] - height) // 2, (images.shape[2] - width) // 2
+    top, left = (
+        (arguments.known_size(images.shape, axis, "pixels") - size) // 2
+        for axis, size in ((1, height), (2, width))
+    )
     return images[:, top : top + height, left : left + width]
 
 
@@ -202,10 +222,10 @@ def _of_proportions(images: Tensor, height: int, width: int) -> Tensor:
 
 
 def _padded(images: Tensor, height: int, width: int, value: float) -> Tensor:
-    """A border around the images that gives them the proportions height : width."""
+    """Equal borders on both sides that give the images the proportions height : width, to within a pixel."""
     h, w = images.shape[1:3]
     if h is None or w is None:
         return images
     rows, columns = max(h, w * height // width) - h, max(w, h * width // height) - w
-    borders = [(n // 2, n - n // 2) for n in (rows, columns)]
+    borders = [(n // 2, n // 2) for n in (rows, columns)]
     return ops.pad(images, ((0, 0), *borders, (0, 0)), constant_values=value)

@@ -43,7 +43,9 @@ def _check_noise_shape(noise_shape: Shape | None, shape: Shape) -> None:
         return
     pairs = zip(noise_shape, shape, strict=False)
     if len(noise_shape) != len(shape) or any(n not in (None, 1, size) for n, size in pairs):
-        raise Error(f"noise_shape={noise_shape} does not fit an input of shape {shape}; use 1, None or its own sizes")
+        raise Error(
+            f"noise_shape={noise_shape} does not fit an input of shape {shape}; use 1, None or its own sizes"
+        )
 
 
 class Dropout(_Random):
@@ -54,7 +56,7 @@ class Dropout(_Random):
 
     def __init__(self, rate: float, noise_shape: Any = None, seed: int | None = None, **kwargs: Any):
         super().__init__(seed, **kwargs)
-        self.rate = arguments.probability(type(self).__name__, "rate", rate)
+        self.rate = arguments.number(type(self).__name__, "rate", rate, 0, 1)
         self.noise_shape = _noise_shape(type(self).__name__, noise_shape)
 
     def _disturb(self, inputs: Tensor) -> Tensor:
@@ -69,7 +71,7 @@ class SpatialDropout1D(_Random):
         self, rate: float, seed: int | None = None, name: str | None = None, dtype: Any = None, **kwargs: Any
     ):
         super().__init__(seed, name=name, dtype=dtype, **kwargs)
-        self.rate = arguments.probability("SpatialDropout1D", "rate", rate)
+        self.rate = arguments.number("SpatialDropout1D", "rate", rate, 0, 1)
 
     def call(self, inputs: Tensor, training: bool = False) -> Tensor:
         arguments.check_rank(inputs.shape, 1)
@@ -93,7 +95,7 @@ class SpatialDropout2D(_Random):
         **kwargs: Any,
     ):
         super().__init__(seed, name=name, dtype=dtype, **kwargs)
-        self.rate = arguments.probability("SpatialDropout2D", "rate", rate)
+        self.rate = arguments.number("SpatialDropout2D", "rate", rate, 0, 1)
         self.data_format = arguments.data_format("SpatialDropout2D", data_format)
 
     def call(self, inputs: Tensor, training: bool = False) -> Tensor:
@@ -110,9 +112,7 @@ class GaussianNoise(_Random):
 
     def __init__(self, stddev: float, seed: int | None = None, **kwargs: Any):
         super().__init__(seed, **kwargs)
-        if isinstance(stddev, bool) or not isinstance(stddev, int | float) or not stddev >= 0:
-            raise Error(f"GaussianNoise: stddev must be a number not below 0, got {stddev!r}")
-        self.stddev = float(stddev)
+        self.stddev = arguments.number("GaussianNoise", "stddev", stddev)
 
     def _disturb(self, inputs: Tensor) -> Tensor:
         return ops.gaussian_noise(inputs, self.stddev, self.random_state) if self.stddev else inputs
@@ -141,11 +141,13 @@ class AlphaDropout(_Random):
 
     def _disturb(self, inputs: Tensor) -> Tensor:
         _check_noise_shape(self.noise_shape, inputs.shape)
-        return ops.alpha_dropout(inputs, self.rate, self.random_state, self.noise_shape) if self.rate else inputs
+        return (
+            ops.alpha_dropout(inputs, self.rate, self.random_state, self.noise_shape) if self.rate else inputs
+        )
 
 
 def _below_one(owner: str, rate: Any) -> float:
-    if arguments.probability(owner, "rate", rate) == 1:
+    if arguments.number(owner, "rate", rate, 0, 1) == 1:
         raise Error(f"{owner}: rate must be below 1")
     return float(rate)
 

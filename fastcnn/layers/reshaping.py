@@ -43,7 +43,9 @@ class Reshape(Layer):
         total = math.prod(n for n in sizes if n is not None)
         fits = known and total % known == 0 if -1 in self.target_shape else total == known
         if not fits:
-            raise Error(f"a sample of shape {sizes} has {total} numbers, which do not fill {self.target_shape}")
+            raise Error(
+                f"a sample of shape {sizes} has {total} numbers, which do not fill {self.target_shape}"
+            )
         return tuple(total // known if n == -1 else n for n in self.target_shape)
 
 
@@ -54,7 +56,9 @@ class Permute(Layer):
         super().__init__(**kwargs)
         self.dims = tuple(dims)
         if sorted(self.dims) != list(range(1, len(self.dims) + 1)):
-            raise Error(f"Permute: dims must be the numbers 1 to {len(self.dims)} in any order, got {self.dims}")
+            raise Error(
+                f"Permute: dims must be the numbers 1 to {len(self.dims)} in any order, got {self.dims}"
+            )
 
     def call(self, inputs: Tensor) -> Tensor:
         if inputs.ndim != len(self.dims) + 1:
@@ -167,12 +171,18 @@ class UpSampling2D(Layer):
     """
 
     def __init__(
-        self, size: Any = (2, 2), data_format: str | None = None, interpolation: str = "nearest", **kwargs: Any
+        self,
+        size: Any = (2, 2),
+        data_format: str | None = None,
+        interpolation: str = "nearest",
+        **kwargs: Any,
     ):
         super().__init__(**kwargs)
         self.size = arguments.integers("UpSampling2D", "size", size, 2)
         self.data_format = arguments.data_format("UpSampling2D", data_format)
-        self.interpolation = arguments.choice("UpSampling2D", "interpolation", interpolation, ("nearest", "bilinear"))
+        self.interpolation = arguments.choice(
+            "UpSampling2D", "interpolation", interpolation, ("nearest", "bilinear")
+        )
 
     def call(self, inputs: Tensor) -> Tensor:
         arguments.check_rank(inputs.shape, 2)

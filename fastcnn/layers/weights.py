@@ -7,7 +7,9 @@ from fastcnn.registry import deserialize
 from fastcnn.tensor import Shape, Variable
 
 
-def describe(layer: Layer, which: str, initializer: Any, regularizer: Any = None, constraint: Any = None) -> None:
+def describe(
+    layer: Layer, which: str, initializer: Any, regularizer: Any = None, constraint: Any = None
+) -> None:
     """Store the three arguments, names resolved, as the layer's attributes `WHICH_initializer`, ..."""
     setattr(layer, f"{which}_initializer", deserialize("initializer", initializer))
     setattr(layer, f"{which}_regularizer", deserialize("regularizer", regularizer))

@@ -52,7 +52,7 @@ def check_labels(targets: Shape, predictions: Shape, axis: int = -1) -> None:
     if _is_compatible(labels_shape(targets, predictions, axis), wanted):
         return
     advice = f"give one class number for each prediction, {_wanted(wanted)}"
-    if _is_compatible(targets, predictions):
+    if len(targets) == len(predictions) and _is_compatible(_without(targets, axis), wanted):
         advice = "these look one-hot: use the loss 'categorical_crossentropy', or y = y.argmax(-1)"
     raise Error(f"{_shapes(targets, predictions)}; {advice}")
 

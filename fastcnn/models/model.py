@@ -10,7 +10,7 @@ from fastcnn.graph import current_trace
 from fastcnn.layers.base import Layer
 from fastcnn.models.functional import Network
 from fastcnn.models.training import Trainer
-from fastcnn.registry import deserialize, serialize
+from fastcnn.registry import auto_name, deserialize, serialize
 from fastcnn.tensor import Tensor
 
 
@@ -30,7 +30,7 @@ class Model(Trainer, Layer):
             raise Error("Model: give both inputs and outputs, or neither in a subclass with its own call()")
         prefix = type(self).__name__ if type(self) is not Model or inputs is None else "functional"
         kwargs.setdefault("name", None)
-        Layer.__init__(self, **{**kwargs, "name": kwargs["name"] or _model_name(prefix)})
+        Layer.__init__(self, **{**kwargs, "name": kwargs["name"] or auto_name(prefix)})
         self.network: Network | None = None
         Trainer.__init__(self)
         if inputs is not None:
@@ -106,7 +106,7 @@ class Model(Trainer, Layer):
         for layer in self.layers:
             if layer.name == name:
                 return layer
-        raise Error(f"no layer named {name!r} in model {self.name!r}{did_you_mean(str(name), (l.name for l in self.layers))}")
+        raise Error(f"no layer named {name!r} in model {self.name!r}{did_you_mean(str(name), [layer.name for layer in self.layers])}")
 
     # --- computing -------------------------------------------------------------------------------------------
 
@@ -173,12 +173,6 @@ class Model(Trainer, Layer):
         import json
 
         return json.dumps(serialize(self))
-
-
-def _model_name(prefix: str) -> str:
-    from fastcnn.layers.base import snake_case, unique_name
-
-    return unique_name(snake_case(prefix))
 
 
 def _is_list_of_shapes(shape: Any) -> bool:

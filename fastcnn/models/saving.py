@@ -26,8 +26,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from fastcnn.errors import Error
-from fastcnn.layers.base import Layer, snake_case
-from fastcnn.registry import custom_object_scope, deserialize, serialize
+from fastcnn.layers.base import Layer
+from fastcnn.registry import custom_object_scope, deserialize, serialize, snake_case
 from fastcnn.tensor import Variable
 
 FORMAT = "1"

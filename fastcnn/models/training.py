@@ -319,10 +319,8 @@ def _unwrap(values: list) -> Any:
 
 def _notice_raw_images(model: Any, batch: Batch) -> None:
     """Tell once that whole numbers up to 255 are being trained on: accepted, but rarely meant."""
-    if getattr(model, "_noticed_raw_images", False) or any(
-        type(layer).__name__ in ("Rescaling", "Normalization", "BatchNormalization")
-        for layer in list(model.layers)[:2]
-    ):
+    names = [type(layer).__name__ for layer in model.layers if type(layer).__name__ != "InputLayer"]
+    if getattr(model, "_noticed_raw_images", False) or names[:1] in (["Rescaling"], ["Normalization"]):
         return
     for name, array in each(batch.x, "x"):
         if array.dtype.kind in "iu" and array.ndim == 4 and array.max(initial=0) > 1:

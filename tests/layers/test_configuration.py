@@ -19,8 +19,16 @@ KERNEL = {
     "kernel_initializer": initializers.HeNormal(seed=3), "kernel_regularizer": regularizers.L1L2(0.1, 0.2),
     "kernel_constraint": "unit_norm",
 }  # fmt: skip
-DEPTHWISE = {"depthwise_initializer": "he_uniform", "depthwise_regularizer": "l1", "depthwise_constraint": "max_norm"}
-POINTWISE = {"pointwise_initializer": "ones", "pointwise_regularizer": "l2", "pointwise_constraint": "non_neg"}
+DEPTHWISE = {
+    "depthwise_initializer": "he_uniform",
+    "depthwise_regularizer": "l1",
+    "depthwise_constraint": "max_norm",
+}
+POINTWISE = {
+    "pointwise_initializer": "ones",
+    "pointwise_regularizer": "l2",
+    "pointwise_constraint": "non_neg",
+}
 AFFINE = {"beta_initializer": "ones", "gamma_regularizer": "l2", "beta_constraint": "non_neg"}
 
 CASES = [
@@ -91,6 +99,10 @@ CASES = [
 ]  # fmt: skip
 
 
+def name_of(value):
+    return type(value).__name__ if isinstance(value, layers.Layer) else ""
+
+
 def concrete(shape):
     return tuple(2 if n is None else n for n in shape)
 
@@ -102,7 +114,7 @@ def data(shape):
     return arrays if many else arrays[0]
 
 
-@pytest.mark.parametrize(("layer", "shape"), CASES, ids=lambda v: type(v).__name__ if isinstance(v, layers.Layer) else "")
+@pytest.mark.parametrize(("layer", "shape"), CASES, ids=name_of)
 def test_round_trip(layer, shape):
     again = round_trip(layer)
     assert again.trainable == layer.trainable
@@ -136,7 +148,7 @@ def test_every_layer_has_a_case():
     ],
 )
 def test_automatic_names_are_those_of_keras(name, first):
-    fastcnn.layers.base.reset_names()
+    fastcnn.registry.reset_names()
     arguments = {"Conv2D": (1, 1), "Conv2DTranspose": (1, 1)}.get(name, ())
     made = [getattr(layers, name)(*arguments).name for _ in range(3)]
     assert made == [first, f"{first}_1", f"{first}_2"]

@@ -43,7 +43,10 @@ def test_dense_gradients(shape):
     [
         (lambda: layers.Dense(0), "Dense: units must be at least 1, got 0"),
         (lambda: layers.Dense("ten"), "Dense: units must be an integer"),
-        (lambda: layers.Dense(3)(np.zeros(4, "float32")), r"expected \(batch, ..., features\), got shape \(4,\)"),
+        (
+            lambda: layers.Dense(3)(np.zeros(4, "float32")),
+            r"expected \(batch, ..., features\), got shape \(4,\)",
+        ),
         (lambda: layers.Dense(3)(layers.Input((None,))), "the number of features must be known"),
         (lambda: prepared(layers.Dense(3), (2, 4), RNG)(np.zeros((2, 5), "float32")), "made for 4 features"),
     ],

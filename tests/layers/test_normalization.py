@@ -12,12 +12,18 @@ DTYPES = ["float32", "float64"]
 RNG = np.random.default_rng(0)
 
 
+def zeros(*shape):
+    return np.zeros(shape, "float32")
+
+
 def values(layer):
     return [w.value.copy() for w in layer.weights]
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize(("shape", "axis"), [((4, 5, 3, 6), -1), ((7, 3), -1), ((3, 4, 5), 2), ((2, 3, 4, 5), 1)])
+@pytest.mark.parametrize(
+    ("shape", "axis"), [((4, 5, 3, 6), -1), ((7, 3), -1), ((3, 4, 5), 2), ((2, 3, 4, 5), 1)]
+)
 def test_batch_normalization(shape, axis, dtype):
     layer = prepared(layers.BatchNormalization(axis, dtype=dtype), shape, np.random.default_rng(1))
     x = (3 + RNG.normal(size=shape)).astype(dtype)
@@ -28,7 +34,9 @@ def test_batch_normalization(shape, axis, dtype):
     expected, batch_mean, batch_variance = reference.batch_norm_training(x, gamma, beta, axis=axis)
     assert_close(layer(x, training=True), expected, dtype, terms=16 * terms)
     assert_close(layer.moving_mean.value, reference.moving_average(mean, batch_mean), dtype, terms)
-    assert_close(layer.moving_variance.value, reference.moving_average(variance, batch_variance), dtype, terms)
+    assert_close(
+        layer.moving_variance.value, reference.moving_average(variance, batch_variance), dtype, terms
+    )
     assert layer.compute_output_shape((None, *shape[1:])) == (None, *shape[1:])
 
 
@@ -83,7 +91,9 @@ def test_a_frozen_layer_uses_and_keeps_its_moving_statistics():
 @pytest.mark.parametrize("axis", [-1, 1])
 def test_batch_normalization_gradients(axis, training):
     shape = (2, 3, 2, 4)
-    layer = prepared(layers.BatchNormalization(axis, 0.9, 0.1, dtype="float64"), shape, np.random.default_rng(1))
+    layer = prepared(
+        layers.BatchNormalization(axis, 0.9, 0.1, dtype="float64"), shape, np.random.default_rng(1)
+    )
     check_gradients(layer, [RNG.normal(size=shape)], training)
 
 
@@ -145,13 +155,13 @@ def test_gradients(layer):
 @pytest.mark.parametrize(
     ("act", "message"),
     [
-        (lambda: layers.BatchNormalization(axis=0)(np.zeros((2, 3), "float32")), "axis 0 is not an axis after the batch"),
-        (lambda: layers.BatchNormalization(axis=4)(np.zeros((2, 3), "float32")), "axis 4 is not an axis"),
+        (lambda: layers.BatchNormalization(axis=0)(zeros(2, 3)), "axis 0 is not an axis after the batch"),
+        (lambda: layers.BatchNormalization(axis=4)(zeros(2, 3)), "axis 4 is not an axis"),
         (lambda: layers.BatchNormalization(momentum=2.0), "momentum must be a number from 0 to 1"),
         (lambda: layers.BatchNormalization(epsilon=-1), "epsilon must be a number not below 0"),
         (lambda: layers.BatchNormalization(renorm=True), "renorm is not supported"),
-        (lambda: prepared(layers.BatchNormalization(), (2, 3), RNG)(np.zeros((2, 4), "float32")), "made for 3 channels"),
-        (lambda: layers.GroupNormalization(4)(np.zeros((2, 6), "float32")), "6 channels cannot be divided into groups=4"),
+        (lambda: prepared(layers.BatchNormalization(), (2, 3), RNG)(zeros(2, 4)), "made for 3 channels"),
+        (lambda: layers.GroupNormalization(4)(zeros(2, 6)), "6 channels cannot be divided into groups=4"),
         (lambda: layers.LayerNormalization()(layers.Input((3, None))), "must be known"),
     ],
 )

@@ -62,9 +62,9 @@ def test_global_pooling(keepdims, dtype):
     maximum = layers.GlobalMaxPooling2D(keepdims=keepdims, dtype=dtype)
     assert_close(mean(x), reference.global_average_pool2d(x, keepdims), dtype, terms=35)
     assert_close(maximum(x), reference.global_max_pool2d(x, keepdims), dtype)
-    row = x[:, 0]
-    assert_close(layers.GlobalAveragePooling1D(keepdims=keepdims, dtype=dtype)(row), row.mean(1, keepdims=keepdims), dtype, 7)
-    assert_close(layers.GlobalMaxPooling1D(keepdims=keepdims, dtype=dtype)(row), row.max(1, keepdims=keepdims), dtype)
+    row, options = x[:, 0], {"keepdims": keepdims, "dtype": dtype}
+    assert_close(layers.GlobalAveragePooling1D(**options)(row), row.mean(1, keepdims=keepdims), dtype, 7)
+    assert_close(layers.GlobalMaxPooling1D(**options)(row), row.max(1, keepdims=keepdims), dtype)
     assert mean.compute_output_shape((None, 5, 7, 2)) == ((None, 1, 1, 2) if keepdims else (None, 2))
 
 

@@ -100,7 +100,10 @@ def test_resizing():
         (lambda: layers.CenterCrop(0, 3), "CenterCrop: height must be at least 1"),
         (lambda: layers.Resizing(3, 3, "bicubic"), "interpolation 'bicubic' is unknown"),
         (lambda: layers.Resizing(3, 3, antialias=True), "antialias=True is not supported"),
-        (lambda: layers.Resizing(3, 3, crop_to_aspect_ratio=True, pad_to_aspect_ratio=True), "exclude each other"),
+        (
+            lambda: layers.Resizing(3, 3, crop_to_aspect_ratio=True, pad_to_aspect_ratio=True),
+            "exclude each other",
+        ),
         (lambda: layers.Resizing(3, 3)(X[0, 0]), "expected 4 dimensions"),
     ],
 )

@@ -126,7 +126,10 @@ def test_activity_regularization_adds_to_the_loss():
         (lambda: layers.Dropout(1.5), "Dropout: rate must be a number from 0 to 1, got 1.5"),
         (lambda: layers.Dropout("half"), "rate must be a number"),
         (lambda: layers.Dropout(0.5, noise_shape="images"), "noise_shape"),
-        (lambda: layers.Dropout(0.5, noise_shape=(None, 3))(np.ones((2, 4), "float32"), training=True), "noise_shape"),
+        (
+            lambda: layers.Dropout(0.5, noise_shape=(None, 3))(np.ones((2, 4), "float32"), training=True),
+            "noise_shape",
+        ),
         (lambda: layers.GaussianDropout(1.0), "rate must be below 1"),
         (lambda: layers.AlphaDropout(1.0), "rate must be below 1"),
         (lambda: layers.GaussianNoise(-0.1), "stddev must be"),

@@ -37,7 +37,11 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("layer", "x", "expected"), CASES, ids=lambda v: type(v).__name__ if isinstance(v, layers.Layer) else "")
+def name_of(value):
+    return type(value).__name__ if isinstance(value, layers.Layer) else ""
+
+
+@pytest.mark.parametrize(("layer", "x", "expected"), CASES, ids=name_of)
 def test_values_and_shape(layer, x, expected):
     assert_close(layer(x), expected, terms=4)
     assert layer.compute_output_shape(x.shape) == expected.shape

@@ -259,7 +259,7 @@ def test_unknown_names_give_the_nearest():
     model = small_convnet()
     with pytest.raises(Error, match="adam"):
         model.compile("adan", "mse")
-    with pytest.raises(Error, match="categorical_crossentropy"):
+    with pytest.raises(Error, match="CategoricalCrossentropy"):
         model.compile("sgd", "categorical_crossentropi")
 
 

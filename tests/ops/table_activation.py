@@ -12,7 +12,7 @@ from fastcnn.ops.activation import Activation
 
 COVERED_ELSEWHERE: set[type] = {Activation}  # what they have in common
 
-SHAPES = {"nothing equal": [(2, 3, 5)], "smallest": [(1,)], "scalar": [()]}
+SHAPES = {"nothing equal": [(2, 3, 5)]}  # the walk is the same for all of them, and tested with their kernels
 
 
 def smooth(*kinks: float) -> Callable[[np.random.Generator, Any], np.ndarray]:
@@ -33,7 +33,13 @@ def row(name: str, *kinks: float, function: Any = None, definition: Any = None) 
 
 
 ROWS = [
-    row("relu", 0),
+    Row(
+        "relu",
+        ops.relu,
+        reference.relu,
+        {**SHAPES, "smallest": [(1,)], "scalar": [()]},
+        make=smooth(0),
+    ),
     row("relu6", 0, 6),
     row(
         "relu with everything",

@@ -18,7 +18,8 @@ PAIRS = {
     "a gate per channel": [(2, 3, 2, 4), (2, 1, 1, 4)],
     "a scalar": [(2, 3), ()],
 }
-SHAPES = {"nothing equal": [(2, 3, 5)], "smallest": [(1,)], "scalar": [()]}
+TWO_SHAPES = {case: PAIRS[case] for case in ("equal shapes", "both repeated")}
+SHAPES = {"nothing equal": [(2, 3, 5)]}  # the walk is the same for all of them, and tested with their kernels
 
 
 def positive(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
@@ -36,8 +37,10 @@ def shifted(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
     return np.asarray(apart(rng, shape) + 0.05)
 
 
-def binary(name: str, definition: Any, first: Any = None, second: Any = None, **options: Any) -> Row:
-    return Row(name, getattr(ops, name), definition, PAIRS, makers=[first, second], **options)
+def binary(
+    name: str, definition: Any, first: Any = None, second: Any = None, cases: Any = TWO_SHAPES, **options: Any
+) -> Row:
+    return Row(name, getattr(ops, name), definition, cases, makers=[first, second], **options)
 
 
 def unary(name: str, definition: Any, make: Any = None, function: Any = None, **options: Any) -> Row:
@@ -49,9 +52,9 @@ def indicator(compare: Any) -> Any:
 
 
 ROWS = [
-    binary("add", np.add),
+    binary("add", np.add, cases=PAIRS),
     binary("subtract", np.subtract),
-    binary("multiply", np.multiply),
+    binary("multiply", np.multiply, cases=PAIRS),
     binary("divide", np.divide, None, positive),
     binary("power", np.power, positive),
     binary("maximum", np.maximum, apart, shifted),
@@ -95,7 +98,7 @@ ROWS = [
     unary("negative", np.negative),
     unary("absolute", np.abs, apart),
     unary("sign", np.sign, apart, differentiable=[]),
-    unary("square", np.square),
+    Row("square", ops.square, np.square, {**SHAPES, "smallest": [(1,)], "scalar": [()]}),
     unary("sqrt", np.sqrt, positive),
     unary("rsqrt", lambda x: x**-0.5, positive),
     unary("reciprocal", np.reciprocal, positive),
