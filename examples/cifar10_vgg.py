@@ -44,7 +44,11 @@ class Mirrored(keras.utils.PyDataset):
 
 
 def convolution(filters):
-    return [layers.Conv2D(filters, 3, padding="same", use_bias=False), layers.BatchNormalization(), layers.ReLU()]
+    return [
+        layers.Conv2D(filters, 3, padding="same", use_bias=False),
+        layers.BatchNormalization(),
+        layers.ReLU(),
+    ]
 
 
 model = keras.Sequential(
@@ -82,4 +86,6 @@ history = model.fit(train, epochs=EPOCHS, validation_data=(test, y_test), verbos
 seconds = time.perf_counter() - start
 rate = EPOCHS * len(train) * BATCH / seconds
 print("accuracy per epoch:", " ".join(f"{100 * a:.1f}" for a in history.history["val_accuracy"]))
-print(f"test accuracy {100 * history.history['val_accuracy'][-1]:.2f} %, {rate:.0f} images/s, {seconds / 60:.1f} min")
+print(
+    f"test accuracy {100 * history.history['val_accuracy'][-1]:.2f} %, {rate:.0f} images/s, {seconds / 60:.1f} min"
+)

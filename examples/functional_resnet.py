@@ -52,7 +52,9 @@ model.compile(
     metrics=["accuracy"],
 )
 start = time.perf_counter()
-history = model.fit(x_train, y_train, batch_size=BATCH, epochs=EPOCHS, validation_data=(x_test, y_test), verbose=2)
+history = model.fit(
+    x_train, y_train, batch_size=BATCH, epochs=EPOCHS, validation_data=(x_test, y_test), verbose=2
+)
 seconds = time.perf_counter() - start
 print("test accuracy per epoch:", " ".join(f"{100 * a:.1f}" for a in history.history["val_accuracy"]))
 print(f"{EPOCHS * len(x_train) / seconds:.0f} images/s with evaluation, {seconds / 60:.1f} min")

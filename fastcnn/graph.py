@@ -156,7 +156,9 @@ def update(op: Op, *inputs: Tensor) -> None:
     """Apply an op that changes variables in place (`op.mutates`) when the traced function runs."""
     trace = current_trace()
     if trace is None:
-        raise Error(f"{op.name} changes variables, which is possible only inside a layer's call or a train step")
+        raise Error(
+            f"{op.name} changes variables, which is possible only inside a layer's call or a train step"
+        )
     trace.updates.append(Node(op, inputs, [], trace.scope))
 
 

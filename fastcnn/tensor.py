@@ -1,5 +1,6 @@
 """Symbolic tensors: a shape, a dtype, and the node of the graph that produces the values."""
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
@@ -22,7 +23,14 @@ class TensorSpec(NamedTuple):
     @property
     def size(self) -> int:
         """Number of elements; every dimension must be known."""
-        return int(np.prod(self.shape, dtype=np.int64))
+        return math.prod(self.dims)
+
+    @property
+    def dims(self) -> tuple[int, ...]:
+        """The shape when every dimension is known; `Error` otherwise."""
+        if any(n is None for n in self.shape):
+            raise Error(f"shape {self.shape} is not known completely yet")
+        return tuple(n for n in self.shape if n is not None)
 
     @property
     def nbytes(self) -> int:
@@ -166,5 +174,7 @@ class Variable(Tensor):
         """Overwrite all values. Raises `Error` when the shape differs."""
         array = np.asarray(value)
         if array.shape != self.shape:
-            raise Error(f"{self.path}: cannot assign values of shape {array.shape}; the shape is {self.shape}")
+            raise Error(
+                f"{self.path}: cannot assign values of shape {array.shape}; the shape is {self.shape}"
+            )
         self.value[...] = array

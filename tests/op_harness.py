@@ -28,7 +28,9 @@ class Row:
     reference: Callable[..., Any]
     cases: dict[str, Sequence[tuple[int, ...]]]
     make: Callable[[np.random.Generator, tuple[int, ...]], np.ndarray] | None = None  # default: normal(0, 1)
-    makers: Sequence[Callable[[np.random.Generator, tuple[int, ...]], np.ndarray] | None] | None = None  # per input
+    makers: Sequence[Callable[[np.random.Generator, tuple[int, ...]], np.ndarray] | None] | None = (
+        None  # per input
+    )
     differentiable: Sequence[int] | None = None  # input numbers whose gradient is checked; default: all
     terms: int = 1  # how many numbers a result sums: tolerance = 8 * eps * sqrt(terms) of the largest result
     training: bool = False

@@ -7,7 +7,7 @@ import pytest
 import reference
 
 import fastcnn
-from fastcnn import Error, layers, optimizers
+from fastcnn import Error, layers, ops, optimizers
 from fastcnn.constraints import MaxNorm, NonNeg
 from fastcnn.graph import gradients
 from fastcnn.plan import Function
@@ -291,12 +291,12 @@ def test_weight_decay_spares_what_is_excluded():
 
 def test_a_train_step_in_one_plan():
     """Gradients are those of the weights before the step, whatever the order in which updates are placed."""
-    w, b = Variable(np.full((3, 2), 0.5), "float64", name="w"), Variable(np.zeros(2), "float64", name="b")
+    w, b = Variable(np.full(6, 0.5), "float64", name="w"), Variable(np.zeros(2), "float64", name="b")
     optimizer = optimizers.SGD(0.1, momentum=0.9)
     optimizer.build([w, b])
 
     def body(x, y):
-        error = x @ w + b - y
+        error = x @ ops.reshape(w, (3, 2)) + b - y  # an alias of w: w must not change before it has been read
         loss = (error * error) @ Variable(np.ones((2, 1)), "float64")
         optimizer.apply(gradients(loss, [w, b]), [w, b])
         return loss
@@ -309,8 +309,8 @@ def test_a_train_step_in_one_plan():
         optimizer.before_step()
         step(x, y, key=optimizer.phase)
         optimizer.after_step()
-        error = x @ weights[0] + weights[1] - y
-        grads = [2 * x.T @ error, 2 * error.sum(0)]
+        error = x @ weights[0].reshape(3, 2) + weights[1] - y
+        grads = [(2 * x.T @ error).ravel(), 2 * error.sum(0)]
         weights, states = reference.optimizer_step(
             reference.sgd, weights, grads, states, number, 0.1, momentum=0.9
         )

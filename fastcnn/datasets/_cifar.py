@@ -36,5 +36,6 @@ def parse(content: bytes, label_bytes: int, where: str) -> Split:
 
 
 def check_labels(y: np.ndarray, classes: int, where: str) -> None:
+    """Raise `Error` when a label is not one of the classes."""
     if y.max() >= classes:
         raise Error(f"{where}: label {y.max()} is not below {classes}; download the archive again")

@@ -43,7 +43,9 @@ class Layer(Configurable):
         self.built = False
         self._trainable = bool(trainable)
         self.dtype = str(np.dtype(dtype)) if dtype is not None else config.floatx()
-        self.activity_regularizer = deserialize("regularizer", activity_regularizer) if activity_regularizer else None
+        self.activity_regularizer = (
+            deserialize("regularizer", activity_regularizer) if activity_regularizer else None
+        )
         self.given_input_shape = _input_shape_argument(type(self), self.name, kwargs)
 
     # --- attributes that are layers or weights belong to the layer -------------------------------------------
@@ -51,7 +53,9 @@ class Layer(Configurable):
     def __setattr__(self, name: str, value: Any) -> None:
         if name not in ("_variables", "_sublayers", "_calls", "_constructor_call") and _holds_state(value):
             if "_variables" not in self.__dict__:
-                raise Error(f"{type(self).__name__}: call super().__init__() before assigning layers to self.{name}")
+                raise Error(
+                    f"{type(self).__name__}: call super().__init__() before assigning layers to self.{name}"
+                )
             self._track(value)
         super().__setattr__(name, value)
 
@@ -78,10 +82,14 @@ class Layer(Configurable):
     ) -> Variable:  # fmt: skip
         """A new weight of this layer. initializer: default `glorot_uniform`."""
         if isinstance(shape, str):  # add_weight("kernel", shape=...) of older scripts
-            raise Error(f"{self.name}: add_weight takes the shape first; write add_weight(shape=..., name={shape!r})")
+            raise Error(
+                f"{self.name}: add_weight takes the shape first; write add_weight(shape=..., name={shape!r})"
+            )
         shape = () if shape is None else (shape,) if isinstance(shape, int) else tuple(shape)
         if any(n is None for n in shape):
-            raise Error(f"layer {self.name!r}: weight {name!r} cannot have an unknown dimension, shape {shape}")
+            raise Error(
+                f"layer {self.name!r}: weight {name!r} cannot have an unknown dimension, shape {shape}"
+            )
         initializer = deserialize("initializer", initializer or "glorot_uniform")
         dtype = str(np.dtype(dtype)) if dtype else self.dtype
         name = name or f"variable_{len(self._variables)}"
@@ -170,7 +178,9 @@ class Layer(Configurable):
         variables = self.weights
         arrays = [np.asarray(w) for w in weights]
         if len(arrays) != len(variables):
-            raise Error(f"layer {self.name!r}: set_weights got {len(arrays)} arrays for {len(variables)} weights")
+            raise Error(
+                f"layer {self.name!r}: set_weights got {len(arrays)} arrays for {len(variables)} weights"
+            )
         wrong = [
             f"{v.path}: shape {v.shape}, got {a.shape}"
             for v, a in zip(variables, arrays, strict=True)
@@ -184,7 +194,9 @@ class Layer(Configurable):
     def count_params(self) -> int:
         """Number of weights' elements."""
         if not self.built:
-            raise Error(f"layer {self.name!r} has no weights before it is built; call build(input_shape) first")
+            raise Error(
+                f"layer {self.name!r} has no weights before it is built; call build(input_shape) first"
+            )
         return sum(v.value.size for v in self.weights)
 
     # --- shape -----------------------------------------------------------------------------------------------
@@ -295,7 +307,9 @@ class Layer(Configurable):
 
     def _first_call(self) -> Node:
         if not self._calls:
-            raise Error(f"layer {self.name!r} has not been called in a model yet, so it has no input or output")
+            raise Error(
+                f"layer {self.name!r} has not been called in a model yet, so it has no input or output"
+            )
         return self._calls[0]
 
     @property
@@ -319,7 +333,9 @@ def _input_shape_argument(cls: type, name: str, kwargs: dict[str, Any]) -> Shape
         shape = tuple(kwargs.pop("batch_input_shape"))[1:]
     if kwargs:
         known = [p for p in inspect.signature(cls).parameters if p != "kwargs"]
-        raise Error(f"{cls.__name__} {name!r}: unknown argument {', '.join(kwargs)}; it takes {', '.join(known)}")
+        raise Error(
+            f"{cls.__name__} {name!r}: unknown argument {', '.join(kwargs)}; it takes {', '.join(known)}"
+        )
     return (shape,) if isinstance(shape, int) else tuple(shape) if shape is not None else None
 
 
@@ -380,7 +396,9 @@ def _as_array(value: Any, dtype: str) -> np.ndarray:
     try:
         return np.asarray(value, dtype, order="C")
     except (TypeError, ValueError) as problem:
-        raise Error(f"cannot make an array of {value!r} of type {type(value).__name__}: {problem}") from problem
+        raise Error(
+            f"cannot make an array of {value!r} of type {type(value).__name__}: {problem}"
+        ) from problem
 
 
 def _flatten(value: Any) -> Iterator[Any]:
@@ -388,7 +406,9 @@ def _flatten(value: Any) -> Iterator[Any]:
     if isinstance(value, Mapping):
         for item in value.values():
             yield from _flatten(item)
-    elif isinstance(value, tuple) or (isinstance(value, list) and any(isinstance(v, np.ndarray) for v in value)):
+    elif isinstance(value, tuple) or (
+        isinstance(value, list) and any(isinstance(v, np.ndarray) for v in value)
+    ):
         for item in value:
             yield from _flatten(item)
     else:
@@ -398,7 +418,9 @@ def _flatten(value: Any) -> Iterator[Any]:
 def _unflatten(value: Any, arrays: Iterator[Any]) -> Any:
     if isinstance(value, Mapping):
         return {key: _unflatten(item, arrays) for key, item in value.items()}
-    if isinstance(value, tuple) or (isinstance(value, list) and any(isinstance(v, np.ndarray) for v in value)):
+    if isinstance(value, tuple) or (
+        isinstance(value, list) and any(isinstance(v, np.ndarray) for v in value)
+    ):
         return type(value)(_unflatten(item, arrays) for item in value)
     return next(arrays)
 

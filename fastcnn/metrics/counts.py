@@ -116,6 +116,7 @@ class _ThresholdMetric(Metric):
 
 
 def threshold_list(metric: str, thresholds: float | Sequence[float] | None, default: float) -> list[float]:
+    """Thresholds as a list of numbers from 0 to 1; `Error` for anything else."""
     if thresholds is None:
         return [default]
     values = list(thresholds) if isinstance(thresholds, (Sequence, np.ndarray)) else [thresholds]

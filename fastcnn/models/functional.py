@@ -26,7 +26,9 @@ class Network:
         self.flat_inputs = list(tensors_in(inputs))
         self.flat_outputs = list(tensors_in(outputs))
         if not self.flat_inputs or not self.flat_outputs:
-            raise Error("a model needs at least one input and one output tensor, as made by Input() and by layers")
+            raise Error(
+                "a model needs at least one input and one output tensor, as made by Input() and by layers"
+            )
         self.nodes = self._between()
         self.layers = _unique([node.operation for node in self.nodes if isinstance(node.operation, Layer)])
         self._check_names()
@@ -48,7 +50,9 @@ class Network:
             if tensor.node.serial not in found:
                 found[tensor.node.serial] = tensor.node
                 stack.extend(tensor.node.inputs)
-        sources = {x.node.serial: x.node for x in self.flat_inputs if x.node is not None and not x.node.inputs}
+        sources = {
+            x.node.serial: x.node for x in self.flat_inputs if x.node is not None and not x.node.inputs
+        }
         return [sources[s] for s in sources] + [found[s] for s in sorted(found)]
 
     def _check_names(self) -> None:
@@ -60,9 +64,8 @@ class Network:
     def __call__(self, inputs: Any) -> Any:
         """The outputs for other input tensors, in the structure of `outputs`."""
         given = self._arrange(inputs)
-        values = {
-            id(x): _adapt(value, x, number) for number, (x, value) in enumerate(zip(self.flat_inputs, given, strict=True))
-        }
+        pairs = enumerate(zip(self.flat_inputs, given, strict=True))
+        values = {id(x): _adapt(value, x, number) for number, (x, value) in pairs}
 
         def lookup(tensor: Tensor) -> Tensor:
             return tensor if isinstance(tensor, Variable | Constant) else values[id(tensor)]
@@ -102,7 +105,9 @@ class Network:
             if isinstance(tensor, Constant):
                 return {"constant": tensor.value.tolist(), "dtype": tensor.dtype}
             if tensor.node is None or tensor.node.serial not in position:
-                raise Error(f"{tensor!r} is used in the model but is neither an input nor computed by a layer")
+                raise Error(
+                    f"{tensor!r} is used in the model but is neither an input nor computed by a layer"
+                )
             return {"tensor": [position[tensor.node.serial], tensor.node.outputs.index(tensor)]}
 
         return {
@@ -126,7 +131,7 @@ class Network:
                 call, output = value["tensor"]
                 return results[call][output]
             if isinstance(value, dict) and value.keys() == {"constant", "dtype"}:
-                return ops.convert(value["constant"], value["dtype"])
+                return ops.convert_to_tensor(value["constant"], value["dtype"])
             if isinstance(value, dict):
                 return {key: resolve(item) for key, item in value.items()}
             return type(value)(resolve(item) for item in value) if isinstance(value, list | tuple) else value
@@ -180,4 +185,3 @@ def _adapt(value: Tensor, declared: Tensor, number: int) -> Tensor:
     if not fits:
         raise Error(f"input {declared.name or number!r}: expected shape {declared.shape}, got {value.shape}")
     return value
-

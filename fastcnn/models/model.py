@@ -101,12 +101,15 @@ class Model(Trainer, Layer):
             raise Error("get_layer: give either name or index")
         if index is not None:
             if not -len(self.layers) <= index < len(self.layers):
-                raise Error(f"get_layer: model {self.name!r} has {len(self.layers)} layers, there is no index {index}")
+                raise Error(
+                    f"get_layer: model {self.name!r} has {len(self.layers)} layers, there is no index {index}"
+                )
             return self.layers[index]
         for layer in self.layers:
             if layer.name == name:
                 return layer
-        raise Error(f"no layer named {name!r} in model {self.name!r}{did_you_mean(str(name), [layer.name for layer in self.layers])}")
+        hint = did_you_mean(str(name), [layer.name for layer in self.layers])
+        raise Error(f"no layer named {name!r} in model {self.name!r}{hint}")
 
     # --- computing -------------------------------------------------------------------------------------------
 
@@ -195,4 +198,3 @@ def model_from_json(text: str, custom_objects: dict[str, Any] | None = None) -> 
     import json
 
     return deserialize("layer", json.loads(text), custom_objects)
-

@@ -19,7 +19,9 @@ def per_output(value: Any, names: Sequence[str], what: str) -> list[Any]:
     if isinstance(value, Mapping):
         unknown = [key for key in value if key not in names]
         if unknown:
-            raise Error(f"{what}: the model has no output {unknown[0]!r}{did_you_mean(str(unknown[0]), names)}")
+            raise Error(
+                f"{what}: the model has no output {unknown[0]!r}{did_you_mean(str(unknown[0]), names)}"
+            )
         return [value.get(name) for name in names]
     if isinstance(value, list | tuple):
         if len(value) != len(names):
@@ -39,7 +41,10 @@ class Objective:
         self.weights = [1.0 if weight is None else float(weight) for weight in weights]
 
     def total(
-        self, targets: Sequence[Tensor | None], predictions: Sequence[Tensor], weights: Sequence[Tensor | None]
+        self,
+        targets: Sequence[Tensor | None],
+        predictions: Sequence[Tensor],
+        weights: Sequence[Tensor | None],
     ) -> tuple[Tensor | None, list[Tensor]]:
         """The sum to minimise (None when no output has a loss), and the loss of each output that has one."""
         parts: list[Tensor] = []
@@ -92,7 +97,9 @@ class MetricSet:
                 for identifier in identifiers:
                     shape = np.shape(y) if y is not None else p.shape
                     metric, name = _resolve(identifier, shape, p.shape)
-                    self.entries.append((output, f"{self.names[output]}_{name}" if several else name, metric, weighted))
+                    self.entries.append(
+                        (output, f"{self.names[output]}_{name}" if several else name, metric, weighted)
+                    )
         self.is_built = True
 
     def update(
@@ -103,7 +110,9 @@ class MetricSet:
         self.build(targets, predictions)
         for output, _, metric, weighted in self.entries:
             if targets[output] is not None:
-                metric.update_state(targets[output], predictions[output], weights[output] if weighted else None)
+                metric.update_state(
+                    targets[output], predictions[output], weights[output] if weighted else None
+                )
 
     def reset(self) -> None:
         for _, _, metric, _ in self.entries:

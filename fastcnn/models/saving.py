@@ -75,7 +75,9 @@ def _compile_config(model: Any) -> Any:
         return None
 
 
-def write(filepath: Any, arrays: dict[str, np.ndarray], config: dict[str, Any], overwrite: bool = True) -> None:
+def write(
+    filepath: Any, arrays: dict[str, np.ndarray], config: dict[str, Any], overwrite: bool = True
+) -> None:
     """Write a file of this format, or leave things as they were."""
     path = Path(filepath)
     if path.exists() and not overwrite:
@@ -89,12 +91,18 @@ def write(filepath: Any, arrays: dict[str, np.ndarray], config: dict[str, Any], 
     }
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
-        save_file({name: np.ascontiguousarray(a).reshape(a.shape) for name, a in arrays.items()}, temporary, metadata)
+        save_file(
+            {name: np.ascontiguousarray(a).reshape(a.shape) for name, a in arrays.items()},
+            temporary,
+            metadata,
+        )
         _sync(temporary)
         os.replace(temporary, path)
         _sync(path.parent)
     except (OSError, SafetensorError) as error:
-        raise FileError(f"{path}: could not be written ({error}); the earlier file, if any, is as it was") from error
+        raise FileError(
+            f"{path}: could not be written ({error}); the earlier file, if any, is as it was"
+        ) from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
@@ -153,7 +161,9 @@ def _walk(layer: Layer, path: str, seen: set[int]) -> Iterator[tuple[str, Layer]
 # --- reading ---------------------------------------------------------------------------------------------------
 
 
-def load_model(filepath: Any, custom_objects: Any = None, compile: bool = True, safe_mode: bool = True) -> Any:
+def load_model(
+    filepath: Any, custom_objects: Any = None, compile: bool = True, safe_mode: bool = True
+) -> Any:
     """The model that `model.save` wrote, ready to predict and, when it was compiled, to train on exactly.
 
     custom_objects: name -> class or function of your own that the file mentions. Files never run code, whatever
@@ -179,7 +189,9 @@ def _construct(filepath: Any, config: Any) -> Any:
     except Error:
         raise
     except (KeyError, TypeError, IndexError, AttributeError, ValueError, RecursionError) as error:
-        raise FileError(f"{filepath}: its model configuration is damaged ({type(error).__name__}: {error})") from error
+        raise FileError(
+            f"{filepath}: its model configuration is damaged ({type(error).__name__}: {error})"
+        ) from error
 
 
 def _revive(name: str, value: Any) -> Any:
@@ -213,7 +225,9 @@ def _assign(model: Any, arrays: dict[str, np.ndarray], filepath: Any, skip_misma
     """Copy arrays into the model's variables after everything has been compared."""
     variables = named_variables(model)
     saved = {name: a for name, a in arrays.items() if name.startswith(("weights/", "state/"))}
-    problems = [f"{name} ({variables[name].path}) is not in the file" for name in variables if name not in saved]
+    problems = [
+        f"{name} ({variables[name].path}) is not in the file" for name in variables if name not in saved
+    ]
     problems += [f"{name} of the file has no place in the model" for name in saved if name not in variables]
     problems += [
         f"{name} ({v.path}): the model has shape {v.shape}, the file {saved[name].shape}"
@@ -268,7 +282,9 @@ def _check_start(path: Path) -> None:
         raise FileError(f"{path}: is empty or truncated ({size} bytes)")
     (header,) = struct.unpack("<Q", start)
     if header > min(MAX_HEADER, size - 8):
-        raise FileError(f"{path}: is damaged or no fastcnn file (header of {header} bytes in a file of {size})")
+        raise FileError(
+            f"{path}: is damaged or no fastcnn file (header of {header} bytes in a file of {size})"
+        )
 
 
 def _parse(path: Path, text: str) -> dict[str, Any]:

@@ -32,12 +32,18 @@ class Sequential(Model):
 
     def add(self, layer: Any, rebuild: bool = True) -> None:
         """Append a layer."""
-        if isinstance(layer, Tensor) and layer.node is not None and isinstance(layer.node.operation, InputLayer):
+        if (
+            isinstance(layer, Tensor)
+            and layer.node is not None
+            and isinstance(layer.node.operation, InputLayer)
+        ):
             layer = layer.node.operation
         if not isinstance(layer, Layer):
             raise Error(f"Sequential takes layers, got {type(layer).__name__}: {layer!r}")
         if isinstance(layer, InputLayer) and self._stack:
-            raise Error(f"model {self.name!r}: an Input can only come first, got it after {self._stack[-1].name!r}")
+            raise Error(
+                f"model {self.name!r}: an Input can only come first, got it after {self._stack[-1].name!r}"
+            )
         if any(other.name == layer.name for other in self._stack):
             raise Error(
                 f"model {self.name!r}: layer names must be unique, {layer.name!r} is there already; "
@@ -82,7 +88,11 @@ class Sequential(Model):
 
     def _connect(self, shape: Shape) -> None:
         first = self._stack[0]
-        x = first._calls[0].outputs[0] if isinstance(first, InputLayer) else Input(batch_shape=shape, dtype=self.dtype)
+        x = (
+            first._calls[0].outputs[0]
+            if isinstance(first, InputLayer)
+            else Input(batch_shape=shape, dtype=self.dtype)
+        )
         inputs = x
         for position, layer in enumerate(self.layers):
             try:
@@ -98,7 +108,9 @@ class Sequential(Model):
         if self.network is None and input_shape is not None and self.layers:
             self._connect(tuple(input_shape))
         elif self.network is None:
-            raise Error(f"model {self.name!r}: build needs the input shape, batch included, e.g. (None, 28, 28, 1)")
+            raise Error(
+                f"model {self.name!r}: build needs the input shape, batch included, e.g. (None, 28, 28, 1)"
+            )
 
     def _build_once(self, shapes: Any) -> None:
         if self.network is None and self.layers:

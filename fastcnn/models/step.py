@@ -43,7 +43,8 @@ class Signature:
 
     @staticmethod
     def of(batch: Batch) -> Signature:
-        return Signature(*(_structure(part) for part in batch), Layer.structure_version)
+        x, y, weight = map(_structure, batch)
+        return Signature(x, y, weight, Layer.structure_version)
 
 
 class Step:
@@ -172,7 +173,10 @@ class Step:
         if self.mode == "predict":
             batch = Batch(x[0] if len(x) == 1 else tuple(x))
         else:
-            y = [np.zeros((batch_size, *shape[1:]), self.model.dtype) for shape in _list(self.model.output_shape)]
+            y = [
+                np.zeros((batch_size, *shape[1:]), self.model.dtype)
+                for shape in _list(self.model.output_shape)
+            ]
             batch = Batch(x[0] if len(x) == 1 else tuple(x), y[0] if len(y) == 1 else tuple(y))
         return self._plan(batch)[0].describe(timed)
 

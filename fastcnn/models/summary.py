@@ -49,7 +49,9 @@ def _listed(model: Any, expand_nested: bool, layer_range: Any, depth: int = 0) -
     return listed
 
 
-def _row(layer: Layer, costs: dict[str, tuple[int, int]], depth: int, connected: bool, flag: bool, model: Any) -> list:
+def _row(
+    layer: Layer, costs: dict[str, tuple[int, int]], depth: int, connected: bool, flag: bool, model: Any
+) -> list:
     shape = _shape(layer.output_shape) if layer._calls else "?"
     parameters = f"{layer.count_params():,}" if layer.built else "0 (unbuilt)"
     macs = f"{costs[layer.name][0]:,}" if layer.name in costs else "0"
@@ -82,7 +84,9 @@ def _costs(model: Any) -> dict[str, tuple[int, int]]:
     shapes = [x.shape[1:] for x in model.network.flat_inputs] if model.network is not None else []
     if not shapes or any(n is None for shape in shapes for n in shape):
         return {}
-    inputs = [Tensor((1, *shape), x.dtype) for shape, x in zip(shapes, model.network.flat_inputs, strict=True)]
+    inputs = [
+        Tensor((1, *shape), x.dtype) for shape, x in zip(shapes, model.network.flat_inputs, strict=True)
+    ]
     trace = Trace(training=False)
     with tracing(trace):
         outputs = model.network(_like(model.network.inputs, inputs))
@@ -112,11 +116,15 @@ def _table(header: list[str], rows: list[list[str]], line_length: int | None) ->
     if line_length:
         widths[-1] += max(0, line_length - sum(widths) - 3 * len(widths) - 1)
     line = "├" + "┼".join("─" * (w + 2) for w in widths) + "┤"
-    body = ["│" + "│".join(f" {cell.ljust(w)} " for cell, w in zip(row, widths, strict=True)) + "│" for row in rows]
+    body = [
+        "│" + "│".join(f" {cell.ljust(w)} " for cell, w in zip(row, widths, strict=True)) + "│"
+        for row in rows
+    ]
     head = "│" + "│".join(f" {cell.ljust(w)} " for cell, w in zip(header, widths, strict=True)) + "│"
-    top, bottom = line.replace("├", "┌").replace("┼", "┬").replace("┤", "┐"), line.replace("├", "└").replace(
-        "┼", "┴"
-    ).replace("┤", "┘")
+    top, bottom = (
+        line.replace("├", "┌").replace("┼", "┬").replace("┤", "┐"),
+        line.replace("├", "└").replace("┼", "┴").replace("┤", "┘"),
+    )
     return [top, head, line, *body, bottom]
 
 

@@ -17,10 +17,10 @@ from fastcnn.data import Batch, make_batches, split_validation
 from fastcnn.data.arrays import as_batch, check_finite, each
 from fastcnn.data.batches import Batches, weigh_classes
 from fastcnn.errors import Error
-
 from fastcnn.models.objective import LossTracker, MetricSet, Objective
 from fastcnn.models.step import Step
 from fastcnn.optimizers import Optimizer
+from fastcnn.plan.progress import compile_progress
 
 
 class Trainer:
@@ -101,13 +101,22 @@ class Trainer:
         told = self._compiled
         self._objective = Objective(told["loss"], told["loss_weights"], names)
         self._metric_set = MetricSet(told["metrics"], told["weighted_metrics"], names)
-        parts = [f"{name}_loss" for name, loss in zip(names, self._objective.losses, strict=True) if loss is not None]
+        parts = [
+            f"{name}_loss"
+            for name, loss in zip(names, self._objective.losses, strict=True)
+            if loss is not None
+        ]
         self._losses_seen = LossTracker(["loss", *(parts if len(names) > 1 else [])])
 
     # --- steps -----------------------------------------------------------------------------------------------
 
     def compute_loss(
-        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
     ) -> Any:
         """The loss of a batch as a tensor: the compiled losses plus whatever layers added. Override for your own."""
         step = self._steps["train" if training else "test"]
@@ -115,7 +124,7 @@ class Trainer:
 
     def _step(self, mode: str) -> Step:
         if mode not in self._steps:
-            self._steps[mode] = Step(self, mode)  # type: ignore[arg-type]
+            self._steps[mode] = Step(self, mode)
         return self._steps[mode]
 
     def _require_compiled(self, what: str) -> None:
@@ -152,14 +161,26 @@ class Trainer:
         """
         self._require_compiled("fit")
         if epochs < 1 or initial_epoch < 0:
-            raise Error(f"fit: epochs must be at least 1 and initial_epoch at least 0, got {epochs}, {initial_epoch}")
+            raise Error(
+                f"fit: epochs must be at least 1 and initial_epoch at least 0, got {epochs}, {initial_epoch}"
+            )
         if validation_split and validation_data is None:
             x, y, sample_weight, validation_data = _split(x, y, sample_weight, validation_split)
         train = make_batches(
-            x, y, sample_weight, batch_size, shuffle, config.next_seed(), steps_per_epoch, class_weight=class_weight
+            x,
+            y,
+            sample_weight,
+            batch_size,
+            shuffle,
+            config.next_seed(),
+            steps_per_epoch,
+            class_weight=class_weight,
         )
-        validation = _validation_batches(validation_data, validation_batch_size or batch_size, validation_steps)
-        self._prepare(train, validation)
+        validation = _validation_batches(
+            validation_data, validation_batch_size or batch_size, validation_steps
+        )
+        with compile_progress(_verbosity(verbose) != 0):
+            self._prepare(train, validation)
         listeners = CallbackList(
             callbacks, add_history=True, add_progbar=_verbosity(verbose) != 0, model=self,
             verbose=_verbosity(verbose), epochs=epochs, steps=train.steps,
@@ -178,7 +199,12 @@ class Trainer:
         return self.history
 
     def _fit_epoch(
-        self, epoch: int, train: Batches, validation: Batches | None, validation_freq: Any, listeners: CallbackList
+        self,
+        epoch: int,
+        train: Batches,
+        validation: Batches | None,
+        validation_freq: Any,
+        listeners: CallbackList,
     ) -> None:
         self.reset_metrics()
         listeners.on_epoch_begin(epoch)
@@ -190,7 +216,9 @@ class Trainer:
                 break
         logs = self._logs()
         if validation is not None and _is_due(validation_freq, epoch) and not _interrupted(self):
-            logs.update({f"val_{name}": value for name, value in self._evaluate(validation, listeners).items()})
+            logs.update(
+                {f"val_{name}": value for name, value in self._evaluate(validation, listeners).items()}
+            )
         listeners.on_epoch_end(epoch, logs)
 
     def _prepare(self, *sources: Batches | None) -> None:
@@ -211,7 +239,8 @@ class Trainer:
         """Loss and metrics on data, in inference mode: a number, a list in the order of compile, or a dict."""
         self._require_compiled("evaluate")
         batches = make_batches(x, y, sample_weight, batch_size, steps=steps)
-        self._prepare(None, batches)
+        with compile_progress(_verbosity(verbose) != 0):
+            self._prepare(None, batches)
         listeners = CallbackList(
             callbacks, add_progbar=_verbosity(verbose) != 0, model=self,
             verbose=_verbosity(verbose), epochs=1, steps=batches.steps,
@@ -246,7 +275,8 @@ class Trainer:
         structure: Any = None
         for number, batch in enumerate(batches.epoch(0)):
             listeners.on_predict_batch_begin(number)
-            structure, arrays = step.predict(batch.x)
+            with compile_progress(_verbosity(verbose) != 0):
+                structure, arrays = step.predict(batch.x)
             pieces.append(arrays)
             listeners.on_predict_batch_end(number)
         listeners.on_predict_end()
@@ -255,7 +285,12 @@ class Trainer:
     # --- single batches --------------------------------------------------------------------------------------
 
     def train_on_batch(
-        self, x: Any, y: Any = None, sample_weight: Any = None, class_weight: Any = None, return_dict: bool = False
+        self,
+        x: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        class_weight: Any = None,
+        return_dict: bool = False,
     ) -> Any:
         """One training step. Returns the running loss and metrics (since `reset_metrics`)."""
         self._require_compiled("train_on_batch")
@@ -264,7 +299,9 @@ class Trainer:
             batch = weigh_classes(batch, class_weight)
         return self._on_batch("train", batch, return_dict)
 
-    def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False) -> Any:
+    def test_on_batch(
+        self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False
+    ) -> Any:
         """Loss and metrics of one batch, added to the running ones, in inference mode."""
         self._require_compiled("test_on_batch")
         return self._on_batch("test", as_batch(x, y, sample_weight), return_dict)
@@ -299,7 +336,8 @@ def _validation_batches(data: Any, batch_size: int | None, steps: int | None) ->
     if data is None:
         return None
     if isinstance(data, tuple | list) and 2 <= len(data) <= 3:
-        return make_batches(*data, *[None] * (3 - len(data)), batch_size=batch_size, steps=steps)
+        x, y, *weight = data
+        return make_batches(x, y, weight[0] if weight else None, batch_size, steps=steps)
     return make_batches(data, steps=steps)
 
 
@@ -325,7 +363,8 @@ def _notice_raw_images(model: Any, batch: Batch) -> None:
     for name, array in each(batch.x, "x"):
         if array.dtype.kind in "iu" and array.ndim == 4 and array.max(initial=0) > 1:
             model._noticed_raw_images = True
-            print(f"note: {name} holds whole numbers up to {array.max()}; x / 255 usually trains better", file=sys.stderr)
+            text = f"note: {name} holds whole numbers up to {array.max()}; x / 255 usually trains better"
+            print(text, file=sys.stderr)
             return
 
 
@@ -353,5 +392,3 @@ def _stop_on_interrupt(model: Any) -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, usual)
-
-

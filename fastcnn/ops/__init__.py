@@ -14,3 +14,4 @@ from fastcnn.ops.pooling import *
 from fastcnn.ops.random import *
 from fastcnn.ops.reduction import *
 from fastcnn.ops.shape import *
+from fastcnn.ops.update import *

@@ -169,6 +169,7 @@ def one_hot(x: Any, num_classes: int, axis: int = -1) -> Any:
 
 
 def check_smoothing(what: str, smoothing: float) -> float:
+    """The share of a label that goes to all classes, from 0 to 1; `Error` otherwise."""
     if not 0 <= smoothing <= 1:
         raise Error(f"{what}: label_smoothing must lie in [0, 1], got {smoothing}")
     return float(smoothing)
@@ -232,6 +233,7 @@ def sparse_categorical_crossentropy(
 
 
 def classes_of(output: Tensor) -> int:
+    """The number of classes: the last dimension, which must be known."""
     classes = output.shape[-1]
     if classes is None:
         raise Error(

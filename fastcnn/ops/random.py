@@ -178,6 +178,7 @@ class Dropout(Op):
 
 
 def check_rate(what: str, rate: float) -> float:
+    """The share that is dropped, from 0 to 1; `Error` otherwise."""
     if not 0 <= rate <= 1:
         raise Error(f"{what}: rate, the share that is dropped, must lie in [0, 1], got {rate}")
     return float(rate)

@@ -200,6 +200,7 @@ def squeeze(x: Any, axis: int | Sequence[int] | None = None) -> Any:
 
 
 def copy_launch(k: Any, x: np.ndarray, y: np.ndarray, g: StridedGeometry) -> Any:
+    """The launch that copies x into y as the geometry says."""
     return k.strided_copy.bind(x.reshape(-1), y.reshape(-1), g)
 
 
@@ -736,6 +737,7 @@ INTERPOLATIONS = ("nearest", "bilinear")
 
 
 def resize_geometry(small: Sequence[int], size: Sequence[int]) -> ResizeGeometry:
+    """Geometry of images (n, h, w, c) resized to `size` (height, width)."""
     n, h, w, c = small
     return ResizeGeometry(n, h, w, c, *size)
 

@@ -94,7 +94,7 @@ class Storage:
         """The tensor's values, as an array over its place."""
         root = self._root(tensor)
         if isinstance(root, Variable | Constant):
-            return root.value.reshape(tensor.shape)
+            return root.value.reshape(tensor.spec.dims)
         return _cut(arena, self._blocks[id(root)], tensor.spec)
 
     def scratch_views(self, node: Node, arena: np.ndarray) -> list[np.ndarray]:
@@ -103,4 +103,4 @@ class Storage:
 
 
 def _cut(arena: np.ndarray, block: Block, spec: TensorSpec) -> np.ndarray:
-    return arena[block.offset : block.offset + spec.nbytes].view(spec.dtype).reshape(spec.shape)
+    return arena[block.offset : block.offset + spec.nbytes].view(spec.dtype).reshape(spec.dims)

@@ -7,14 +7,14 @@ from typing import Any
 
 from tqdm import tqdm
 
-_shown: ContextVar[bool] = ContextVar("fastcnn_compile_progress", default=False)
+_shown: ContextVar[bool] = ContextVar("fastcnn_compile_progress", default=True)
 
 DELAY_S = 1.0  # kernels that come from the cache on disk are ready before that, and no bar appears
 
 
 @contextlib.contextmanager
 def compile_progress(show: bool = True) -> Iterator[None]:
-    """Plans made inside show a bar when compiling their kernels takes long."""
+    """Whether plans made inside show a bar when compiling their kernels takes long; elsewhere they do."""
     token = _shown.set(show)
     try:
         yield
@@ -23,7 +23,9 @@ def compile_progress(show: bool = True) -> Iterator[None]:
 
 
 def compile_kernels(launches: Sequence[Any]) -> None:
-    """Compile what the launches need ahead of their program, where a bar is wanted; else the program does it."""
+    """Compile what the launches need ahead of their program, with a bar where one is wanted."""
     if _shown.get():
-        for launch in tqdm(launches, desc="compiling kernels, first run only", unit="kernel", delay=DELAY_S):
+        for launch in tqdm(
+            launches, desc="compiling kernels, first run only", unit="kernel", delay=DELAY_S, leave=False
+        ):
             launch.kernel.compile(launch.args)

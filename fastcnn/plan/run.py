@@ -24,7 +24,11 @@ class Plan:
     """
 
     def __init__(
-        self, inputs: Sequence[Tensor], outputs: Sequence[Tensor], updates: Sequence[Node], backend: ModuleType
+        self,
+        inputs: Sequence[Tensor],
+        outputs: Sequence[Tensor],
+        updates: Sequence[Node],
+        backend: ModuleType,
     ):
         self.lock = threading.Lock()
         read_by_updates = [x for node in updates for x in node.inputs]
@@ -71,13 +75,15 @@ class Plan:
                 rate = _flops(node) / seconds / 1e9 if seconds else 0.0
                 row += [f"{seconds * 1e6:.1f}", f"{rate:.1f}"]
         widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
-        lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in [header, *rows]]
+        lines = ["  ".join(map(str.ljust, row, widths)) for row in [header, *rows]]
         total = sum(_flops(node) for node in self.nodes)
-        lines.append(f"{len(self.nodes)} operations, {total / 1e6:.2f} MFLOP, arena {self.nbytes / 2**20:.2f} MiB")
+        lines.append(
+            f"{len(self.nodes)} operations, {total / 1e6:.2f} MFLOP, arena {self.nbytes / 2**20:.2f} MiB"
+        )
         return "\n".join(line.rstrip() for line in lines)
 
     def _time(self, launches: list) -> float:
-        program = self.backend.prepare(launches)
+        program = self.backend.Program(launches)
         best = float("inf")
         for _ in range(5):
             start = time.perf_counter()
@@ -115,7 +121,9 @@ def _insert_updates(nodes: list[Node], updates: Sequence[Node]) -> list[Node]:
         reads, writes = _touched(node, origin)
         position = 0
         for i, (other, other_reads, other_writes) in enumerate(order):
-            if other.serial < node.serial and not (writes.isdisjoint(other_reads) and reads.isdisjoint(other_writes)):
+            if other.serial < node.serial and not (
+                writes.isdisjoint(other_reads) and reads.isdisjoint(other_writes)
+            ):
                 position = i + 1
         order.insert(position, (node, reads, writes))
     return [node for node, _, _ in order]

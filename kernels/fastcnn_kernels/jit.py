@@ -40,7 +40,8 @@ COMPILED = not config.DISABLE_JIT
 
 def scalar(function: Callable) -> Callable:
     """A formula of scalars, inlined into CPU kernels and callable from CUDA ones."""
-    return njit(error_model="numpy")(function)
+    # Without fastmath=False a formula would inherit the reordering that its caller allows for sums.
+    return njit(error_model="numpy", fastmath=False, forceinline=True)(function)
 
 
 def device_function(function: Callable) -> Callable:
@@ -65,7 +66,7 @@ def host_function(signature: str) -> Callable[[Callable], Callable]:
     return decorate
 
 
-@scalar
+@shape_function
 def chunk_count(size):
     """Number of work items in a flat array of `size` elements."""
     return (size + CHUNK - 1) // CHUNK
@@ -266,10 +267,6 @@ class Kernel:
         from fastcnn_kernels import team
 
         team.run([self.bind(*args)])
-
-    def is_compiled(self, args: tuple) -> bool:
-        """Whether this process has machine code for arguments of these types."""
-        return tuple(map(typeof, args)) in self._addresses
 
     def compile(self, args: tuple) -> int:
         """Address of the machine code for arguments of these types; compiles or loads it when new."""

@@ -2,7 +2,7 @@
 
 Whoever asks for element i of a stream gets the same number: any thread, the backward of a dropout, a GPU.
 `state` is an int64 array (seed, step) that kernels read when they run; `stream` tells the places of a model
-apart. A training step ends with `advance(state)`.
+apart, and `advance(state)` gives all of them new numbers.
 """
 
 import math

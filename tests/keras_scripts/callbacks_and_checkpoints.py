@@ -27,7 +27,9 @@ keras.utils.set_random_seed(1)
 rng = np.random.default_rng(1)
 x = rng.normal(size=(100, 20)).astype("float32")
 y = (x[:, 0] + x[:, 1] > 0).astype("int32")
-model = keras.Sequential([layers.Dense(8, activation="relu", input_shape=(20,)), layers.Dense(1, activation="sigmoid")])
+model = keras.Sequential(
+    [layers.Dense(8, activation="relu", input_shape=(20,)), layers.Dense(1, activation="sigmoid")]
+)
 model.compile(optimizer=keras.optimizers.Adam(0.02), loss="binary_crossentropy", metrics=["accuracy"])
 recorder = Recorder()
 history = model.fit(

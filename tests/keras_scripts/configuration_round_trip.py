@@ -42,6 +42,16 @@ for optimizer in ("sgd", "rmsprop", "adam", "adamw", "adagrad", "adadelta", "ada
     y = keras.utils.to_categorical(np.arange(5) % 3, 3)
     loss = model.train_on_batch(x, y)[0]
     assert np.isfinite(loss), optimizer
-for loss in ("mse", "mae", "huber", "log_cosh", "poisson", "cosine_similarity", "categorical_hinge", "hinge", "squared_hinge"):
+for loss in (
+    "mse",
+    "mae",
+    "huber",
+    "log_cosh",
+    "poisson",
+    "cosine_similarity",
+    "categorical_hinge",
+    "hinge",
+    "squared_hinge",
+):
     model.compile("sgd", loss)
     assert np.all(np.isfinite(model.train_on_batch(x, y))), loss

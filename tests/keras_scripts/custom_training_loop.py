@@ -16,7 +16,11 @@ model.add(layers.Conv2D(6, (3, 3), strides=2))
 model.add(layers.LeakyReLU(negative_slope=0.1))
 model.add(layers.Flatten())
 model.add(layers.Dense(3, activation="softmax"))
-model.compile(optimizer=keras.optimizers.Adam(learning_rate=0.01), loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+model.compile(
+    optimizer=keras.optimizers.Adam(learning_rate=0.01),
+    loss="sparse_categorical_crossentropy",
+    metrics=["accuracy"],
+)
 
 for epoch in range(4):
     order = np.random.permutation(len(x))

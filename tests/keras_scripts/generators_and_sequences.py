@@ -25,7 +25,12 @@ def generator():
 
 
 model = keras.Sequential(
-    [keras.Input((6, 6, 1)), layers.Conv2D(3, 3, activation="relu"), layers.Flatten(), layers.Dense(2, activation="softmax")]
+    [
+        keras.Input((6, 6, 1)),
+        layers.Conv2D(3, 3, activation="relu"),
+        layers.Flatten(),
+        layers.Dense(2, activation="softmax"),
+    ]
 )
 model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
 history = model.fit(generator(), steps_per_epoch=5, epochs=2, validation_data=Batches(3), verbose=2)

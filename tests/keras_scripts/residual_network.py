@@ -7,7 +7,9 @@ from keras import layers
 
 def residual_block(x, filters, stride=1):
     shortcut = x
-    y = layers.Conv2D(filters, 3, strides=stride, padding="same", use_bias=False, kernel_initializer="he_normal")(x)
+    y = layers.Conv2D(
+        filters, 3, strides=stride, padding="same", use_bias=False, kernel_initializer="he_normal"
+    )(x)
     y = layers.BatchNormalization()(y)
     y = layers.Activation("relu")(y)
     y = layers.Conv2D(filters, 3, padding="same", use_bias=False, kernel_initializer="he_normal")(y)
@@ -36,7 +38,10 @@ model.compile(
         keras.optimizers.schedules.CosineDecay(0.1, decay_steps=20), momentum=0.9, nesterov=True
     ),
     loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-    metrics=[keras.metrics.SparseCategoricalAccuracy(name="acc"), keras.metrics.SparseTopKCategoricalAccuracy(k=2)],
+    metrics=[
+        keras.metrics.SparseCategoricalAccuracy(name="acc"),
+        keras.metrics.SparseTopKCategoricalAccuracy(k=2),
+    ],
 )
 history = model.fit(
     x_train, y_train, epochs=3, batch_size=16, validation_data=(x_train, y_train),

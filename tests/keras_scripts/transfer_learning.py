@@ -24,7 +24,11 @@ features = base(inputs, training=False)
 features = layers.Dropout(0.2)(features)
 outputs = layers.Dense(1, activation="sigmoid")(features)
 model = keras.Model(inputs, outputs)
-model.compile(optimizer="adam", loss=keras.losses.BinaryCrossentropy(), metrics=[keras.metrics.BinaryAccuracy(), keras.metrics.AUC()])
+model.compile(
+    optimizer="adam",
+    loss=keras.losses.BinaryCrossentropy(),
+    metrics=[keras.metrics.BinaryAccuracy(), keras.metrics.AUC()],
+)
 y = rng.integers(0, 2, 60).astype("float32")
 before = [np.array(w) for w in base.get_weights()]
 model.fit(x, y, epochs=2, verbose=0)

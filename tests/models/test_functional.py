@@ -59,7 +59,9 @@ def test_nested_models():
 
 
 def test_inner_features_as_outputs():
-    model = keras.Sequential([keras.Input((6, 6, 1)), layers.Conv2D(2, 3, name="conv"), layers.Flatten(), layers.Dense(2)])
+    model = keras.Sequential(
+        [keras.Input((6, 6, 1)), layers.Conv2D(2, 3, name="conv"), layers.Flatten(), layers.Dense(2)]
+    )
     features = keras.Model(model.input, model.get_layer("conv").output)
     assert features.predict(np.ones((1, 6, 6, 1)), verbose=0).shape == (1, 4, 4, 2)
 
@@ -92,7 +94,9 @@ def test_dict_outputs():
 
 def test_summary_lists_layers_parameters_and_macs():
     lines = []
-    model = keras.Sequential([keras.Input((28, 28, 1)), layers.Conv2D(6, 5, padding="same"), layers.Flatten(), layers.Dense(10)])
+    model = keras.Sequential(
+        [keras.Input((28, 28, 1)), layers.Conv2D(6, 5, padding="same"), layers.Flatten(), layers.Dense(10)]
+    )
     model.summary(print_fn=lines.append)
     text = "\n".join(lines)
     assert "conv2d" in text and "(None, 28, 28, 6)" in text and "156" in text

@@ -133,7 +133,9 @@ def test_absurd_header_lengths(tmp_path, header):
         keras.models.load_model(path)
 
 
-@pytest.mark.parametrize(("start", "what"), [(b"PK\x03\x04" + b"0" * 30, "Keras"), (b"\x89HDF\r\n\x1a\n" + b"0" * 30, "HDF5")])
+@pytest.mark.parametrize(
+    ("start", "what"), [(b"PK\x03\x04" + b"0" * 30, "Keras"), (b"\x89HDF\r\n\x1a\n" + b"0" * 30, "HDF5")]
+)
 def test_other_formats_are_named(tmp_path, start, what):
     (tmp_path / "m").write_bytes(start)
     with pytest.raises(FileError, match=what):

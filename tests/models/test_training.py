@@ -148,7 +148,9 @@ def test_initial_epoch_and_epochs():
 
 def test_history_and_evaluate_order(images):
     model = small_convnet()
-    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy", "sparse_top_k_categorical_accuracy"])
+    model.compile(
+        "adam", "sparse_categorical_crossentropy", metrics=["accuracy", "sparse_top_k_categorical_accuracy"]
+    )
     history = model.fit(*images, epochs=1, verbose=0, validation_data=images)
     assert sorted(history.history) == [
         "accuracy", "loss", "sparse_top_k_categorical_accuracy",
@@ -174,7 +176,9 @@ def test_ctrl_c_stops_after_the_batch_and_returns_the_history():
 
     model = linear()
     model.compile("sgd", "mse")
-    history = model.fit(np.ones((100, 3)), np.ones(100), batch_size=10, epochs=5, verbose=0, callbacks=[Interrupt()])
+    history = model.fit(
+        np.ones((100, 3)), np.ones(100), batch_size=10, epochs=5, verbose=0, callbacks=[Interrupt()]
+    )
     assert history.epoch == [0]
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     assert np.isfinite(model.predict(np.ones((2, 3)), verbose=0)).all()
@@ -222,7 +226,9 @@ def bad_fit(x=None, y=None, match="", loss="sparse_categorical_crossentropy", **
 
 
 def test_wrong_channels():
-    bad_fit(x=np.zeros((6, 8, 8, 3), "float32"), match=r"expected shape \(None, 8, 8, 2\), got \(6, 8, 8, 3\)")
+    bad_fit(
+        x=np.zeros((6, 8, 8, 3), "float32"), match=r"expected shape \(None, 8, 8, 2\), got \(6, 8, 8, 3\)"
+    )
 
 
 def test_wrong_rank():

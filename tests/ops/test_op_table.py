@@ -3,11 +3,11 @@
 import importlib
 import pkgutil
 
-import ops as tables_package
 import pytest
 from op_harness import check_forward, check_gradient, check_threads, ops_used
 
 import fastcnn.ops
+import ops as tables_package
 from fastcnn.graph import Op
 
 TABLES = [

@@ -17,7 +17,8 @@ def test_blocks_alive_together_never_overlap():
     rng = np.random.default_rng(0)
     for _ in range(50):
         blocks = [
-            Block(int(rng.integers(1, 5000)), int(b), int(b + rng.integers(0, 6))) for b in rng.integers(0, 20, 40)
+            Block(int(rng.integers(1, 5000)), int(b), int(b + rng.integers(0, 6)))
+            for b in rng.integers(0, 20, 40)
         ]
         total = place(blocks)
         for i, a in enumerate(blocks):
