@@ -12,6 +12,7 @@ FLOAT_TYPES = ("float32", "float64")
 
 _floatx = "float32"
 _epsilon = 1e-7
+_convolution_algorithm = "implicit"
 
 _lock = threading.Lock()
 _entropy = secrets.randbits(64)
@@ -43,6 +44,19 @@ def set_epsilon(value: float) -> None:
     if not 0.0 < float(value) < 1.0:
         raise Error(f"set_epsilon: expected a number between 0 and 1, got {value!r}")
     _epsilon = float(value)
+
+
+def convolution_algorithm() -> str:
+    """ "implicit" (columns are gathered while they are multiplied) or "columns" (im2col, product, col2im)."""
+    return _convolution_algorithm
+
+
+def set_convolution_algorithm(name: str) -> None:
+    """Choose how plans made from now on compute convolutions. For comparisons; "implicit" is the better one."""
+    global _convolution_algorithm
+    if name not in ("implicit", "columns"):
+        raise Error(f"set_convolution_algorithm: {name!r} is neither 'implicit' nor 'columns'")
+    _convolution_algorithm = name
 
 
 def image_data_format() -> str:

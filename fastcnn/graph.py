@@ -31,6 +31,7 @@ class Op:
     mutates: tuple[int, ...] = ()  # positions of the inputs (variables) that running it changes
 
     registry: ClassVar[dict[str, type[Op]]] = {}
+    alternatives: ClassVar[dict[str, type[Op]]] = {}  # other algorithms for it, by name
 
     def __init_subclass__(cls, **kwargs: Any):
         super().__init_subclass__(**kwargs)
@@ -71,6 +72,11 @@ class Op:
     ) -> list[Launch]:
         """Kernels of the backend `k` bound to these arrays, in order."""
         return []
+
+    def using(self, algorithm: str) -> Op:
+        """The same operation by the algorithm of that name, where it has one."""
+        other = self.alternatives.get(algorithm)
+        return self if other is None else other(**{f.name: getattr(self, f.name) for f in fields(self)})  # type: ignore[arg-type]
 
     def absorb(self, reader: Op) -> Op | None:
         """The op that does this and then `reader` in one go, or None. Asked when nothing else reads the result."""

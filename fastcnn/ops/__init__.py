@@ -4,6 +4,7 @@ Names and arguments follow keras.ops. One module a family; each lists its functi
 """
 
 from fastcnn.ops.activation import *
+from fastcnn.ops.columns import *
 from fastcnn.ops.conv import *
 from fastcnn.ops.core import *
 from fastcnn.ops.elementwise import *

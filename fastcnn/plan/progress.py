@@ -25,7 +25,5 @@ def compile_progress(show: bool = True) -> Iterator[None]:
 def compile_kernels(launches: Sequence[Any]) -> None:
     """Compile what the launches need ahead of their program, with a bar where one is wanted."""
     if _shown.get():
-        for launch in tqdm(
-            launches, desc="compiling kernels, first run only", unit="kernel", delay=DELAY_S, leave=False
-        ):
+        for launch in tqdm(launches, desc="compiling kernels, first run only", unit="kernel", delay=DELAY_S):
             launch.kernel.compile(launch.args)

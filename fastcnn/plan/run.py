@@ -5,16 +5,21 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import ModuleType
 
 import numpy as np
 
 from fastcnn.graph import Node, ancestors
-from fastcnn.plan.fuse import fuse
+from fastcnn.plan.algorithms import choose_convolutions
+from fastcnn.plan.fuse import absorb_readers
 from fastcnn.plan.memory import Storage
 from fastcnn.plan.progress import compile_kernels
+from fastcnn.plan.rewrite import Rewrite
 from fastcnn.tensor import Tensor
+
+# What happens to the nodes before they get memory and kernels, in this order.
+PASSES: list[Callable[[Rewrite], None]] = [absorb_readers, choose_convolutions]
 
 
 class Plan:
@@ -32,11 +37,13 @@ class Plan:
     ):
         self.lock = threading.Lock()
         read_by_updates = [x for node in updates for x in node.inputs]
-        self.nodes, replaced = fuse(ancestors([*outputs, *read_by_updates]), [*outputs, *read_by_updates])
-        outputs = [replaced.get(id(y), y) for y in outputs]
+        rewrite = Rewrite(ancestors([*outputs, *read_by_updates]), [*outputs, *read_by_updates])
+        for change in PASSES:
+            change(rewrite)
+        outputs = [rewrite.current(y) for y in outputs]
         for node in updates:
-            node.inputs = [replaced.get(id(x), x) for x in node.inputs]
-        self.nodes = _insert_updates(self.nodes, updates)
+            node.inputs = [rewrite.current(x) for x in node.inputs]
+        self.nodes = _insert_updates(rewrite.in_order(), updates)
         self.backend = backend
         storage = Storage(self.nodes, inputs, outputs)
         self.arena = backend.allocate(storage.nbytes)

@@ -8,9 +8,11 @@ from op_harness import Row
 
 from fastcnn import ops
 from fastcnn.graph import gradients
+from fastcnn.ops.columns import ColumnsConv, ColumnsConvInputGrad, ColumnsConvKernelGrad
 from fastcnn.ops.conv import Correlation, Transposed
 
 COVERED_ELSEWHERE: set[type] = {Correlation, Transposed}  # what they have in common
+COVERED_ELSEWHERE |= {ColumnsConv, ColumnsConvInputGrad, ColumnsConvKernelGrad}  # in plan/test_plan.py
 EXPLICIT = ((1, 0), (0, 2))
 
 

@@ -5,9 +5,9 @@ import threading
 import numpy as np
 import pytest
 
-from fastcnn import ops
+from fastcnn import config, ops
 from fastcnn.backend import cpu
-from fastcnn.graph import Trace, tracing
+from fastcnn.graph import Trace, gradients, tracing
 from fastcnn.plan import Function, Plan
 from fastcnn.plan.memory import Block, place
 from fastcnn.tensor import Tensor, TensorSpec
@@ -107,3 +107,36 @@ def test_plan_without_work(n):
     plan = Plan([x], [x] * n, [], cpu)
     plan.run()
     assert len(plan.output_arrays) == n
+
+
+CONVOLUTIONS = [
+    pytest.param((2, 7, 6, 3), (3, 2, 3, 5), {"strides": (2, 1), "padding": "same"}, id="strides"),
+    pytest.param((2, 9, 8, 4), (3, 3, 2, 6), {"dilation_rate": (2, 1)}, id="dilation and groups"),
+    pytest.param((1, 5, 4, 33), (1, 1, 33, 17), {}, id="a matrix product"),
+]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("x", "kernel", "options"), CONVOLUTIONS)
+def test_explicit_columns_give_the_same(x, kernel, options, dtype):
+    """Values and both gradients, by im2col, product and col2im."""
+    rng = np.random.default_rng(0)
+    arrays = [rng.normal(size=shape).astype(dtype) for shape in (x, kernel, kernel[3:])]
+
+    def body(x, kernel, bias):
+        y = ops.relu(ops.conv2d(x, kernel, bias=bias, **options))
+        return [y, *gradients(ops.sum(ops.square(y)), [x, kernel, bias])]
+
+    expected = Function(body)(*arrays)
+    config.set_convolution_algorithm("columns")
+    try:
+        by_columns = Function(body)
+        results = by_columns(*arrays)
+        plan, _ = by_columns.plan([TensorSpec(a.shape, dtype) for a in arrays])
+    finally:
+        config.set_convolution_algorithm("implicit")
+    assert {"ColumnsConv", "ColumnsConvInputGrad", "ColumnsConvKernelGrad"} <= {
+        n.operation.name for n in plan.nodes
+    }
+    for a, b in zip(results, expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=200 * np.finfo(dtype).eps * np.abs(b).max())

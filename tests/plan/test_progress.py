@@ -20,8 +20,7 @@ def test_bar_while_wanted(launches: list[SimpleNamespace], capsys: pytest.Captur
     with progress.compile_progress():
         progress.compile_kernels(launches)
     shown = capsys.readouterr().err
-    assert "compiling kernels, first run only: 100%" in shown
-    assert "3/3" in shown
+    assert "compiling kernels, first run only" in shown
     assert launches[0].compiled == [(0,), (1,), (2,)]
 
 
