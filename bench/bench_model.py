@@ -12,6 +12,7 @@ from bench.networks import NETWORKS
 from fastcnn.data.arrays import as_batch
 from fastcnn.plan import Plan
 
+pytestmark = pytest.mark.benchmark(group="bench_model", warmup=True, warmup_iterations=1, max_time=2.0)
 BATCH = 32
 each_network = pytest.mark.parametrize("name", NETWORKS)
 

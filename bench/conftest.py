@@ -20,10 +20,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Short rounds, many of them: what is reported is the fastest."""
+    """Short rounds, many of them, unless a file says otherwise: what is reported is the fastest."""
     settings = {"warmup": True, "warmup_iterations": 5, "min_time": 0.0002, "max_time": 0.3}
     for item in items:
-        if item.path.parent == Path(__file__).parent:
+        if item.path.parent == Path(__file__).parent and not item.get_closest_marker("benchmark"):
             item.add_marker(pytest.mark.benchmark(group=item.path.stem, **settings))
 
 

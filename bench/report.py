@@ -100,7 +100,7 @@ def circumstances(ceilings: Ceilings) -> list[str]:
     versions = f"Python {platform.python_version()}, NumPy {np.__version__}, Numba {numba.__version__}"
     return [
         f"{datetime.date.today()}, fastcnn {__version__}, {versions}, {platform.system()} {platform.machine()}",
-        f"{cpu_model()}, {ceilings.threads} threads",
+        f"{cpu_model()}, {ceilings.threads} thread{'s' if ceilings.threads > 1 else ''}",
         f"ceilings: {ceilings.gflops:.0f} GFLOP/s (micro-kernel), {ceilings.gbytes:.1f} GB/s (copy), float32",
     ]
 

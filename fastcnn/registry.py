@@ -173,8 +173,8 @@ def _parameters(cls: type) -> dict[str, bool]:
     parameters: dict[str, bool] = {}
     always = True
     for base in cls.__mro__:
-        if "__init__" not in vars(base):
-            continue
+        if "__init__" not in vars(base) or not issubclass(base, Configurable):
+            continue  # a mixin's constructor takes no part in the configuration
         declared = constructor_signature(base).parameters.values()
         for parameter in declared:
             if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import numpy as np
 
 from fastcnn.errors import Error
+from fastcnn.registry import deserialize
 
 if TYPE_CHECKING:
     from fastcnn.graph import Node
@@ -148,6 +149,9 @@ class Constant(Tensor):
         super().__init__(value.shape, str(value.dtype))
         self.value = np.ascontiguousarray(value).reshape(value.shape)
 
+    def __array__(self, dtype: Any = None, copy: object = None) -> np.ndarray:
+        return np.array(self.value, dtype=dtype)
+
 
 class Variable(Tensor):
     """Values that outlive a run: weights, moving statistics, optimizer slots, counters.
@@ -155,7 +159,14 @@ class Variable(Tensor):
     `value` is one NumPy array for life; plans hold its address, so it is only ever written in place.
     """
 
-    def __init__(self, value: Any, dtype: str = "float32", trainable: bool = True, name: str | None = None):
+    def __init__(
+        self, value: Any = None, dtype: str = "float32", trainable: bool = True, name: str | None = None, *,
+        initializer: Any = None, shape: Any = (),
+    ):  # fmt: skip
+        """value: the first values, or an initializer (or its name) that makes some of this shape."""
+        value = value if initializer is None else initializer
+        if callable(value) or isinstance(value, str):
+            value = deserialize("initializer", value)(tuple(shape), dtype=dtype)
         self.value = np.array(value, dtype=dtype, order="C")
         super().__init__(self.value.shape, dtype, name)
         self.trainable = trainable
@@ -171,10 +182,25 @@ class Variable(Tensor):
         return np.array(self.value, dtype=dtype)
 
     def assign(self, value: Any) -> None:
-        """Overwrite all values. Raises `Error` when the shape differs."""
+        """Overwrite all values; in a layer's call, whenever it runs. Raises `Error` when the shape differs."""
+        if self.operators["is_tracing"]():
+            self.operators["assign"](self, value)
+            return
         array = np.asarray(value)
         if array.shape != self.shape:
             raise Error(
                 f"{self.path}: cannot assign values of shape {array.shape}; the shape is {self.shape}"
             )
         self.value[...] = array
+
+    def assign_add(self, value: Any) -> None:
+        """Add to the values, as `assign` overwrites them."""
+        self.assign(self._now() + value)
+
+    def assign_sub(self, value: Any) -> None:
+        """Subtract from the values, as `assign` overwrites them."""
+        self.assign(self._now() - value)
+
+    def _now(self) -> Any:
+        """The values, or where they are not known yet, itself."""
+        return self if self.operators["is_tracing"]() else self.value

@@ -103,12 +103,27 @@ class Layer(Configurable):
     def add_loss(self, loss: Any) -> None:
         """Add a scalar tensor, or a function of no arguments that returns one, to what training minimises."""
         trace = current_trace()
-        if isinstance(loss, Tensor) and trace is not None:
+        if isinstance(loss, list | tuple):
+            for item in loss:
+                self.add_loss(item)
+        elif isinstance(loss, Tensor) and trace is not None:
             trace.losses.append(loss)
         elif callable(loss):
             self._added_losses.append(loss)
         else:
             raise Error(f"layer {self.name!r}: add_loss takes a tensor inside call(), or a function")
+
+    @property
+    def losses(self) -> list[Any]:
+        """Penalties on weights and what `add_loss` was given.
+
+        In `call` and `compute_loss` tensors, with those that layers have added so far in this pass; elsewhere the
+        present values of the penalties on weights, and of functions given to `add_loss`.
+        """
+        trace = current_trace()
+        found = [v.regularizer(v) for v in self.trainable_weights if v.regularizer is not None]
+        found += [loss() for layer in self.layers_inside for loss in layer._added_losses]
+        return found + (trace.losses if trace else [])
 
     @property
     def layers_inside(self) -> Iterator[Layer]:

@@ -10,6 +10,7 @@ from fastcnn import ops
 from fastcnn.errors import Error, did_you_mean
 from fastcnn.graph import Node, Op, apply
 from fastcnn.layers.base import Layer, map_tensors, tensors_in
+from fastcnn.ops.core import convert
 from fastcnn.registry import deserialize, serialize
 from fastcnn.tensor import Constant, Tensor, Variable
 
@@ -30,7 +31,7 @@ class Network:
                 "a model needs at least one input and one output tensor, as made by Input() and by layers"
             )
         self.nodes = self._between()
-        self.layers = _unique([node.operation for node in self.nodes if isinstance(node.operation, Layer)])
+        self.layers = self._layers()
         self._check_names()
 
     def _between(self) -> list[Node]:
@@ -54,6 +55,45 @@ class Network:
             x.node.serial: x.node for x in self.flat_inputs if x.node is not None and not x.node.inputs
         }
         return [sources[s] for s in sources] + [found[s] for s in sorted(found)]
+
+    def _layers(self) -> list[Layer]:
+        """The layers in Keras's order: those farther from the outputs come first, at equal distance in the order in
+        which a depth-first walk from the outputs meets them. Inputs that nothing uses have distance 0.
+        """
+        met, finished = self._walk()
+        distance: dict[int, int] = {}  # of nodes by serial
+        of_layer = {id(x.node.operation): 0 for x in self.flat_inputs if x.node is not None and not x.node.inputs}
+        for node in reversed(finished):
+            key = id(node.operation)
+            far = max(distance.get(node.serial, 0), of_layer.get(key, 0))
+            distance[node.serial] = far
+            if isinstance(node.operation, Layer):
+                of_layer[key] = far
+            for source in _sources(node):
+                distance[source.serial] = max(far + 1, distance.get(source.serial, 0))
+        layers = {id(node.operation): node.operation for node in self.nodes}
+        order = sorted(of_layer, key=lambda key: (-of_layer[key], met.get(key, -1)))
+        return [layers[key] for key in order]
+
+    def _walk(self) -> tuple[dict[int, int], list[Node]]:
+        """Depth first from the outputs: when each operation was met, and the nodes, sources before readers."""
+        inside = {node.serial for node in self.nodes}
+        met: dict[int, int] = {}
+        done: set[int] = set()
+        finished: list[Node] = []
+        stack = [(y.node, False) for y in reversed(self.flat_outputs) if y.node is not None]
+        while stack:
+            node, is_left = stack.pop()
+            if node.serial in done or node.serial not in inside:
+                continue
+            if is_left:
+                done.add(node.serial)
+                finished.append(node)
+                continue
+            met.setdefault(id(node.operation), len(met))
+            stack.append((node, True))
+            stack += [(source, False) for source in reversed(_sources(node))]
+        return met, finished
 
     def _check_names(self) -> None:
         counts = Counter(layer.name for layer in self.layers)
@@ -131,7 +171,7 @@ class Network:
                 call, output = value["tensor"]
                 return results[call][output]
             if isinstance(value, dict) and value.keys() == {"constant", "dtype"}:
-                return ops.convert_to_tensor(value["constant"], value["dtype"])
+                return convert(value["constant"], value["dtype"])
             if isinstance(value, dict):
                 return {key: resolve(item) for key, item in value.items()}
             return type(value)(resolve(item) for item in value) if isinstance(value, list | tuple) else value
@@ -141,8 +181,9 @@ class Network:
         return cls(resolve(config["inputs"]), resolve(config["outputs"]))
 
 
-def _unique(layers: list[Layer]) -> list[Layer]:
-    return list({id(layer): layer for layer in layers}.values())
+def _sources(node: Node) -> list[Node]:
+    """The nodes that a node reads from."""
+    return [x.node for x in node.inputs if x.node is not None]
 
 
 def _apply_node(node: Node, lookup: Any) -> Any:

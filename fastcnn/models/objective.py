@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -81,7 +82,7 @@ class MetricSet:
 
     def _split(self, given: Any, what: str) -> list[Any]:
         if len(self.names) == 1 and not isinstance(given, Mapping):
-            return [given]
+            return [[metric for item in _as_list(given) for metric in _as_list(item)]]
         if given is None or given == []:
             return [None] * len(self.names)
         return per_output(given, self.names, what)
@@ -97,10 +98,17 @@ class MetricSet:
                 for identifier in identifiers:
                     shape = np.shape(y) if y is not None else p.shape
                     metric, name = _resolve(identifier, shape, p.shape)
-                    self.entries.append(
-                        (output, f"{self.names[output]}_{name}" if several else name, metric, weighted)
-                    )
+                    name = self._free_name(name, f"{self.names[output]}_" if several else "", weighted)
+                    self.entries.append((output, name, metric, weighted))
         self.is_built = True
+
+    def _free_name(self, name: str, prefix: str, weighted: bool) -> str:
+        """Its name in the logs: where that is taken, of a weighted one `weighted_NAME`, else numbered."""
+        taken = {entry[1] for entry in self.entries}
+        if weighted and prefix + name in taken:
+            name = f"weighted_{name}"
+        choices = itertools.chain([prefix + name], (f"{prefix}{name}_{i}" for i in itertools.count(1)))
+        return next(choice for choice in choices if choice not in taken)
 
     def update(
         self, targets: Sequence[np.ndarray | None], predictions: Sequence[np.ndarray],
@@ -119,7 +127,7 @@ class MetricSet:
             metric.reset_state()
 
     def results(self) -> dict[str, Any]:
-        """Name -> value over the batches since the last reset."""
+        """Name -> value over the batches since the last reset; of several outputs sorted by name, as in Keras."""
         results: dict[str, Any] = {}
         for _, name, metric, _ in self.entries:
             value = metric.result()
@@ -127,7 +135,7 @@ class MetricSet:
                 results.update(value)
             else:
                 results[name] = value
-        return results
+        return results if len(self.names) == 1 else dict(sorted(results.items()))
 
 
 def _as_list(value: Any) -> list[Any]:

@@ -9,7 +9,7 @@ from fastcnn.layers.base import Layer
 from fastcnn.layers.core import Input, InputLayer
 from fastcnn.models.functional import Network
 from fastcnn.models.model import Model
-from fastcnn.registry import deserialize, serialize
+from fastcnn.registry import auto_name, deserialize, serialize
 from fastcnn.tensor import Shape, Tensor
 
 
@@ -100,6 +100,7 @@ class Sequential(Model):
             except Error as error:
                 raise error.at_position(self.name, position) from error.__cause__
         self.network = Network(inputs, x)
+        auto_name("functional")  # Keras makes a functional model here, so the next one of a script is functional_1
         self._sublayers = list(self._stack)
         self.built = True
 

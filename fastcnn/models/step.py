@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from fastcnn import ops
 from fastcnn.data.arrays import Arrays, Batch
 from fastcnn.errors import Error
-from fastcnn.graph import current_trace, gradients
+from fastcnn.graph import gradients
 from fastcnn.layers.base import Layer, tensors_in
 from fastcnn.plan import Function, Plan
 from fastcnn.plan.function import fill
@@ -93,18 +94,11 @@ class Step:
         total, parts = model._objective.total(
             arrange(y, names, "y"), flat, arrange(weight, names, "sample_weight", repeat=True)
         )
-        self._parts = parts if len(names) > 1 else []
-        for extra in self._penalties():
-            total = extra if total is None else total + extra
+        self._parts = parts if len(parts) > 1 else []
+        for extra in model.losses:
+            penalty = ops.sum(extra) if extra.ndim else extra
+            total = penalty if total is None else total + penalty
         return total
-
-    def _penalties(self) -> list[Tensor]:
-        trace = current_trace()
-        assert trace is not None
-        model = self.model
-        found = [v.regularizer(v) for v in model.trainable_weights if v.regularizer is not None]
-        found += [loss() for layer in model.layers_inside for loss in layer._added_losses]
-        return found + trace.losses
 
     def _train(self, total: Tensor) -> None:
         variables = self.model.trainable_weights

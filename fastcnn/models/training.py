@@ -106,7 +106,7 @@ class Trainer:
             for name, loss in zip(names, self._objective.losses, strict=True)
             if loss is not None
         ]
-        self._losses_seen = LossTracker(["loss", *(parts if len(names) > 1 else [])])
+        self._losses_seen = LossTracker(["loss", *(parts if len(parts) > 1 else [])])
 
     # --- steps -----------------------------------------------------------------------------------------------
 
@@ -160,9 +160,9 @@ class Trainer:
         batch: the model stays usable and the History so far is returned.
         """
         self._require_compiled("fit")
-        if epochs < 1 or initial_epoch < 0:
+        if epochs < 0 or initial_epoch < 0:
             raise Error(
-                f"fit: epochs must be at least 1 and initial_epoch at least 0, got {epochs}, {initial_epoch}"
+                f"fit: epochs and initial_epoch must not be negative, got {epochs} and {initial_epoch}"
             )
         if validation_split and validation_data is None:
             x, y, sample_weight, validation_data = _split(x, y, sample_weight, validation_split)
@@ -188,13 +188,14 @@ class Trainer:
         self.stop_training = False
         with _stop_on_interrupt(self):
             listeners.on_train_begin()
+            logs: dict[str, Any] = {}
             for epoch in range(initial_epoch, epochs):
-                self._fit_epoch(epoch, train, validation, validation_freq, listeners)
+                logs = self._fit_epoch(epoch, train, validation, validation_freq, listeners)
                 if self.stop_training or getattr(train, "exhausted", False):
                     break
             if self.optimizer is not None:
                 self.optimizer.finalize_variable_values(self.trainable_weights)  # type: ignore[attr-defined]
-            listeners.on_train_end()
+            listeners.on_train_end(logs)
         assert self.history is not None
         return self.history
 
@@ -205,7 +206,7 @@ class Trainer:
         validation: Batches | None,
         validation_freq: Any,
         listeners: CallbackList,
-    ) -> None:
+    ) -> dict[str, Any]:
         self.reset_metrics()
         listeners.on_epoch_begin(epoch)
         for number, batch in enumerate(train.epoch(epoch)):
@@ -220,6 +221,7 @@ class Trainer:
                 {f"val_{name}": value for name, value in self._evaluate(validation, listeners).items()}
             )
         listeners.on_epoch_end(epoch, logs)
+        return logs
 
     def _prepare(self, *sources: Batches | None) -> None:
         """Look at the first batch of every source and refuse what cannot work before anything is trained."""
@@ -245,8 +247,7 @@ class Trainer:
             callbacks, add_progbar=_verbosity(verbose) != 0, model=self,
             verbose=_verbosity(verbose), epochs=1, steps=batches.steps,
         )  # fmt: skip
-        logs = self._evaluate(batches, listeners)
-        return logs if return_dict else _unwrap(list(logs.values()))
+        return _result(self._evaluate(batches, listeners), return_dict)
 
     def _evaluate(self, batches: Batches, listeners: CallbackList) -> dict[str, Any]:
         self.reset_metrics()
@@ -278,7 +279,7 @@ class Trainer:
             with compile_progress(_verbosity(verbose) != 0):
                 structure, arrays = step.predict(batch.x)
             pieces.append(arrays)
-            listeners.on_predict_batch_end(number)
+            listeners.on_predict_batch_end(number, {"outputs": step.restore(structure, arrays)})
         listeners.on_predict_end()
         return step.restore(structure, [np.concatenate(arrays) for arrays in zip(*pieces, strict=True)])
 
@@ -292,7 +293,7 @@ class Trainer:
         class_weight: Any = None,
         return_dict: bool = False,
     ) -> Any:
-        """One training step. Returns the running loss and metrics (since `reset_metrics`)."""
+        """One training step. Returns the batch's loss and metrics, as `evaluate` does."""
         self._require_compiled("train_on_batch")
         batch = as_batch(x, y, sample_weight)
         if class_weight:
@@ -302,7 +303,7 @@ class Trainer:
     def test_on_batch(
         self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False
     ) -> Any:
-        """Loss and metrics of one batch, added to the running ones, in inference mode."""
+        """Loss and metrics of one batch, in inference mode."""
         self._require_compiled("test_on_batch")
         return self._on_batch("test", as_batch(x, y, sample_weight), return_dict)
 
@@ -310,9 +311,9 @@ class Trainer:
         for name, array in batch.named():
             check_finite(array, name)
         self._step(mode).check(batch, batch)
+        self.reset_metrics()
         self._run_batch(mode, batch)
-        logs = self._logs()
-        return logs if return_dict else _unwrap(list(logs.values()))
+        return _result(self._logs(), return_dict)
 
     def predict_on_batch(self, x: Any) -> Any:
         """The model's outputs for one batch, as arrays."""
@@ -351,7 +352,11 @@ def _is_due(frequency: Any, epoch: int) -> bool:
     return epoch + 1 in frequency
 
 
-def _unwrap(values: list) -> Any:
+def _result(logs: dict[str, Any], return_dict: bool) -> Any:
+    """Loss and metrics as a dict sorted by name, else in the order of compile: a list, or the loss alone."""
+    if return_dict:
+        return {name: logs[name] for name in sorted(logs)}
+    values = list(logs.values())
     return values[0] if len(values) == 1 else values
 
 

@@ -10,7 +10,8 @@ import numpy as np
 
 from fastcnn import config
 from fastcnn.errors import Error
-from fastcnn.tensor import Constant, Tensor
+from fastcnn.graph import current_trace
+from fastcnn.tensor import Constant, Tensor, Variable
 
 __all__ = ["convert_to_numpy", "convert_to_tensor", "is_tensor"]
 
@@ -33,15 +34,19 @@ def _is_computable(value: Any) -> bool:
 
 
 def op_function(function: F) -> F:
-    """Let a function of tensors run at once when it is given arrays only: the result is an array."""
+    """Let a function of tensors run at once when all values are known: the result is an array.
+
+    They are known of numbers and arrays, and outside of traces of variables too.
+    """
 
     @functools.wraps(function)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         arrays: list[np.ndarray] = []
-        if _has_tensor((args, kwargs)):
+        is_tracing = current_trace() is not None
+        if _holds((args, kwargs), _is_tensor if is_tracing else _is_unknown):
             return function(*args, **kwargs)
         template = _take_arrays((args, kwargs), arrays)
-        if not arrays:
+        if is_tracing and not arrays:
             return function(*args, **kwargs)
         return _run_now(function, template, arrays)
 
@@ -65,12 +70,21 @@ class _Slot:
         self.index = index
 
 
-def _has_tensor(value: Any) -> bool:
+def _holds(value: Any, wanted: Callable[[Any], bool]) -> bool:
     if isinstance(value, dict):
-        return any(_has_tensor(item) for item in value.values())
+        return any(_holds(item, wanted) for item in value.values())
     if isinstance(value, list | tuple):
-        return any(_has_tensor(item) for item in value)
+        return any(_holds(item, wanted) for item in value)
+    return wanted(value)
+
+
+def _is_tensor(value: Any) -> bool:
     return isinstance(value, Tensor)
+
+
+def _is_unknown(value: Any) -> bool:
+    """Whether `value` is a tensor whose values depend on what a model will be given."""
+    return isinstance(value, Tensor) and not isinstance(value, Variable | Constant)
 
 
 def _take_arrays(value: Any, arrays: list[np.ndarray]) -> Any:
@@ -79,6 +93,7 @@ def _take_arrays(value: Any, arrays: list[np.ndarray]) -> Any:
         return {key: _take_arrays(item, arrays) for key, item in value.items()}
     if isinstance(value, list | tuple) and not hasattr(value, "_fields"):
         return type(value)(_take_arrays(item, arrays) for item in value)
+    value = value.value if isinstance(value, Variable | Constant) else value
     if isinstance(value, np.ndarray):
         arrays.append(np.ascontiguousarray(convert(value).value).reshape(value.shape))  # type: ignore[attr-defined]
         return _Slot(len(arrays) - 1)
@@ -93,9 +108,10 @@ def _put_tensors(value: Any, tensors: tuple[Tensor, ...]) -> Any:
     return tensors[value.index] if isinstance(value, _Slot) else value
 
 
-def convert_to_tensor(x: Any, dtype: str | None = None) -> Tensor:
-    """A tensor for a number, a list, an array or a tensor."""
-    return convert(x, dtype)
+def convert_to_tensor(x: Any, dtype: str | None = None) -> Any:
+    """A tensor for a number, a list, an array or a tensor; outside of traces an array, which stands for one."""
+    tensor = convert(x, dtype)
+    return tensor.value if isinstance(tensor, Constant) and current_trace() is None else tensor
 
 
 def convert_to_numpy(x: Any) -> np.ndarray:

@@ -90,10 +90,9 @@ def require_same_dtype(what: str, *tensors: Tensor) -> None:
         raise Error(f"{what}: got tensors of {' and '.join(dtypes)}; cast them to one dtype with ops.cast")
 
 
-@op_function
 def shape(x: Any) -> tuple[int | None, ...]:
     """The dimensions of x; None for those that are open while a functional model is built."""
-    return convert(x).shape
+    return x.shape if isinstance(x, Tensor) else np.shape(x)
 
 
 # --- the same memory under another shape ---------------------------------------------------------------------

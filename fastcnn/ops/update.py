@@ -11,7 +11,7 @@ from typing import Any
 from fastcnn_kernels import elementwise
 
 from fastcnn.errors import Error
-from fastcnn.graph import Op, apply, update
+from fastcnn.graph import Op, apply, current_trace, update
 from fastcnn.ops.core import convert
 from fastcnn.ops.elementwise import flat, require_floating
 from fastcnn.tensor import Tensor, TensorSpec, Variable
@@ -62,6 +62,9 @@ def assign(variable: Variable, value: Any) -> None:
 def assign_add(variable: Variable, value: Any) -> None:
     """variable += value, whenever the function being traced runs."""
     update(AssignAdd(), variable, _fitting(variable, value))
+
+
+Tensor.operators.update(assign=assign, is_tracing=lambda: current_trace() is not None)
 
 
 # --- steps of optimizers ---------------------------------------------------------------------------------------

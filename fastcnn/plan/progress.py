@@ -25,5 +25,7 @@ def compile_progress(show: bool = True) -> Iterator[None]:
 def compile_kernels(launches: Sequence[Any]) -> None:
     """Compile what the launches need ahead of their program, with a bar where one is wanted."""
     if _shown.get():
-        for launch in tqdm(launches, desc="compiling kernels, first run only", unit="kernel", delay=DELAY_S):
+        different = {(launch.kernel, launch.kernel.signature(launch.args)): launch for launch in launches}
+        text = "compiling kernels, first run only"
+        for launch in tqdm(different.values(), desc=text, unit="kernel", delay=DELAY_S):
             launch.kernel.compile(launch.args)

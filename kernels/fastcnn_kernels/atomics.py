@@ -81,6 +81,11 @@ def _call(builder, name, args):
 # Gives the rest of this time slice to another runnable thread.
 yield_thread = types.ExternalFunction("SwitchToThread" if os.name == "nt" else "sched_yield", types.int32())
 
+# Python's own locks, by address: they exist on every platform, need no GIL, and any thread may release one.
+new_lock = types.ExternalFunction("PyThread_allocate_lock", types.intp())
+acquire_lock = types.ExternalFunction("PyThread_acquire_lock", types.int32(types.intp, types.int32))
+release_lock = types.ExternalFunction("PyThread_release_lock", types.void(types.intp))
+
 
 @intrinsic
 def call_entry(typingctx, address, block, first, last):

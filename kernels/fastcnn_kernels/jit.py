@@ -12,20 +12,29 @@ so what an item is must depend on the shapes alone; then results do not depend o
 A kernel is compiled once per combination of argument types, for every shape, and kept on disk.
 """
 
+import contextlib
+import functools
 import hashlib
 import os
+import pickle
 import platform
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numba
+import numpy as np
 from llvmlite import ir
 from numba import njit, types
-from numba.core import cgutils, compiler, config
-from numba.core.caching import FunctionCache, IndexDataCacheFile
-from numba.core.errors import RequireLiteralValue
+from numba.core import cgutils, config
+from numba.core.caching import NullCache
+from numba.core.compiler import CompileResult
+from numba.core.errors import NumbaError, RequireLiteralValue
 from numba.core.registry import cpu_target
+from numba.core.serialize import dumps
+from numba.core.sigutils import normalize_signature
 from numba.core.typing.typeof import typeof
 from numba.extending import intrinsic, register_jitable
 from numba.np.arrayobj import make_array
@@ -59,7 +68,7 @@ def host_function(signature: str) -> Callable[[Callable], Callable]:
     def decorate(function: Callable) -> Callable:
         dispatcher = njit(nogil=True, error_model="numpy", _nrt=False)(function)
         if COMPILED:
-            dispatcher._cache = KernelCache(function)
+            keep_on_disk(dispatcher)
             dispatcher.compile(signature)
         return dispatcher
 
@@ -137,87 +146,115 @@ def cache_folder() -> Path:
     kernels of another file inline, can never meet machine code compiled from the old text.
     """
     root = os.environ.get("FASTCNN_CACHE_DIR") or os.environ.get("NUMBA_CACHE_DIR")
-    base = Path(root) if root else _user_cache() / "fastcnn"
-    return base / f"kernels-{_source_digest()}"
+    return (Path(root) if root else _user_cache() / "fastcnn") / f"kernels-{_package_digest()}"
+
+
+def is_private(folder: Path) -> bool:
+    """Whether nobody else may write to the folder, or there is none."""
+    try:
+        status = os.stat(folder)
+    except OSError:
+        return True
+    return os.name == "nt" or (status.st_uid == os.getuid() and not status.st_mode & 0o022)
 
 
 def _user_cache() -> Path:
     if os.name == "nt":
-        return Path(os.environ.get("LOCALAPPDATA", Path.home()))
+        return Path(os.environ.get("LOCALAPPDATA") or _home())
     if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches"
-    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
+        return _home() / "Library" / "Caches"
+    return Path(os.environ.get("XDG_CACHE_HOME") or _home() / ".cache")
 
 
-def _source_digest() -> str:
-    global _digest
-    if _digest is None:
-        digest = hashlib.sha256()
-        for path in sorted(Path(__file__).parent.glob("*.py")):
-            digest.update(path.read_bytes())
-        _digest = digest.hexdigest()[:16]
-    return _digest
+def _home() -> Path:
+    try:
+        return Path.home()
+    except RuntimeError:  # a container may run under a user number that has no entry and no HOME
+        return Path(tempfile.gettempdir()) / f"fastcnn-{os.getuid()}"
 
 
-_digest: str | None = None
+@functools.cache
+def _package_digest() -> str:
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
 
 
-class KernelCache(FunctionCache):
-    """Numba's function cache in our own folder, that survives damaged files and unwritable folders.
+@functools.cache
+def _file_digest(path: str) -> str:
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
-    Whatever goes wrong while reading counts as a miss, while writing as "not kept": compiling again is always
-    possible. A folder that other users may write to is refused, because cache files are machine code.
+
+# What machine code depends on besides the source, the types and the processor.
+_COMPILER = (numba.__version__, sys.implementation.cache_tag, config.OPT, config.BOUNDSCHECK)
+
+
+def keep_on_disk(dispatcher: Any) -> None:
+    """Give a function compiled by Numba a `KernelCache`, if all that it is made of stands in a file."""
+    function = dispatcher.py_func
+    if function.__closure__ is None and os.path.isfile(function.__code__.co_filename):
+        dispatcher._cache = KernelCache(function)
+
+
+class KernelCache(NullCache):
+    """The compiled versions of one function on disk: a file for each combination of argument types and processor.
+
+    A file is a SHA-256 and, behind it, what it is the SHA-256 of. It is written under another name and moved into
+    place. So a file that is damaged or half written counts as absent, and processes that compile at the same time
+    do not disturb each other. Whatever else goes wrong while reading is a miss too, while writing "not kept":
+    compiling again is always possible. A folder that other users may write to is not used, because its files are
+    machine code.
     """
 
     def __init__(self, function: Callable):
-        folder = cache_folder()
-        self._name = repr(function)
-        self._py_func = function
-        self._impl = _Reducer()
-        self._cache_path = str(folder)
-        base = f"{function.__module__}.{function.__qualname__}-{sys.version_info[0]}{sys.version_info[1]}"
-        self._cache_file = IndexDataCacheFile(self._cache_path, base, folder.name)
-        self.enable()
+        code = function.__code__
+        source = _package_digest(), _file_digest(code.co_filename), code.co_firstlineno
+        self._key = (*_COMPILER, *source, function.__module__, function.__qualname__)
+        self._name = function.__name__
+        self._folder = cache_folder()
+
+    @property
+    def cache_path(self) -> str:
+        return str(self._folder)
 
     def load_overload(self, sig, target_context):
-        try:
-            return super().load_overload(sig, target_context) if self._is_private() else None
-        except Exception:
-            self._discard()
-            return None
+        target_context.refresh()
+        with contextlib.suppress(Exception):
+            if is_private(self._folder):
+                content = _read(self._path(sig, target_context.codegen()))
+                result = CompileResult._rebuild(target_context, *pickle.loads(content))
+                return result if result.signature.args == normalize_signature(sig)[0] else None
+        return None
 
     def save_overload(self, sig, data):
-        try:
-            os.makedirs(self._cache_path, mode=0o700, exist_ok=True)
-            if self._is_private():
-                self._cache_file.save(self._index_key(sig, data.codegen), self._impl.reduce(data))
-        except Exception:
-            self._discard()
+        with contextlib.suppress(Exception):
+            os.makedirs(self._folder, mode=0o700, exist_ok=True)
+            if is_private(self._folder) and not data.library.has_dynamic_globals:
+                _write(self._path(sig, data.codegen), dumps(data._reduce()))
 
-    def _is_private(self) -> bool:
-        if os.name == "nt":
-            return True
-        try:
-            status = os.stat(self._cache_path)
-        except OSError:
-            return False
-        return status.st_uid == os.getuid() and not status.st_mode & 0o022
-
-    def _discard(self) -> None:
-        try:
-            os.unlink(self._cache_file._index_path)
-        except OSError:
-            pass
+    def _path(self, sig, codegen) -> Path:
+        key = repr((self._key, sig, codegen.magic_tuple()))
+        return self._folder / f"{self._name}-{hashlib.sha256(key.encode()).hexdigest()[:24]}.nbc"
 
 
-class _Reducer:
-    """What a compiled function is turned into on its way to disk and back."""
+def _read(path: Path) -> bytes:
+    stored = path.read_bytes()
+    digest, content = stored[:32], stored[32:]
+    if hashlib.sha256(content).digest() != digest:
+        raise ValueError(f"{path} is damaged")
+    return content
 
-    def reduce(self, compiled):
-        return compiled._reduce()
 
-    def rebuild(self, target_context, payload):
-        return compiler.CompileResult._rebuild(target_context, *payload)
+def _write(path: Path, content: bytes) -> None:
+    handle, name = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
+    try:
+        with open(handle, "wb") as file:
+            file.write(hashlib.sha256(content).digest() + content)
+        os.replace(name, path)
+    except BaseException:
+        os.unlink(name)
+        raise
 
 
 # --- kernels -----------------------------------------------------------------------------------------------
@@ -239,6 +276,7 @@ class Kernel:
     def __init__(self, function: Callable, items: Callable[..., int]):
         self.function = function
         self.items = items
+        self.parameters = function.__code__.co_varnames[: function.__code__.co_argcount - 2]
         self.__name__ = function.__name__
         self.__doc__ = function.__doc__
         self.__module__ = function.__module__
@@ -251,7 +289,7 @@ class Kernel:
             no_cfunc_wrapper=True,
         )(function)
         if COMPILED:
-            self._dispatcher._cache = KernelCache(function)
+            keep_on_disk(self._dispatcher)
         self._addresses: dict[tuple, int] = {}
         Kernel.registry[self.__name__] = self
 
@@ -260,6 +298,12 @@ class Kernel:
 
     def bind(self, *args) -> Launch:
         """This kernel with these arguments, to be run later."""
+        if len(args) != len(self.parameters):
+            raise TypeError(f"{self!r} takes {', '.join(self.parameters)}; got {len(args)} arguments")
+        for name, value in zip(self.parameters, args, strict=True):
+            if not _is_argument(value):
+                kind = type(value).__name__
+                raise TypeError(f"{self!r}: {name} is of type {kind}; expected an array, int, float or tuple")
         return Launch(self, args, self.items(*args))
 
     def __call__(self, *args) -> None:
@@ -268,20 +312,45 @@ class Kernel:
 
         team.run([self.bind(*args)])
 
+    @staticmethod
+    def signature(args: tuple) -> tuple:
+        """Types of arguments: what machine code is compiled for."""
+        return tuple(map(typeof, args))
+
     def compile(self, args: tuple) -> int:
         """Address of the machine code for arguments of these types; compiles or loads it when new."""
-        key = tuple(map(typeof, args))
+        key = self.signature(args)
         if key not in self._addresses:
             signature = (*key, types.intp, types.intp)
-            self._dispatcher.compile(signature)
+            try:
+                self._dispatcher.compile(signature)
+            except NumbaError as error:
+                given = ", ".join(f"{name}: {kind}" for name, kind in zip(self.parameters, key, strict=True))
+                raise TypeError(f"{self!r} cannot be compiled for ({given})") from error
             compiled = self._dispatcher.overloads[signature]
             self._addresses[key] = compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name)
         return self._addresses[key]
 
     @property
-    def is_cached(self) -> bool:
-        """Whether the last compilation was answered by the disk cache."""
-        return bool(self._dispatcher.stats.cache_hits)
+    def compilations(self) -> int:
+        """How many versions this process has compiled."""
+        return sum(self._dispatcher.stats.cache_misses.values())
+
+    @property
+    def cache_hits(self) -> int:
+        """How many versions this process has loaded from disk instead."""
+        return sum(self._dispatcher.stats.cache_hits.values())
+
+
+def _is_argument(value: object) -> bool:
+    """Whether a kernel can be given this value.
+
+    Not bool and NumPy's scalars (but float64, which is a float): they are shorter than the machine words that
+    the runtime passes.
+    """
+    if isinstance(value, tuple):
+        return all(map(_is_argument, value))
+    return isinstance(value, np.ndarray | float | int) and not isinstance(value, bool)
 
 
 def cpu_kernel(items: Callable[..., int]) -> Callable[[Callable], Kernel]:

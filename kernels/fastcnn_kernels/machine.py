@@ -3,18 +3,16 @@
 import os
 import re
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from llvmlite import binding
 from numba.core.registry import cpu_target
 
-from fastcnn_kernels.jit import VECTOR_BYTES, cache_folder
+from fastcnn_kernels.jit import VECTOR_BYTES, cache_folder, is_private
 
-_VERSION_FOLDER = re.compile(
-    r"kernels-[0-9a-f]{16}"
-)  # what `cache_folder` makes, one for each text of the kernels
+# What `cache_folder` makes, one for each text of the kernels.
+_VERSION_FOLDER = re.compile(r"kernels-[0-9a-f]{16}")
 
 
 class Processor(NamedTuple):
@@ -53,7 +51,8 @@ def cache_state() -> CacheState:
     folder = cache_folder()
     stale = [other for other in _version_folders() if other != folder]
     return CacheState(
-        folder, folder.is_dir(), _is_private(folder), _is_writable(folder), len(list(folder.glob("*.nbi"))),
+        folder, os.path.isdir(folder), is_private(folder), _is_writable(folder),
+        sum(entry.name.endswith(".nbc") for entry in _entries(folder)),
         _size(folder), sum(_size(other) for other in stale),
     )  # fmt: skip
 
@@ -64,35 +63,42 @@ def clear_cache() -> int:
     Only folders that fastcnn made are touched. Kernels in use stay in the memory of the processes that use them.
     """
     freed = 0
-    for folder in list(_version_folders()):
+    for folder in _version_folders():
         nbytes = _size(folder)
         shutil.rmtree(folder, ignore_errors=True)
         freed += nbytes - _size(folder)
     return freed
 
 
-def _version_folders() -> Iterator[Path]:
-    base = cache_folder().parent
-    if base.is_dir():
-        yield from (entry for entry in base.iterdir() if _is_version_folder(entry))
+def _version_folders() -> list[Path]:
+    return [Path(entry) for entry in _entries(cache_folder().parent) if _is_version_folder(entry)]
 
 
-def _is_version_folder(entry: Path) -> bool:
-    return bool(_VERSION_FOLDER.fullmatch(entry.name)) and entry.is_dir() and not entry.is_symlink()
+def _is_version_folder(entry: os.DirEntry[str]) -> bool:
+    return bool(_VERSION_FOLDER.fullmatch(entry.name)) and entry.is_dir(follow_symlinks=False)
 
 
 def _size(folder: Path) -> int:
-    return sum(file.stat().st_size for file in folder.glob("*") if file.is_file())
+    return sum(map(_file_size, _entries(folder)))
 
 
-def _is_private(folder: Path) -> bool:
-    if os.name == "nt" or not folder.exists():
-        return True
-    status = folder.stat()
-    return status.st_uid == os.getuid() and not status.st_mode & 0o022
+def _file_size(entry: os.DirEntry[str]) -> int:
+    try:
+        return entry.stat().st_size if entry.is_file() else 0
+    except OSError:  # another process has just moved it
+        return 0
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    """What is in a folder; nothing in one that is absent or unreadable."""
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except OSError:
+        return []
 
 
 def _is_writable(folder: Path) -> bool:
     """Whether files can be made in the folder, or the folder itself where it does not exist yet."""
-    nearest = next(path for path in (folder, *folder.parents) if path.exists())
-    return nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)
+    nearest = next(path for path in (folder, *folder.parents) if os.path.exists(path))
+    return os.path.isdir(nearest) and os.access(nearest, os.W_OK | os.X_OK)

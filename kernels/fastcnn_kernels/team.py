@@ -6,9 +6,14 @@ each row it does its own share of the items and then waits at a barrier for the 
 per program, not per launch, and a barrier between threads that are awake costs a fraction of a microsecond.
 
 The team never stops another thread or process: a second Python thread that comes while the team is busy runs
-its program alone (results do not depend on the number of threads), and a forked child starts without a team.
+its program alone (results do not depend on the number of threads), and a forked child starts a team of its own.
+
+From the first word to the last a program runs inside one compiled call (`lead`), and workers never come back to
+Python. So no exception, not even Ctrl-C, can arrive while workers wait for their leader, and a worker needs the GIL
+at no time: neither for being woken nor while the interpreter shuts down.
 """
 
+import operator
 import os
 import struct
 import threading
@@ -19,33 +24,43 @@ from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import cpu_target
 
 from fastcnn_kernels.atomics import (
+    acquire_lock,
     atomic_add,
     atomic_load,
     atomic_replace,
     atomic_store,
     call_entry,
+    new_lock,
     pause,
+    release_lock,
     yield_thread,
 )
 from fastcnn_kernels.jit import COMPILED, Launch, device_function, host_function
 
-# Byte offsets of the words that the threads share, each on a cache line of its own.
-JOB, ARRIVED, PHASE, TABLE, ROWS, STOP, PARKED = 0, 64, 128, 192, 200, 256, 320
+# Byte offsets of the words that the threads share. What different threads write is on different cache lines.
+BUSY, ARRIVED, PHASE, JOINED = 0, 64, 128, 192
+TABLE, ROWS, MEMBERS = 256, 264, 272  # the program of the moment, and how many threads execute it
+DESKS = 320  # one line a thread:
+DESK, STATE, RANK, LOCK = 64, 0, 8, 16
+ABSENT, AWAKE, CALLED, ASLEEP = 0, 1, 2, 3  # states of a worker
+
 ROW = 32  # bytes of a row of a program's table
 SMALL = 1 << 14  # bytes of arguments below which a launch is not worth sharing
 MANY = 1 << 30  # threads: as many as there are
-POLITE_SPINS = 2_000  # then give the time slice away between looks
-PARK_SPINS = 20_000  # about a millisecond without work: then sleep until woken
+MOST_THREADS = 256
+POLITE_SPINS = 200  # a few microseconds; then give the time slice away between looks
+SLEEP_SPINS = 4_000  # about a millisecond without work: then sleep until woken
+FOREVER = 1 << 62
 
 
 # --- what every thread executes ------------------------------------------------------------------------------
 
 
 @device_function
-def wait_while(address, value):
-    """Return when the word at `address` is no longer `value`."""
+def wait_while(address, value, most):
+    """Return when the word at `address` is no longer `value`, or after `most` looks."""
     spins = 0
-    while atomic_load(address) == value:
+    while atomic_load(address) == value and spins < most:
         pause()
         spins += 1
         if spins > POLITE_SPINS:
@@ -60,10 +75,10 @@ def barrier(shared, threads):
         atomic_store(shared + ARRIVED, 0)
         atomic_add(shared + PHASE, 1)
     else:
-        wait_while(shared + PHASE, phase)
+        wait_while(shared + PHASE, phase, FOREVER)
 
 
-@host_function("void(intp, int64, int64, int64, intp)")
+@device_function
 def execute(table, rows, thread, threads, shared):
     """Run `rows` launches as member `thread` of `threads`. A row: entry point, arguments, items, most threads."""
     for row in range(rows):
@@ -76,43 +91,61 @@ def execute(table, rows, thread, threads, shared):
             barrier(shared, threads)
 
 
-@host_function("int64(intp, int64, int64, int64)")
-def serve(shared, thread, threads, seen):
-    """Execute every job posted after job `seen`; returns the last one done when it is time to sleep.
+@host_function("void(intp)")
+def serve(shared):
+    """The life of a worker: take a desk, then execute what it is called for, sleeping when no call comes.
 
-    Before sleeping a worker raises its `parked` flag and looks for a job once more. Whoever lowers the flag
-    again decides: the worker itself goes on, the poster owes it one release of its semaphore.
+    The state of the desk decides alone. Only the worker writes AWAKE and ASLEEP, only a leader CALLED, and both
+    leave AWAKE by compare-and-swap, so a call and the decision to sleep cannot miss each other. A worker that the
+    leader finds ASLEEP waits for its lock, or is about to, and is owed exactly one release of it.
     """
+    desk = shared + DESKS + DESK * (atomic_add(shared + JOINED, 1) + 1)
+    lock = new_lock()
+    if lock == 0 or desk >= shared + DESKS + DESK * MOST_THREADS:
+        return
+    acquire_lock(lock, 1)
+    atomic_store(desk + LOCK, lock)
+    atomic_store(desk + STATE, AWAKE)
     while True:
-        spins = 0
-        while atomic_load(shared + JOB) == seen:
-            pause()
-            spins += 1
-            if spins > POLITE_SPINS:
-                yield_thread()
-            if spins > PARK_SPINS:
-                atomic_store(shared + PARKED + 8 * thread, 1)
-                if atomic_load(shared + JOB) == seen or not atomic_replace(
-                    shared + PARKED + 8 * thread, 1, 0
-                ):
-                    return seen
-        seen = atomic_load(shared + JOB)
-        if atomic_load(shared + STOP):
-            return seen
-        execute(atomic_load(shared + TABLE), atomic_load(shared + ROWS), thread, threads, shared)
+        wait_while(desk + STATE, AWAKE, SLEEP_SPINS)
+        if atomic_replace(desk + STATE, AWAKE, ASLEEP):
+            acquire_lock(lock, 1)
+        # The leader cannot call again before this worker has passed the program's last barrier.
+        atomic_store(desk + STATE, AWAKE)
+        table, rows = atomic_load(shared + TABLE), atomic_load(shared + ROWS)
+        execute(table, rows, atomic_load(desk + RANK), atomic_load(shared + MEMBERS), shared)
 
 
-@host_function("int64(intp, int64, int64, int64)")
-def post(shared, threads, table, rows):
-    """Offer a job to the workers; returns a bit mask of those that sleep and must be woken."""
+@device_function
+def call_workers(shared, threads, table, rows):
+    """Make the workers at the first `threads` - 1 desks members of a program; returns its number of members."""
     atomic_store(shared + TABLE, table)
     atomic_store(shared + ROWS, rows)
-    atomic_add(shared + JOB, 1)
-    sleeping = 0
-    for thread in range(1, threads):
-        if atomic_replace(shared + PARKED + 8 * thread, 1, 0):
-            sleeping |= 1 << thread
-    return sleeping
+    members = 1
+    for desk in range(shared + DESKS + DESK, shared + DESKS + DESK * threads, DESK):
+        present = atomic_load(desk + STATE) != ABSENT  # who joins later is not counted and must not be called
+        atomic_store(desk + RANK, members if present else 0)
+        members += present
+    atomic_store(shared + MEMBERS, members)
+    for desk in range(shared + DESKS + DESK, shared + DESKS + DESK * threads, DESK):
+        if atomic_load(desk + RANK) and not atomic_replace(desk + STATE, AWAKE, CALLED):
+            atomic_store(desk + STATE, CALLED)
+            release_lock(atomic_load(desk + LOCK))
+    return members
+
+
+@host_function("void(intp, int64, int64, int64)")
+def lead(table, rows, threads, shared):
+    """Run a program with up to `threads` - 1 workers; alone when another caller has the workers.
+
+    A program that is to be shared has at least one row: its barrier is where the workers' part ends.
+    """
+    if threads > 1 and atomic_replace(shared + BUSY, 0, 1):
+        members = call_workers(shared, threads, table, rows)
+        execute(table, rows, 0, members, shared)
+        atomic_store(shared + BUSY, 0)
+    else:
+        execute(table, rows, 0, 1, shared)
 
 
 # --- programs ------------------------------------------------------------------------------------------------
@@ -229,73 +262,51 @@ def _define_entry(module: ir.Module, layout: str) -> str:
 
 
 class Team:
-    """The threads that execute programs: the caller's and `threads` - 1 workers, started at first need."""
+    """The threads that execute programs: the caller's, and workers that are started at first need.
+
+    Workers stay until the process ends; asleep they cost nothing. A worker that could not be started, or is not
+    there yet, is missed by nobody: a program runs with those that have joined.
+    """
 
     def __init__(self, threads: int):
         self.threads = threads
-        self._busy = threading.Lock()
-        memory = np.zeros(PARKED + 8 * threads + 64, np.uint8)
-        offset = -memory.ctypes.data % 64
-        self._words = memory[offset : offset + PARKED + 8 * threads].view(np.int64)
-        self._shared = self._words.ctypes.data
-        self._wake = [threading.Semaphore(0) for _ in range(threads)]
-        self._workers: list[threading.Thread] = []
+        self._started = 0
+        memory = np.zeros(DESKS + DESK * MOST_THREADS + DESK, np.uint8)
+        self._memory = memory[-memory.ctypes.data % DESK :]
+        self._shared = self._memory.ctypes.data
 
     def run(self, program: Program) -> None:
-        if self.threads > 1 and program.is_parallel and self._busy.acquire(blocking=False):
+        threads = self.threads if program.is_parallel else 1
+        if threads - 1 > self._started:
+            self._start_workers(threads - 1)
+        lead(program.address, program.rows, threads, self._shared)
+
+    def _start_workers(self, wanted: int) -> None:
+        while self._started < wanted:
             try:
-                self._run_together(program)
-            finally:
-                self._busy.release()
-        else:
-            execute(program.address, program.rows, 0, 1, self._shared)
+                name = f"fastcnn-{self._started + 1}"
+                threading.Thread(target=self._work, name=name, daemon=True).start()
+            except RuntimeError:  # this system allows no more threads, or the interpreter is shutting down
+                pass
+            self._started += 1  # last: interrupted before, there is a worker too many, which does no harm
 
-    def _run_together(self, program: Program) -> None:
-        if not self._workers:
-            self._start()
-        sleeping = post(self._shared, self.threads, program.address, program.rows)
-        if sleeping:
-            self._release(sleeping)
-        execute(program.address, program.rows, 0, self.threads, self._shared)
-
-    def _release(self, sleeping: int) -> None:
-        for thread in range(1, self.threads):
-            if sleeping >> thread & 1:
-                self._wake[thread].release()
-
-    def _start(self) -> None:
-        self._workers = [
-            threading.Thread(target=self._work, args=(thread,), name=f"fastcnn-{thread}", daemon=True)
-            for thread in range(1, self.threads)
-        ]
-        for worker in self._workers:
-            worker.start()
-
-    def _work(self, thread: int) -> None:
-        seen = 0
-        while not self._words[STOP // 8]:
-            seen = serve(self._shared, thread, self.threads, seen)
-            if not self._words[STOP // 8]:
-                self._wake[thread].acquire()
-
-    def stop(self) -> None:
-        """End the workers. Waits for a program that another thread is running."""
-        with self._busy:
-            if self._workers:
-                self._words[STOP // 8] = 1
-                self._release(post(self._shared, self.threads, 0, 0))
-                for worker in self._workers:
-                    worker.join()
-                self._workers = []
+    def _work(self) -> None:
+        serve(self._shared)  # `self` keeps the shared memory
 
 
 def default_threads() -> int:
     """`FASTCNN_NUM_THREADS`, else `NUMBA_NUM_THREADS`, else the processors this process may use."""
-    wanted = os.environ.get("FASTCNN_NUM_THREADS") or os.environ.get("NUMBA_NUM_THREADS")
-    if wanted:
-        return max(1, min(int(wanted), 62))
+    for variable in ("FASTCNN_NUM_THREADS", "NUMBA_NUM_THREADS"):
+        if wanted := os.environ.get(variable):
+            return _number_of_threads(variable, wanted)
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(usable, 62)
+    return min(usable, MOST_THREADS)
+
+
+def _number_of_threads(variable: str, text: str) -> int:
+    if not text.strip().isdecimal():
+        raise ValueError(f"{variable} must be a number of threads from 1 to {MOST_THREADS}, got {text!r}")
+    return max(1, min(int(text), MOST_THREADS))
 
 
 def num_threads() -> int:
@@ -304,20 +315,27 @@ def num_threads() -> int:
 
 
 def set_num_threads(threads: int) -> None:
-    """Change how many threads execute programs from now on."""
-    global _team
-    if not 1 <= threads <= 62:
-        raise ValueError(f"set_num_threads: the number of threads must be from 1 to 62, got {threads}")
-    _team.stop()
-    _team = Team(threads)
+    """Change how many threads execute programs from now on; a program that is running goes on as it is."""
+    threads = operator.index(threads)
+    if not 1 <= threads <= MOST_THREADS:
+        raise ValueError(
+            f"set_num_threads: the number of threads must be from 1 to {MOST_THREADS}, got {threads}"
+        )
+    _team.threads = threads
 
 
 def _forget_team() -> None:
     """A forked child has none of its parent's threads: it starts a team of its own when it needs one."""
     global _team
+    global_compiler_lock.release()
     _team = Team(_team.threads)
 
 
 _team = Team(default_threads())
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_team)
+    # A lock that another thread holds at the fork is never released in the child. It may compile.
+    os.register_at_fork(
+        before=global_compiler_lock.acquire,
+        after_in_parent=global_compiler_lock.release,
+        after_in_child=_forget_team,
+    )

@@ -7,12 +7,22 @@ import pytest
 from fastcnn.plan import progress
 
 
+class Kernel:
+    """Compiles by calling a function."""
+
+    def __init__(self, compile):
+        self.compile = compile
+
+    def signature(self, args):
+        return args
+
+
 @pytest.fixture
 def launches(monkeypatch: pytest.MonkeyPatch) -> list[SimpleNamespace]:
     """Three launches that note in `compiled` with what they are compiled."""
     monkeypatch.setattr(progress, "DELAY_S", 0.0)
     compiled: list[object] = []
-    kernel = SimpleNamespace(compile=compiled.append)
+    kernel = Kernel(compiled.append)
     return [SimpleNamespace(kernel=kernel, args=(i,), compiled=compiled) for i in range(3)]
 
 
