@@ -33,11 +33,11 @@ def bench_strided_copy_backward(measure: Meter, copy: Callable[[Any], Any]) -> N
 
 
 def bench_concatenate(measure: Meter) -> None:
-    measure.forward(lambda x1, x2: ops.concatenate([x1, x2]), X, X)
+    measure.forward(lambda x1, x2: ops.concatenate([x1, x2], -1), X, X)
 
 
 def bench_concatenate_backward(measure: Meter) -> None:
-    measure.backward(lambda x1, x2: ops.concatenate([x1, x2]), X, X, wanted=(0, 1))
+    measure.backward(lambda x1, x2: ops.concatenate([x1, x2], -1), X, X, wanted=(0, 1))
 
 
 def bench_broadcast_to(measure: Meter) -> None:

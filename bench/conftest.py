@@ -1,5 +1,11 @@
 """The fixture `measure`, and one table of all rates at the end of a run.
 
+    python -m pytest bench --benchmark-enable --benchmark-quiet
+
+On a machine with other work, one thread and the processor's time instead of the clock's still give steady rates:
+
+    FASTCNN_NUM_THREADS=1 python -m pytest bench --benchmark-enable --benchmark-timer=time.process_time
+
 Nothing of fastcnn is imported before the first benchmark runs: tests/conftest.py chooses the kernel cache first.
 """
 
@@ -41,8 +47,9 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         return
     from bench import report
 
+    timer = str(config.getoption("--benchmark-timer"))
     terminalreporter.section("rates and ceilings")
-    for line in [*report.circumstances(rows[0].ceilings), "", *report.plain_table(rows)]:
+    for line in [*report.circumstances(rows[0].ceilings, timer), "", *report.plain_table(rows)]:
         terminalreporter.line(line)
     if config.getoption("--benchmark-table"):
-        Path(config.getoption("--benchmark-table")).write_text(report.markdown(rows), encoding="utf-8")
+        Path(config.getoption("--benchmark-table")).write_text(report.markdown(rows, timer), encoding="utf-8")

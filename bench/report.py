@@ -95,22 +95,23 @@ def _line(line: Iterable[str], widths: Sequence[int]) -> str:
     return "  ".join([first[0].ljust(first[1]), *middle, last[0]]).rstrip()
 
 
-def circumstances(ceilings: Ceilings) -> list[str]:
-    """Where and with what the numbers were measured."""
+def circumstances(ceilings: Ceilings, timer: str) -> list[str]:
+    """Where, when and with what the numbers were measured."""
     versions = f"Python {platform.python_version()}, NumPy {np.__version__}, Numba {numba.__version__}"
     return [
         f"{datetime.date.today()}, fastcnn {__version__}, {versions}, {platform.system()} {platform.machine()}",
         f"{cpu_model()}, {ceilings.threads} thread{'s' if ceilings.threads > 1 else ''}",
+        f"times by {timer}, the fastest round and the median",
         f"ceilings: {ceilings.gflops:.0f} GFLOP/s (micro-kernel), {ceilings.gbytes:.1f} GB/s (copy), float32",
     ]
 
 
-def markdown(rows: Sequence[Row]) -> str:
+def markdown(rows: Sequence[Row], timer: str) -> str:
     """The table as a page."""
     lines = ["# Kernels against the ceilings of the machine", ""]
-    lines += [f"- {line}" for line in circumstances(rows[0].ceilings)]
+    lines += [f"- {line}" for line in circumstances(rows[0].ceilings, timer)]
     lines += [
-        "- `us` and all rates: the fastest round. Bytes: every input and output once.",
+        "- rates are those of the fastest round; bytes: every input and output once",
         "- of memory: of the copy in main memory, which arrays in a cache exceed; of copy: of a copy of equal size",
         f"- `<`: below {FAR:.0%} of both the arithmetic peak and a copy of equal size",
         "",

@@ -1,6 +1,9 @@
 """A small VGG with batch normalisation on CIFAR-10.
 
-Result: not yet measured.
+Result (one run, CIFAR-10 as JPEG files, so not exactly comparable with published figures): 83.1 % test accuracy
+after 10 epochs; epoch by epoch 66.6 70.4 76.0 75.7 78.8 81.0 81.4 82.5 83.2 83.1 %. 310 images/s including
+evaluation, 27 min, on 2 cores of an Intel Xeon (AVX-512) that other work was sharing; 820 images/s for a bare
+training step when nothing else ran.
 """
 
 import time

@@ -1,6 +1,7 @@
 """ResNet-20 (He et al. 2016, section 4.2) on CIFAR-10, built with the functional API.
 
-Result: not yet measured.
+Result (one run, CIFAR-10 as JPEG files): test accuracy 59.7, 69.5, 74.6 % after 1, 2 and 3 epochs; 401 images/s
+including evaluation, 6.2 min, on 2 cores of an Intel Xeon (AVX-512) that other work was sharing.
 """
 
 import time

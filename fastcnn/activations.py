@@ -6,13 +6,12 @@ Most are functions of `fastcnn.ops`; any function of a tensor can serve as an ac
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from fastcnn import registry
+from fastcnn import ops, registry
 from fastcnn.ops import (
     celu,
     clip,
     elu,
     exp,
-    gelu,
     glu,
     hard_shrink,
     hard_sigmoid,
@@ -50,7 +49,7 @@ __all__ = [
 ]  # fmt: skip
 
 for _function in (
-    celu, elu, gelu, glu, hard_shrink, hard_sigmoid, hard_tanh, leaky_relu, log_sigmoid, log_softmax, mish, relu, relu6,
+    celu, elu, glu, hard_shrink, hard_sigmoid, hard_tanh, leaky_relu, log_sigmoid, log_softmax, mish, relu, relu6,
     selu, sigmoid, soft_shrink, softmax, softplus, softsign, squareplus, tanh, tanh_shrink,
 ):  # fmt: skip
     registered("activation")(_function)
@@ -71,6 +70,12 @@ def linear(x: Any) -> Any:
 def exponential(x: Any) -> Any:
     """e^x."""
     return exp(x)
+
+
+@registered("activation")
+def gelu(x: Any, approximate: bool = False) -> Any:
+    """x Phi(x), Phi the normal distribution; approximate: by tanh. Hendrycks & Gimpel 2016."""
+    return ops.gelu(x, approximate)
 
 
 @registered("activation")

@@ -357,6 +357,7 @@ class MonitorCallback(Callback):
         """The watched number; None, and a warning, when it is not among the logs."""
         value = (logs or {}).get(self.monitor)
         if value is None:
+            self.maximises()  # a name that means nothing is an error rather than a warning
             warnings.warn(
                 f"{type(self).__name__} watches {self.monitor!r}, which is not available; "
                 f"there is {', '.join(logs or {}) or 'nothing'}",

@@ -125,7 +125,7 @@ def _op_work() -> Iterator[Work]:
     yield "take", lambda x, i: ops.take(x, i, axis=0), [ROWS, LABELS]
     yield "one_hot", lambda x: ops.one_hot(x, 3), [LABELS]
     yield "slice", lambda x: x[:, 1:3], [ROWS]
-    yield "concatenate", lambda x, y: ops.concatenate([x, y]), [IMAGE, IMAGE]
+    yield "concatenate", lambda x, y: ops.concatenate([x, y], -1), [IMAGE, IMAGE]
 
 
 def _activation_work() -> Iterator[Work]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from typing import Any, ClassVar
 
 import numpy as np
@@ -22,8 +24,8 @@ class Layer(Configurable):
 
     name: unique name, by default the class's in snake case, numbered; trainable: whether the weights are
     updated by training; dtype: of weights and computation, by default `config.floatx()`;
-    activity_regularizer: a penalty on the outputs, added to the loss; input_shape: without the batch, for the
-    first layer of a Sequential.
+    activity_regularizer: a penalty on the outputs, a mean over samples, added to the loss; input_shape: without
+    the batch, for the first layer of a Sequential.
     """
 
     kind: ClassVar[str] = "layer"
@@ -47,6 +49,11 @@ class Layer(Configurable):
             deserialize("regularizer", activity_regularizer) if activity_regularizer else None
         )
         self.given_input_shape = _input_shape_argument(type(self), self.name, kwargs)
+
+    def __init_subclass__(cls, **kwargs: Any):
+        super().__init_subclass__(**kwargs)
+        if "build" in vars(cls):
+            cls.build = _whole_build(cls.build)  # type: ignore[method-assign]
 
     # --- attributes that are layers or weights belong to the layer -------------------------------------------
 
@@ -94,7 +101,8 @@ class Layer(Configurable):
         dtype = str(np.dtype(dtype)) if dtype else self.dtype
         name = name or f"variable_{len(self._variables)}"
         variable = Variable(initializer(shape, dtype=dtype), dtype, trainable, name)
-        variable.path = f"{self.name}/{variable.name}"
+        with naming(self.name) as names:
+            variable.path = "/".join([*names, variable.name or ""])
         variable.regularizer = deserialize("regularizer", regularizer) if regularizer else None
         variable.constraint = deserialize("constraint", constraint) if constraint else None
         self._track(variable)
@@ -221,11 +229,8 @@ class Layer(Configurable):
         self.built = True
 
     def _build_once(self, shapes: Any) -> None:
-        if self.built:
-            return
-        with tracing(None):
+        if not self.built:
             self.build(shapes)
-        self.built = True
 
     def call(self, *args: Any, **kwargs: Any) -> Any:
         """What the layer computes, written with `fastcnn.ops`. Override in your own layer."""
@@ -275,7 +280,8 @@ class Layer(Configurable):
     def _penalise_activity(self, outputs: Any) -> None:
         if self.activity_regularizer is not None:
             for output in tensors_in(outputs):
-                self.add_loss(self.activity_regularizer(output))
+                samples = (output.shape[0] if output.ndim else None) or 1
+                self.add_loss(self.activity_regularizer(output) * (1.0 / samples))
 
     def _call_symbolically(self, args: tuple, kwargs: dict[str, Any]) -> Any:
         """Describe the call in a functional model: outputs are tensors whose node is this layer."""
@@ -360,6 +366,35 @@ def _holds_state(value: Any) -> bool:
     if isinstance(value, Mapping):
         return any(_holds_state(item) for item in value.values())
     return isinstance(value, list | tuple) and any(_holds_state(item) for item in value)
+
+
+_names: ContextVar[tuple[str, ...]] = ContextVar("fastcnn_names", default=())
+
+
+@contextlib.contextmanager
+def naming(name: str) -> Iterator[tuple[str, ...]]:
+    """While layers inside that of this name are built: the names from the outermost one to it."""
+    trace = current_trace()
+    names: tuple[str, ...] = ()
+    for inner in (*_names.get(), *(trace.scopes if trace else ()), name):
+        names = names if names[-1:] == (inner,) else (*names, inner)  # a build may call the layer itself
+    token = _names.set(names)
+    try:
+        yield names
+    finally:
+        _names.reset(token)
+
+
+def _whole_build(build: Callable[..., Any]) -> Callable[..., Any]:
+    """A `build` that is no part of the pass in which it happens, and after which the layer is built."""
+
+    @functools.wraps(build)
+    def wrapper(self: Layer, *args: Any, **kwargs: Any) -> None:
+        with naming(self.name), tracing(None):
+            build(self, *args, **kwargs)
+        self.built = True
+
+    return wrapper
 
 
 @functools.cache

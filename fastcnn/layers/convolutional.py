@@ -191,6 +191,11 @@ class _ConvTranspose(_Convolution):
         self.output_padding = None
         if output_padding is not None:
             self.output_padding = arguments.integers(owner, "output_padding", output_padding, self.spatial, 0)
+            if any(p >= s for p, s in zip(self.output_padding, self.strides, strict=True)):
+                raise Error(
+                    f"{owner}: output_padding must be smaller than strides, got {self.output_padding} "
+                    f"and {self.strides}"
+                )
         weights.describe(self, "kernel", kernel_initializer, kernel_regularizer, kernel_constraint)
 
     def build(self, input_shape: Shape) -> None:

@@ -84,21 +84,28 @@ class _Margins(Layer):
 
     spatial: ClassVar[int]
 
-    def _pairs(self, name: str, value: Any) -> tuple[tuple[int, int], ...]:
-        return arguments.margins(type(self).__name__, name, value, self.spatial)
+    def _margins(self, name: str, value: Any) -> Any:
+        """(before, after) for each axis; of a sequence, as in Keras, the one pair itself."""
+        pairs = arguments.margins(type(self).__name__, name, value, self.spatial)
+        return pairs[0] if self.spatial == 1 else pairs
+
+    def _pairs(self, margins: Any) -> tuple[tuple[int, int], ...]:
+        return (margins,) if self.spatial == 1 else margins
 
 
 class _ZeroPadding(_Margins):
     """What zero padding shares."""
 
+    padding: Any
+
     def __init__(self, padding: Any = 1, data_format: str | None = None, **kwargs: Any):
         super().__init__(**kwargs)
-        self.padding = self._pairs("padding", padding)
+        self.padding = self._margins("padding", padding)
         self.data_format = arguments.data_format(type(self).__name__, data_format)
 
     def call(self, inputs: Tensor) -> Tensor:
         arguments.check_rank(inputs.shape, self.spatial)
-        return ops.pad(inputs, ((0, 0), *self.padding, (0, 0)))
+        return ops.pad(inputs, ((0, 0), *self._pairs(self.padding), (0, 0)))
 
 
 class ZeroPadding1D(_ZeroPadding):
@@ -118,14 +125,15 @@ class ZeroPadding2D(_ZeroPadding):
 class _Cropping(_Margins):
     """What cropping shares."""
 
-    cropping: tuple[tuple[int, int], ...]
+    cropping: Any
 
     def call(self, inputs: Tensor) -> Tensor:
         arguments.check_rank(inputs.shape, self.spatial)
-        for size, margin in zip(inputs.shape[1:-1], self.cropping, strict=True):
+        pairs = self._pairs(self.cropping)
+        for size, margin in zip(inputs.shape[1:-1], pairs, strict=True):
             if size is not None and sum(margin) >= size:
                 raise Error(f"cropping={self.cropping} leaves nothing of an input of shape {inputs.shape}")
-        return inputs[(slice(None), *(slice(before, -after or None) for before, after in self.cropping))]
+        return inputs[(slice(None), *(slice(before, -after or None) for before, after in pairs))]
 
 
 class Cropping1D(_Cropping):
@@ -135,7 +143,7 @@ class Cropping1D(_Cropping):
 
     def __init__(self, cropping: Any = (1, 1), **kwargs: Any):
         super().__init__(**kwargs)
-        self.cropping = self._pairs("cropping", cropping)
+        self.cropping = self._margins("cropping", cropping)
 
 
 class Cropping2D(_Cropping):
@@ -147,7 +155,7 @@ class Cropping2D(_Cropping):
 
     def __init__(self, cropping: Any = ((0, 0), (0, 0)), data_format: str | None = None, **kwargs: Any):
         super().__init__(**kwargs)
-        self.cropping = self._pairs("cropping", cropping)
+        self.cropping = self._margins("cropping", cropping)
         self.data_format = arguments.data_format("Cropping2D", data_format)
 
 

@@ -36,7 +36,7 @@ def binary_crossentropy(
     logits = logits_of(y_pred, Sigmoid)  # found before an axis is moved or dropped
     from_logits = from_logits or logits is not None
     y_true, y_pred = pair(y_true, y_pred if logits is None else logits)
-    return ops.binary_crossentropy(
+    return ops.mean_binary_crossentropy(
         _last(y_true, axis), _last(y_pred, axis), from_logits=from_logits, label_smoothing=label_smoothing
     )
 

@@ -62,7 +62,9 @@ class Network:
         """
         met, finished = self._walk()
         distance: dict[int, int] = {}  # of nodes by serial
-        of_layer = {id(x.node.operation): 0 for x in self.flat_inputs if x.node is not None and not x.node.inputs}
+        of_layer = {
+            id(x.node.operation): 0 for x in self.flat_inputs if x.node is not None and not x.node.inputs
+        }
         for node in reversed(finished):
             key = id(node.operation)
             far = max(distance.get(node.serial, 0), of_layer.get(key, 0))

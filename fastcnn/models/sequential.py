@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any, Self
 
 from fastcnn.errors import Error
-from fastcnn.layers.base import Layer
+from fastcnn.graph import tracing
+from fastcnn.layers.base import Layer, naming
 from fastcnn.layers.core import Input, InputLayer
 from fastcnn.models.functional import Network
 from fastcnn.models.model import Model
@@ -96,11 +97,14 @@ class Sequential(Model):
         inputs = x
         for position, layer in enumerate(self.layers):
             try:
-                x = layer(x)
+                with naming(self.name):
+                    x = layer(x)
             except Error as error:
                 raise error.at_position(self.name, position) from error.__cause__
         self.network = Network(inputs, x)
-        auto_name("functional")  # Keras makes a functional model here, so the next one of a script is functional_1
+        auto_name(
+            "functional"
+        )  # Keras makes a functional model here, so the next one of a script is functional_1
         self._sublayers = list(self._stack)
         self.built = True
 
@@ -115,8 +119,6 @@ class Sequential(Model):
 
     def _build_once(self, shapes: Any) -> None:
         if self.network is None and self.layers:
-            from fastcnn.graph import tracing
-
             with tracing(None):
                 self._connect((None, *tuple(shapes)[1:]))
 

@@ -81,12 +81,11 @@ def _sources(layer: Layer, model: Any) -> list[str]:
 
 def _costs(model: Any) -> dict[str, tuple[int, int]]:
     """Layer name -> (multiply-adds, bytes of outputs) for one sample; empty while shapes are open."""
-    shapes = [x.shape[1:] for x in model.network.flat_inputs] if model.network is not None else []
-    if not shapes or any(n is None for shape in shapes for n in shape):
+    declared = model.network.flat_inputs if model.network is not None else []
+    if not declared or any(n is None for x in declared for n in x.shape[1:]):
         return {}
-    inputs = [
-        Tensor((1, *shape), x.dtype) for shape, x in zip(shapes, model.network.flat_inputs, strict=True)
-    ]
+    batch = declared[0].shape[0] or 1  # 1 unless the model takes batches of one size only
+    inputs = [Tensor((batch, *x.shape[1:]), x.dtype) for x in declared]
     trace = Trace(training=False)
     with tracing(trace):
         outputs = model.network(_like(model.network.inputs, inputs))
@@ -96,7 +95,7 @@ def _costs(model: Any) -> dict[str, tuple[int, int]]:
         macs, memory = costs.get(name, (0, 0))
         specs = [x.spec for x in node.inputs], [y.spec for y in node.outputs]
         costs[name] = macs + _macs(node.operation, *specs), memory + sum(y.nbytes for y in specs[1])
-    return costs
+    return {name: (macs // batch, memory // batch) for name, (macs, memory) in costs.items()}
 
 
 def _like(structure: Any, tensors: list[Tensor]) -> Any:

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from fastcnn.errors import Error
-from fastcnn.graph import Op, apply
+from fastcnn.graph import Op, apply, current_trace
 from fastcnn.ops import shape as shapes
 from fastcnn.ops.core import convert, op_function
 from fastcnn.ops.elementwise import Clip, exp, flat, require_floating
@@ -399,7 +399,7 @@ def mish(x: Any) -> Any:
 
 
 @op_function
-def gelu(x: Any, approximate: bool = False) -> Any:
+def gelu(x: Any, approximate: bool = True) -> Any:
     """x P(X <= x), X standard normal; `approximate`: x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2."""
     return apply(GeluTanh() if approximate else Gelu(), convert(x))
 
@@ -538,7 +538,8 @@ def _over(op: Op, x: Any, axis: int | Sequence[int]) -> Any:
     """`op`, which works along the last dimension, along `axis`, or over several together."""
     x = convert(x)
     axes = shapes.normalize_axes(axis, x.ndim, op.name.lower())
-    if axes == (x.ndim - 1,):
+    only_described = current_trace() is not None and any(x.shape[i] is None for i in axes)
+    if axes == (x.ndim - 1,) or only_described:  # in a layer that will be called again on known shapes
         return apply(op, x)
     rest = [i for i in range(x.ndim) if i not in axes]
     moved = shapes.transpose(x, [*rest, *axes])

@@ -53,6 +53,18 @@ def op_function(function: F) -> F:
     return wrapper  # type: ignore[return-value]
 
 
+def predicate(function: F) -> F:
+    """`op_function` of ones and zeros; where values are known, of True and False."""
+    run = op_function(function)
+
+    @functools.wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        result = run(*args, **kwargs)
+        return result.astype(bool) if isinstance(result, np.ndarray) else result
+
+    return wrapper  # type: ignore[return-value]
+
+
 def _run_now(function: Callable[..., Any], template: Any, arrays: list[np.ndarray]) -> Any:
     from fastcnn.plan.function import Function
 

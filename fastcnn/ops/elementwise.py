@@ -15,7 +15,7 @@ from fastcnn.errors import Error
 from fastcnn.graph import Op, apply
 from fastcnn.ops import reduction
 from fastcnn.ops import shape as shapes
-from fastcnn.ops.core import convert, op_function
+from fastcnn.ops.core import convert, op_function, predicate
 from fastcnn.tensor import Shape, Tensor, TensorSpec
 
 __all__ = [
@@ -101,14 +101,19 @@ class BroadcastLike(Op):
 
 
 def operands(what: str, *values: Any) -> list[Tensor]:
-    """The values as tensors of one dtype and one shape."""
-    dtypes = [value.dtype for value in values if isinstance(value, Tensor)]
-    tensors = [convert(value, dtypes[0] if dtypes else None) for value in values]
+    """The values as tensors of one dtype and one shape; whole numbers become floating ones."""
+    dtypes = [x.dtype for x in values if isinstance(x, Tensor) and x.dtype in config.FLOAT_TYPES]
+    wanted = dtypes[0] if dtypes else None
+    tensors = [_floating(convert(value, wanted), wanted) for value in values]
     require_floating(what, *tensors)
     common = tensors[0].shape
     for x in tensors[1:]:
         common = broadcast_shape(what, common, x.shape)
     return [_repeated(x, common, tensors) for x in tensors]
+
+
+def _floating(x: Tensor, dtype: str | None) -> Tensor:
+    return x if x.dtype in config.FLOAT_TYPES else shapes.cast(x, dtype or config.floatx())
 
 
 def _repeated(x: Tensor, common: Shape, tensors: Sequence[Tensor]) -> Tensor:
@@ -367,37 +372,37 @@ def minimum(x1: Any, x2: Any) -> Any:
     return apply(Minimum(), *operands("minimum", x1, x2))
 
 
-@op_function
+@predicate
 def greater(x1: Any, x2: Any) -> Any:
     """1 where x1 > x2, else 0."""
     return apply(Greater(), *operands("greater", x1, x2))
 
 
-@op_function
+@predicate
 def greater_equal(x1: Any, x2: Any) -> Any:
     """1 where x1 >= x2, else 0."""
     return apply(GreaterEqual(), *operands("greater_equal", x1, x2))
 
 
-@op_function
+@predicate
 def less(x1: Any, x2: Any) -> Any:
     """1 where x1 < x2, else 0."""
     return greater(x2, x1)
 
 
-@op_function
+@predicate
 def less_equal(x1: Any, x2: Any) -> Any:
     """1 where x1 <= x2, else 0."""
     return greater_equal(x2, x1)
 
 
-@op_function
+@predicate
 def equal(x1: Any, x2: Any) -> Any:
     """1 where x1 = x2, else 0."""
     return apply(Equal(), *operands("equal", x1, x2))
 
 
-@op_function
+@predicate
 def not_equal(x1: Any, x2: Any) -> Any:
     """0 where x1 = x2, else 1."""
     return 1.0 - equal(x1, x2)

@@ -24,6 +24,7 @@ __all__ = [
     "categorical_crossentropy",
     "huber",
     "mean_absolute_error",
+    "mean_binary_crossentropy",
     "mean_squared_error",
     "one_hot",
     "sparse_categorical_crossentropy",
@@ -307,7 +308,7 @@ def _pair(target: Any, output: Any) -> tuple[Tensor, Tensor]:
 
 
 @op_function
-def binary_crossentropy(
+def mean_binary_crossentropy(
     target: Any, output: Any, from_logits: bool = False, label_smoothing: float = 0.0
 ) -> Any:
     """Mean over the last dimension of -(target ln p + (1 - target) ln(1 - p)); p = sigmoid(output) from logits.
@@ -323,6 +324,16 @@ def binary_crossentropy(
     if logits is not None:
         return apply(SigmoidCrossEntropy(), logits, target)
     return apply(BinaryCrossEntropy(config.epsilon()), output, target)
+
+
+@op_function
+def binary_crossentropy(target: Any, output: Any, from_logits: bool = False) -> Any:
+    """-(target ln p + (1 - target) ln(1 - p)) of each element; p = sigmoid(output) from logits."""
+    output = convert(output)
+    logits = output if from_logits else logits_of(output, Sigmoid)
+    row = shapes.expand_dims(output if logits is None else logits, -1)
+    expected = shapes.expand_dims(convert(target, output.dtype), -1)
+    return shapes.squeeze(mean_binary_crossentropy(expected, row, from_logits=logits is not None), -1)
 
 
 @op_function

@@ -403,10 +403,13 @@ class LayerNormWeightsGrad(Op):
 
 @op_function
 def layer_normalization(
-    x: Any, gamma: Any = None, beta: Any = None, axis: int | Sequence[int] = -1, epsilon: float = 1e-3
+    x: Any, gamma: Any = None, beta: Any = None, axis: int | Sequence[int] = -1, epsilon: float | None = None
 ) -> Any:
-    """x normalised over `axis`; gamma and beta have the shape of x along it (None: ones, zeros)."""
-    x = convert(x)
+    """x normalised over `axis`; gamma and beta have the shape of x along it (None: ones, zeros).
+
+    epsilon: added to the variance; default, that of the configuration.
+    """
+    x, epsilon = convert(x), config.epsilon() if epsilon is None else epsilon
     axes = normalize_axes(axis, x.ndim, "layer_normalization")
     length = product([x.shape[i] for i in axes])
     if length is None or len(axes) == x.ndim:

@@ -30,7 +30,6 @@ __all__ = [
     "ravel",
     "repeat",
     "reshape",
-    "resize",
     "shape",
     "slice",
     "split",
@@ -606,7 +605,7 @@ class Concatenate(Op):
 
 
 @op_function
-def concatenate(xs: Sequence[Any], axis: int = -1) -> Any:
+def concatenate(xs: Sequence[Any], axis: int = 0) -> Any:
     """The tensors one after another along `axis`; all other dimensions agree."""
     tensors = [convert(x) for x in xs]
     if not tensors:

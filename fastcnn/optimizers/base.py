@@ -150,11 +150,12 @@ class Optimizer(Configurable):
     # --- learning rate and time ------------------------------------------------------------------------------
 
     @property
-    def learning_rate(self) -> float:
+    def learning_rate(self) -> "CurrentRate":
         """The rate of the next batch; what is set here counts from that batch on."""
-        if isinstance(self._rate, float):
-            return self._rate
-        return float(self._rate(self.batches) if _takes_a_step(self._rate) else self._rate())
+        rate = self._rate
+        if not isinstance(rate, float):
+            rate = rate(self.batches) if _takes_a_step(rate) else rate()
+        return CurrentRate(rate, self)
 
     @learning_rate.setter
     def learning_rate(self, value: Rate) -> None:
@@ -465,6 +466,25 @@ class Optimizer(Configurable):
             )
             self._scalars[dtype] = scalars
         return self._scalars[dtype]
+
+
+class CurrentRate(float):
+    """A learning rate, a number, with the methods that scripts use on the variable that Keras has in its place."""
+
+    optimizer: Optimizer
+
+    def __new__(cls, value: float, optimizer: Optimizer) -> Self:
+        rate = super().__new__(cls, value)
+        rate.optimizer = optimizer
+        return rate
+
+    def assign(self, value: float) -> None:
+        """Set the optimizer's learning rate."""
+        self.optimizer.learning_rate = value
+
+    def numpy(self) -> np.floating:
+        """The number as NumPy has it."""
+        return np.float32(self)
 
 
 class _Method(Optimizer):

@@ -97,6 +97,11 @@ class Storage:
             return root.value.reshape(tensor.spec.dims)
         return _cut(arena, self._blocks[id(root)], tensor.spec)
 
+    def offset(self, tensor: Tensor) -> int | None:
+        """Where in the arena the tensor begins, in bytes; None for what lives elsewhere."""
+        block = self._blocks.get(id(self._root(tensor)))
+        return None if block is None else block.offset
+
     def scratch_views(self, node: Node, arena: np.ndarray) -> list[np.ndarray]:
         """The working memory of a node."""
         return [_cut(arena, block, spec) for spec, block in self._scratch[node.serial]]

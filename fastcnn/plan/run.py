@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from types import ModuleType
 
-import numpy as np
-
 from fastcnn.graph import Node, ancestors
 from fastcnn.plan.algorithms import choose_convolutions
+from fastcnn.plan.description import table
 from fastcnn.plan.fuse import absorb_readers
 from fastcnn.plan.memory import Storage
 from fastcnn.plan.progress import compile_kernels
@@ -45,21 +42,21 @@ class Plan:
             node.inputs = [rewrite.current(x) for x in node.inputs]
         self.nodes = _insert_updates(rewrite.in_order(), updates)
         self.backend = backend
-        storage = Storage(self.nodes, inputs, outputs)
-        self.arena = backend.allocate(storage.nbytes)
-        self.input_arrays = [storage.view(x, self.arena) for x in inputs]
-        self.output_arrays = [storage.view(y, self.arena) for y in outputs]
-        self.steps = [(node, self._launches(node, storage)) for node in self.nodes]
+        self.storage = Storage(self.nodes, inputs, outputs)
+        self.arena = backend.allocate(self.storage.nbytes)
+        self.input_arrays = [self.storage.view(x, self.arena) for x in inputs]
+        self.output_arrays = [self.storage.view(y, self.arena) for y in outputs]
+        self.steps = [(node, self._launches(node)) for node in self.nodes]
         every_launch = [launch for _, launches in self.steps for launch in launches]
         compile_kernels(every_launch)
         self.program = backend.Program(every_launch)
 
-    def _launches(self, node: Node, storage: Storage) -> list:
+    def _launches(self, node: Node) -> list:
         if node.operation.alias:
             return []
-        inputs = [storage.view(x, self.arena) for x in node.inputs]
-        outputs = [storage.view(y, self.arena) for y in node.outputs]
-        scratch = storage.scratch_views(node, self.arena)
+        inputs = [self.storage.view(x, self.arena) for x in node.inputs]
+        outputs = [self.storage.view(y, self.arena) for y in node.outputs]
+        scratch = self.storage.scratch_views(node, self.arena)
         return node.operation.launch(self.backend.kernels, inputs, outputs, scratch)
 
     def run(self) -> None:
@@ -73,47 +70,7 @@ class Plan:
 
     def describe(self, timed: bool = False) -> str:
         """A table of what runs: operation, output shape, MFLOP, MB touched, place; with `timed` also the time."""
-        rows = [_row(node, launches, self) for node, launches in self.steps]
-        header = ["operation", "layer", "output", "MFLOP", "MB", "kernels", "offset"]
-        if timed:
-            header += ["us", "GFLOP/s"]
-            for row, (node, launches) in zip(rows, self.steps, strict=True):
-                seconds = self._time(launches)
-                rate = _flops(node) / seconds / 1e9 if seconds else 0.0
-                row += [f"{seconds * 1e6:.1f}", f"{rate:.1f}"]
-        widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
-        lines = ["  ".join(map(str.ljust, row, widths)) for row in [header, *rows]]
-        total = sum(_flops(node) for node in self.nodes)
-        lines.append(
-            f"{len(self.nodes)} operations, {total / 1e6:.2f} MFLOP, arena {self.nbytes / 2**20:.2f} MiB"
-        )
-        return "\n".join(line.rstrip() for line in lines)
-
-    def _time(self, launches: list) -> float:
-        program = self.backend.Program(launches)
-        best = float("inf")
-        for _ in range(5):
-            start = time.perf_counter()
-            program.run()
-            best = min(best, time.perf_counter() - start)
-        return best
-
-
-def _flops(node: Node) -> int:
-    return node.operation.flops([x.spec for x in node.inputs], [y.spec for y in node.outputs])
-
-
-def _row(node: Node, launches: list, plan: Plan) -> list[str]:
-    touched = sum(t.spec.nbytes for t in [*node.inputs, *node.outputs])
-    shapes = " ".join("x".join(map(str, y.shape)) or "scalar" for y in node.outputs) or "(update)"
-    kernels = Counter(launch.kernel.__name__ for launch in launches)
-    names = ", ".join(f"{count}x {name}" if count > 1 else name for name, count in kernels.items())
-    arrays = [a for launch in launches for a in launch.args if isinstance(a, np.ndarray)]
-    inside = [a.ctypes.data - plan.arena.ctypes.data for a in arrays[-1:]]
-    offset = str(inside[0]) if inside and 0 <= inside[0] < plan.nbytes else "-"
-    return [
-        node.operation.name, node.scope, shapes, f"{_flops(node) / 1e6:.3f}", f"{touched / 1e6:.3f}", names, offset
-    ]  # fmt: skip
+        return table(self, timed)
 
 
 def _insert_updates(nodes: list[Node], updates: Sequence[Node]) -> list[Node]:

@@ -193,8 +193,9 @@ _COMPILER = (numba.__version__, sys.implementation.cache_tag, config.OPT, config
 def keep_on_disk(dispatcher: Any) -> None:
     """Give a function compiled by Numba a `KernelCache`, if all that it is made of stands in a file."""
     function = dispatcher.py_func
-    if function.__closure__ is None and os.path.isfile(function.__code__.co_filename):
-        dispatcher._cache = KernelCache(function)
+    if function.__closure__ is None:
+        with contextlib.suppress(OSError):  # the source is not in a file but in a shell or an archive
+            dispatcher._cache = KernelCache(function)
 
 
 class KernelCache(NullCache):
@@ -211,6 +212,9 @@ class KernelCache(NullCache):
         code = function.__code__
         source = _package_digest(), _file_digest(code.co_filename), code.co_firstlineno
         self._key = (*_COMPILER, *source, function.__module__, function.__qualname__)
+        # Numba takes the formulas that kernels hand to `map_unary` and the like for addresses in this process, which
+        # may not be kept. They are not used as such; in other people's kernels (ctypes) addresses may be.
+        self._is_ours = function.__module__.startswith(f"{__package__}.")
         self._name = function.__name__
         self._folder = cache_folder()
 
@@ -230,7 +234,7 @@ class KernelCache(NullCache):
     def save_overload(self, sig, data):
         with contextlib.suppress(Exception):
             os.makedirs(self._folder, mode=0o700, exist_ok=True)
-            if is_private(self._folder) and not data.library.has_dynamic_globals:
+            if is_private(self._folder) and (self._is_ours or not data.library.has_dynamic_globals):
                 _write(self._path(sig, data.codegen), dumps(data._reduce()))
 
     def _path(self, sig, codegen) -> Path:

@@ -16,7 +16,7 @@ at no time: neither for being woken nor while the interpreter shuts down.
 import operator
 import os
 import struct
-import threading
+from _thread import start_new_thread
 
 import numpy as np
 from llvmlite import ir
@@ -48,8 +48,8 @@ ROW = 32  # bytes of a row of a program's table
 SMALL = 1 << 14  # bytes of arguments below which a launch is not worth sharing
 MANY = 1 << 30  # threads: as many as there are
 MOST_THREADS = 256
-POLITE_SPINS = 200  # a few microseconds; then give the time slice away between looks
-SLEEP_SPINS = 4_000  # about a millisecond without work: then sleep until woken
+POLITE_SPINS = 64  # about a microsecond: so often let another thread have the processor
+SLEEP_SPINS = 64_000  # about a millisecond without work: then sleep until woken
 FOREVER = 1 << 62
 
 
@@ -63,7 +63,7 @@ def wait_while(address, value, most):
     while atomic_load(address) == value and spins < most:
         pause()
         spins += 1
-        if spins > POLITE_SPINS:
+        if spins % POLITE_SPINS == 0:
             yield_thread()
 
 
@@ -284,8 +284,7 @@ class Team:
     def _start_workers(self, wanted: int) -> None:
         while self._started < wanted:
             try:
-                name = f"fastcnn-{self._started + 1}"
-                threading.Thread(target=self._work, name=name, daemon=True).start()
+                start_new_thread(self._work, ())  # an exception in Thread.start would leave half a Thread
             except RuntimeError:  # this system allows no more threads, or the interpreter is shutting down
                 pass
             self._started += 1  # last: interrupted before, there is a worker too many, which does no harm
@@ -304,9 +303,9 @@ def default_threads() -> int:
 
 
 def _number_of_threads(variable: str, text: str) -> int:
-    if not text.strip().isdecimal():
-        raise ValueError(f"{variable} must be a number of threads from 1 to {MOST_THREADS}, got {text!r}")
-    return max(1, min(int(text), MOST_THREADS))
+    if not text.strip().isdecimal() or int(text) < 1:
+        raise ValueError(f"{variable} must be a number of threads, 1 or more, got {text!r}")
+    return min(int(text), MOST_THREADS)
 
 
 def num_threads() -> int:
@@ -327,15 +326,15 @@ def set_num_threads(threads: int) -> None:
 def _forget_team() -> None:
     """A forked child has none of its parent's threads: it starts a team of its own when it needs one."""
     global _team
-    global_compiler_lock.release()
     _team = Team(_team.threads)
 
 
 _team = Team(default_threads())
 if hasattr(os, "register_at_fork"):
-    # A lock that another thread holds at the fork is never released in the child. It may compile.
+    os.register_at_fork(after_in_child=_forget_team)
+    # Were another thread compiling at the fork, the child could never compile: nobody would release the lock.
     os.register_at_fork(
         before=global_compiler_lock.acquire,
         after_in_parent=global_compiler_lock.release,
-        after_in_child=_forget_team,
+        after_in_child=global_compiler_lock.release,
     )

@@ -10,7 +10,8 @@ model.add(
     layers.Conv2D(
         6, 3, strides=(1, 1), dilation_rate=(2, 2), groups=2, padding="same", activation="elu",
         kernel_initializer=keras.initializers.HeNormal(seed=1), bias_initializer="ones",
-        kernel_regularizer="l2", bias_regularizer=keras.regularizers.L1(1e-3), kernel_constraint=keras.constraints.MaxNorm(3),
+        kernel_regularizer="l2", bias_regularizer=keras.regularizers.L1(1e-3),
+        kernel_constraint=keras.constraints.MaxNorm(3),
         name="conv",
     )
 )  # fmt: skip

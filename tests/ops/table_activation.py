@@ -76,7 +76,7 @@ ROWS = [
     row("tanh_shrink"),
     row("silu"),
     row("mish"),
-    row("gelu"),
+    row("gelu", function=lambda x: ops.gelu(x, approximate=False)),
     row(
         "gelu approximate",
         function=lambda x: ops.gelu(x, approximate=True),

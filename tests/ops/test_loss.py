@@ -21,7 +21,7 @@ def test_softmax_and_sigmoid_are_traced_back_to_logits() -> None:
     for loss, op in [
         (ops.categorical_crossentropy(Tensor((None, 5)), p), SoftmaxCrossEntropy),
         (ops.sparse_categorical_crossentropy(labels, p), SparseSoftmaxCrossEntropy),
-        (ops.binary_crossentropy(Tensor((None, 5)), ops.sigmoid(LOGITS)), SigmoidCrossEntropy),
+        (ops.mean_binary_crossentropy(Tensor((None, 5)), ops.sigmoid(LOGITS)), SigmoidCrossEntropy),
     ]:
         assert isinstance(loss.node.operation, op) and loss.node.inputs[0] is LOGITS
     assert isinstance(ops.categorical_crossentropy(Tensor((None, 5)), p * 0.5).node.operation, CrossEntropy)
