@@ -1,6 +1,7 @@
 """Products and norms of tensors, made of `matmul`, sums and products element by element."""
 
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -151,7 +152,9 @@ def prod(x: Any, axis: int | Sequence[int] | None = None, keepdims: bool = False
     x = convert(x)
     axes = normalize_axes(tuple(range(x.ndim)) if axis is None else axis, x.ndim, "prod")
     rest = [i for i in range(x.ndim) if i not in axes]
-    y = reshape(transpose(x, [*rest, *axes]), (*[None] * len(rest), int(np.prod(known([x.shape[i] for i in axes])))))
+    y = reshape(
+        transpose(x, [*rest, *axes]), (*[None] * len(rest), int(np.prod(known([x.shape[i] for i in axes]))))
+    )
     while (n := known(y.shape[-1:])[0]) > 1:
         half = n // 2
         pairs = multiply(y[..., :half], y[..., half : 2 * half])

@@ -71,7 +71,7 @@ def _at_least(x: Tensor, rank: int) -> Tensor:
 
 @op_function
 def roll(x: Any, shift: int | Sequence[int], axis: int | Sequence[int] | None = None) -> Any:
-    """x moved on by `shift` places along `axis` (None: as one dimension); what leaves at the end enters at the start."""
+    """x moved on by `shift` places along `axis` (None: flat); what leaves at the end enters at the start."""
     x = convert(x)
     if axis is None:
         return reshape(roll(ravel(x), shift, 0), known(x.shape))
