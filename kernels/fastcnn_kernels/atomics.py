@@ -88,13 +88,13 @@ release_lock = types.ExternalFunction("PyThread_release_lock", types.void(types.
 
 
 @intrinsic
-def call_entry(typingctx, address, block, first, last):
-    """Call the compiled `void(int64 *block, int64 first, int64 last)` at `address`."""
+def call_entry(typingctx, address, block, first, last, thread):
+    """Call the compiled `void(int64 *block, int64 first, int64 last, int64 thread)` at `address`."""
 
     def codegen(context, builder, signature, args):
-        kind = ir.FunctionType(ir.VoidType(), [WORD.as_pointer(), WORD, WORD])
+        kind = ir.FunctionType(ir.VoidType(), [WORD.as_pointer(), WORD, WORD, WORD])
         function = builder.inttoptr(args[0], kind.as_pointer())
-        builder.call(function, [builder.inttoptr(args[1], WORD.as_pointer()), args[2], args[3]])
+        builder.call(function, [builder.inttoptr(args[1], WORD.as_pointer()), *args[2:]])
         return context.get_dummy_value()
 
-    return types.void(types.intp, types.intp, types.intp, types.intp), codegen
+    return types.void(*[types.intp] * 5), codegen

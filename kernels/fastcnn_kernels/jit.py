@@ -8,6 +8,8 @@ A CPU kernel is a plain function whose last two arguments are a range of *work i
 
 It is serial, allocates nothing and releases the GIL. The runtime (`team.py`) splits the items over threads,
 so what an item is must depend on the shapes alone; then results do not depend on the number of threads.
+A kernel that needs more working memory than fits the stack takes an array `workspace` and, after `last`, the number of
+the `thread` that runs it: workspace[thread] is its own.
 
 A kernel is compiled once per combination of argument types, for every shape, and kept on disk.
 """
@@ -280,7 +282,9 @@ class Kernel:
     def __init__(self, function: Callable, items: Callable[..., int]):
         self.function = function
         self.items = items
-        self.parameters = function.__code__.co_varnames[: function.__code__.co_argcount - 2]
+        names = function.__code__.co_varnames[: function.__code__.co_argcount]
+        self.takes_thread = names[-1] == "thread"
+        self.parameters = names[: -3 if self.takes_thread else -2]
         self.__name__ = function.__name__
         self.__doc__ = function.__doc__
         self.__module__ = function.__module__
@@ -325,7 +329,7 @@ class Kernel:
         """Address of the machine code for arguments of these types; compiles or loads it when new."""
         key = self.signature(args)
         if key not in self._addresses:
-            signature = (*key, types.intp, types.intp)
+            signature = (*key, *[types.intp] * (3 if self.takes_thread else 2))
             try:
                 self._dispatcher.compile(signature)
             except NumbaError as error:

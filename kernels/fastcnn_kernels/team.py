@@ -86,7 +86,7 @@ def execute(table, rows, thread, threads, shared):
         items, sharing = atomic_load(at + 16), min(threads, atomic_load(at + 24))
         first, last = items * thread // sharing, items * (thread + 1) // sharing
         if thread < sharing and first < last:
-            call_entry(atomic_load(at), atomic_load(at + 8), first, last)
+            call_entry(atomic_load(at), atomic_load(at + 8), first, last, thread)
         if threads > 1:
             barrier(shared, threads)
 
@@ -158,7 +158,7 @@ class Program:
         self.launches = [launch for launch in launches if launch.items > 0]
         codes = [launch.kernel.compile(launch.args) for launch in self.launches]
         words = [_words(launch.args) for launch in self.launches]
-        layouts = ["".join(_layout(arg) for arg in launch.args) for launch in self.launches]
+        layouts = [_layout_of(launch) for launch in self.launches]
         entries = entry_points(set(layouts))
         self._blocks = np.array(
             [w for code, ws in zip(codes, words, strict=True) for w in (code, *ws)], np.int64
@@ -166,7 +166,8 @@ class Program:
         self._table = np.empty((len(self.launches), ROW // 8), np.int64)
         address = self._blocks.ctypes.data
         for row, (launch, ws, layout) in enumerate(zip(self.launches, words, layouts, strict=True)):
-            self._table[row] = entries[layout], address, launch.items, MANY if _is_large(launch) else 1
+            sharing = _most_threads(launch) if _is_large(launch) else 1
+            self._table[row] = entries[layout], address, launch.items, sharing
             address += 8 * (1 + len(ws))
         self.rows = len(self.launches)
         self.address = self._table.ctypes.data
@@ -183,13 +184,20 @@ def run(launches: list[Launch]) -> None:
         Program(launches).run()
     else:
         for launch in launches:
-            launch.kernel.function(*launch.args, 0, launch.items)
+            launch.kernel.function(*launch.args, 0, launch.items, *[0] * launch.kernel.takes_thread)
 
 
 def _is_large(launch: Launch) -> bool:
     """Whether several threads should share a launch."""
     nbytes = sum(arg.nbytes for arg in launch.args if isinstance(arg, np.ndarray))
     return launch.items > 1 and nbytes > SMALL
+
+
+def _most_threads(launch: Launch) -> int:
+    """How many threads may share a launch: a kernel that is told its thread needs a workspace for every one."""
+    if not launch.kernel.takes_thread:
+        return MANY
+    return launch.args[launch.kernel.parameters.index("workspace")].shape[0]
 
 
 def _words(value) -> list[int]:
@@ -201,6 +209,11 @@ def _words(value) -> list[int]:
     if isinstance(value, float):
         return [struct.unpack("q", struct.pack("d", value))[0]]
     return [int(value)]
+
+
+def _layout_of(launch: Launch) -> str:
+    """The layout of all arguments; `t` at the end where the kernel is told its thread."""
+    return "".join(map(_layout, launch.args)) + "t" * launch.kernel.takes_thread
 
 
 def _layout(value) -> str:
@@ -216,7 +229,7 @@ _entries: dict[str, int] = {}
 
 
 def entry_points(layouts: set[str]) -> dict[str, int]:
-    """Addresses of functions `void(int64 *block, int64 first, int64 last)`, one for each argument layout.
+    """Addresses of functions `void(int64 *block, int64 first, int64 last, int64 thread)`, one for each layout.
 
     An entry point loads a kernel's address from block[0] and its arguments from block[1:], and calls it. Kernels
     whose arguments take the same words share one.
@@ -240,20 +253,23 @@ _libraries: list = []  # machine code lives as long as its library
 def _define_entry(module: ir.Module, layout: str) -> str:
     word, double, status = ir.IntType(64), ir.DoubleType(), ir.IntType(32)
     name = f"fastcnn_entry_{len(_entries)}_{layout}"
-    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [word.as_pointer(), word, word]), name=name)
+    function = ir.Function(
+        module, ir.FunctionType(ir.VoidType(), [word.as_pointer(), word, word, word]), name=name
+    )
     builder = ir.IRBuilder(function.append_basic_block())
-    block, first, last = function.args
+    block, *share = function.args  # first, last, thread
 
     def argument(position, kind):
         pointer = builder.gep(block, [ir.Constant(word, position)])
         return builder.load(builder.bitcast(pointer, kind.as_pointer()))
 
-    kinds = [word if letter == "i" else double for letter in layout]
+    kinds = [double if letter == "d" else word for letter in layout.removesuffix("t")]
+    share = share if layout.endswith("t") else share[:2]
     # Numba's convention: status f(result *, exception **, arguments...); kernels have neither result nor error.
     result, error = builder.alloca(word), builder.alloca(word)
-    called = ir.FunctionType(status, [result.type, error.type, *kinds, word, word])
+    called = ir.FunctionType(status, [result.type, error.type, *kinds, *(x.type for x in share)])
     target = builder.inttoptr(argument(0, word), called.as_pointer())
-    builder.call(target, [result, error, *(argument(n + 1, k) for n, k in enumerate(kinds)), first, last])
+    builder.call(target, [result, error, *(argument(n + 1, k) for n, k in enumerate(kinds)), *share])
     builder.ret_void()
     return name
 

@@ -44,6 +44,15 @@ def partial_sums(x, partial, first, last):
         partial[i] = total
 
 
+@cpu_kernel(lambda workspace, y: y.size)
+def in_a_workspace(workspace, y, first, last, thread):
+    """y[i] = i, by way of memory that only this thread uses."""
+    mine = workspace[thread]
+    for i in range(first, last):
+        mine[:] = i
+        y[i] = mine.sum() / mine.size
+
+
 LARGE = np.zeros(1 << 12)
 THREADS = [1, 2, 3, 5]
 
@@ -469,3 +478,15 @@ atexit.register(team.set_num_threads, 5)
 @pytest.mark.parametrize("situation", AT_EXIT)
 def test_exit(situation: str) -> None:
     run_script(AT_EXIT[situation])
+
+
+@pytest.mark.parametrize("threads", THREADS)
+@pytest.mark.parametrize("workspaces", [1, 2, 8])
+def test_workspaces_are_not_shared(threads, workspaces):
+    set_num_threads(threads)
+    y = np.zeros(4096)
+    program = Program([in_a_workspace.bind(np.zeros((workspaces, 64)), y)])
+    for _ in range(20):
+        y[:] = -1
+        program.run()
+        np.testing.assert_array_equal(y, np.arange(4096.0))
