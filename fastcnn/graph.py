@@ -29,6 +29,7 @@ class Op:
 
     alias = False  # the output is the first input under another shape: no kernel, no memory
     mutates: tuple[int, ...] = ()  # positions of the inputs (variables) that running it changes
+    weights: tuple[int, ...] = ()  # positions of the inputs that `prepare` reads
 
     registry: ClassVar[dict[str, type[Op]]] = {}
     alternatives: ClassVar[dict[str, type[Op]]] = {}  # other algorithms for it, by name
@@ -63,6 +64,16 @@ class Op:
         """Gradient for each input, given the gradient of each output (None where it has no influence)."""
         raise Error(f"{self.name} has no gradient")
 
+    def prepared(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> list[TensorSpec]:
+        """What `prepare` makes of the inputs at `weights` for `launch`, which finds it before its scratch."""
+        return []
+
+    def prepare(
+        self, k: Any, inputs: list[np.ndarray], outputs: list[np.ndarray], prepared: list[np.ndarray]
+    ) -> list[Launch]:
+        """Kernels that make it. In a plan that does not change these weights they run once, not in every run."""
+        return []
+
     def scratch(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> list[TensorSpec]:
         """Working memory that `launch` needs for the time of this node."""
         return []
@@ -78,13 +89,23 @@ class Op:
         other = self.alternatives.get(algorithm)
         return self if other is None else other(**{f.name: getattr(self, f.name) for f in fields(self)})  # type: ignore[arg-type]
 
-    def absorb(self, reader: Op) -> Op | None:
-        """The op that does this and then `reader` in one go, or None. Asked when nothing else reads the result."""
+    def absorb(self, node: Node, reader: Node) -> Fused | None:
+        """What does the work of `node`, which is of this op, and of `reader` in one go; None if nothing does.
+
+        Asked when nothing but `reader` reads the node's first output. Inputs may be new tensors made of weights.
+        """
+        return None
+
+    def absorb_source(self, node: Node, source: Node) -> Fused | None:
+        """What does the work of `source`, whose result only `node` reads, and of `node`, which is of this op."""
         return None
 
     def flops(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> int:
         """Floating-point operations, a multiply-add counting two."""
         return sum(spec.size for spec in outputs)
+
+
+Fused = tuple[Op, Sequence[Tensor]]  # an op in place of two, and its inputs
 
 
 def _tuples(value: Any) -> Any:

@@ -147,16 +147,31 @@ class Constant(Tensor):
 
     def __init__(self, value: np.ndarray):
         super().__init__(value.shape, str(value.dtype))
-        self.value = np.ascontiguousarray(value).reshape(value.shape)
+        self.value = self.buffer = np.ascontiguousarray(value).reshape(value.shape)
 
     def __array__(self, dtype: Any = None, copy: object = None) -> np.ndarray:
         return np.array(self.value, dtype=dtype)
 
 
+class Clock:
+    """Counts the times that somebody may have changed variables."""
+
+    now: ClassVar[int] = 0  # all of them together: where it stands still, nothing has changed
+
+    def __init__(self) -> None:
+        self.ticks = 0
+
+    def tick(self) -> None:
+        self.ticks += 1
+        Clock.now += 1
+
+
 class Variable(Tensor):
     """Values that outlive a run: weights, moving statistics, optimizer slots, counters.
 
-    `value` is one NumPy array for life; plans hold its address, so it is only ever written in place.
+    `value` is one NumPy array for life; plans hold its address, so it is only ever written in place. Plans also hold
+    what they made of it (packed weights, say) until it may have changed. So whoever asks for `value` counts as a
+    writer, and must ask again for every later change; `buffer` is the same array for those who only read.
     """
 
     def __init__(
@@ -167,19 +182,31 @@ class Variable(Tensor):
         value = value if initializer is None else initializer
         if callable(value) or isinstance(value, str):
             value = deserialize("initializer", value)(tuple(shape), dtype=dtype)
-        self.value = np.array(value, dtype=dtype, order="C")
-        super().__init__(self.value.shape, dtype, name)
+        self.buffer = np.array(value, dtype=dtype, order="C")
+        self.clocks = [Clock()]  # its own, and those of the plans that change it
+        super().__init__(self.buffer.shape, dtype, name)
         self.trainable = trainable
         self.path = name or "variable"  # unique within a model: "conv2d/kernel"
         self.regularizer: Callable[[Tensor], Tensor] | None = None
         self.constraint: Callable[[np.ndarray], np.ndarray] | None = None
 
+    @property
+    def value(self) -> np.ndarray:
+        """The values, to be read or written."""
+        self.clocks[0].tick()
+        return self.buffer
+
+    @property
+    def version(self) -> int:
+        """How often the values may have changed."""
+        return sum(clock.ticks for clock in self.clocks)
+
     def numpy(self) -> np.ndarray:
         """A copy of the values."""
-        return self.value.copy()
+        return self.buffer.copy()
 
     def __array__(self, dtype: Any = None, copy: object = None) -> np.ndarray:
-        return np.array(self.value, dtype=dtype)
+        return np.array(self.buffer, dtype=dtype)
 
     def assign(self, value: Any) -> None:
         """Overwrite all values; in a layer's call, whenever it runs. Raises `Error` when the shape differs."""
@@ -203,4 +230,4 @@ class Variable(Tensor):
 
     def _now(self) -> Any:
         """The values, or where they are not known yet, itself."""
-        return self if self.operators["is_tracing"]() else self.value
+        return self if self.operators["is_tracing"]() else self.buffer

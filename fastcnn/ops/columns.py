@@ -49,8 +49,18 @@ def product(
     return divide_work(whole, itemsize)
 
 
+class Unpacked:
+    """Weights are used as they are."""
+
+    def prepared(self, inputs: Any, outputs: Any) -> list[TensorSpec]:
+        return []
+
+    def prepare(self, k: Any, inputs: Any, outputs: Any, prepared: Any) -> list:
+        return []
+
+
 @dataclass(frozen=True)
-class ColumnsConv(Conv):
+class ColumnsConv(Unpacked, Conv):
     """`Conv` by explicit columns."""
 
     def scratch(self, inputs: Sequence[TensorSpec], outputs: Any) -> list[TensorSpec]:
@@ -69,7 +79,7 @@ class ColumnsConv(Conv):
 
 
 @dataclass(frozen=True)
-class ColumnsConvInputGrad(ConvInputGrad):
+class ColumnsConvInputGrad(Unpacked, ConvInputGrad):
     """`ConvInputGrad` by explicit columns."""
 
     def scratch(self, inputs: Sequence[TensorSpec], outputs: Any) -> list[TensorSpec]:

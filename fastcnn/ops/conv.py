@@ -15,7 +15,7 @@ from fastcnn_kernels.conv import ConvGeometry, packed_size, packed_transposed_si
 from fastcnn_kernels.depthwise import depthwise_partials_shape
 
 from fastcnn.errors import Error, did_you_mean
-from fastcnn.graph import Op, apply
+from fastcnn.graph import Fused, Node, Op, apply
 from fastcnn.ops import reduction
 from fastcnn.ops.core import convert, op_function
 from fastcnn.ops.matmul import floor_of, floored, no_bias
@@ -65,6 +65,7 @@ class Correlation(Op):
     strides: Pair
     padding: Padding
     dilation: Pair
+    weights = (1,)
 
     def pads(self, size: Sequence[int], taps: Sequence[int]) -> Pads:
         """((top, bottom), (left, right)) for an image of `size` and a kernel of `taps`."""
@@ -135,8 +136,8 @@ class Conv(Correlation):
         dkernel = apply(ConvKernelGrad(self.strides, pads, self.dilation, known(kernel.shape)), x, dy)
         return dx, dkernel, *(reduction.sum(dy, (0, 1, 2)) for _ in bias)
 
-    def absorb(self, reader: Op) -> Op | None:
-        return floored(self, reader)
+    def absorb(self, node: Node, reader: Node) -> Fused | None:
+        return floored(node, reader)
 
     def geometry_of(self, inputs: Sequence[Any], outputs: Sequence[Any]) -> ConvGeometry:
         return self.geometry(inputs[0].shape, known(inputs[1].shape[:3]), outputs[0].shape)
@@ -144,17 +145,17 @@ class Conv(Correlation):
     def flops(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> int:
         return work(self.geometry_of(inputs, outputs))
 
-    def scratch(self, inputs: Sequence[TensorSpec], outputs: Any) -> list[TensorSpec]:
+    def prepared(self, inputs: Sequence[TensorSpec], outputs: Any) -> list[TensorSpec]:
         size = packed_size(self.geometry_of(inputs, outputs), np.dtype(inputs[0].dtype).itemsize)
         return [TensorSpec((size,), inputs[0].dtype)]
 
+    def prepare(self, k: Any, inputs: Any, outputs: Any, prepared: Any) -> list:
+        return [k.conv_pack_weights.bind(inputs[1], prepared[0], self.geometry_of(inputs, outputs))]
+
     def launch(self, k: Any, inputs: Any, outputs: Any, scratch: Any) -> list:
-        (x, kernel, *bias), (y,), (packed,) = inputs, outputs, scratch
+        (x, _, *bias), (y,), (packed,) = inputs, outputs, scratch
         g = self.geometry_of(inputs, outputs)
-        return [
-            k.conv_pack_weights.bind(kernel, packed, g),
-            k.conv_forward.bind(x, packed, no_bias(bias, y), y, floor_of(self.lower), g),
-        ]
+        return [k.conv_forward.bind(x, packed, no_bias(bias, y), y, floor_of(self.lower), g)]
 
 
 class Transposed(Correlation):
@@ -182,17 +183,17 @@ class Transposed(Correlation):
         dkernel = apply(ConvKernelGrad(self.strides, pads, self.dilation, known(kernel.shape)), dx, dy)
         return ddy, dkernel, *(reduction.sum(dx, (0, 1, 2)) for _ in bias)
 
-    def scratch(self, inputs: Sequence[TensorSpec], outputs: Any) -> list[TensorSpec]:
+    def prepared(self, inputs: Sequence[TensorSpec], outputs: Any) -> list[TensorSpec]:
         size = packed_transposed_size(self.geometry_of(inputs), np.dtype(inputs[0].dtype).itemsize)
         return [TensorSpec((size,), inputs[0].dtype)]
 
+    def prepare(self, k: Any, inputs: Any, outputs: Any, prepared: Any) -> list:
+        return [k.conv_pack_weights_transposed.bind(inputs[1], prepared[0], self.geometry_of(inputs))]
+
     def launch(self, k: Any, inputs: Any, outputs: Any, scratch: Any) -> list:
-        (dy, kernel, *bias), (dx,), (packed,) = inputs, outputs, scratch
+        (dy, _, *bias), (dx,), (packed,) = inputs, outputs, scratch
         g = self.geometry_of(inputs)
-        return [
-            k.conv_pack_weights_transposed.bind(kernel, packed, g),
-            k.conv_backward_data.bind(dy, packed, no_bias(bias, dx), dx, floor_of(self.lower), g),
-        ]
+        return [k.conv_backward_data.bind(dy, packed, no_bias(bias, dx), dx, floor_of(self.lower), g)]
 
     def exact_pads(self, size: Dims, taps: Dims, out: Dims, pads: Pads) -> Pads:
         """The padding with ends such that the convolution of an image of `size` has `out` cells; may be negative."""
@@ -246,8 +247,8 @@ class ConvTranspose(Transposed):
             pads.append((before, 0))
         return (*lengths, kernel[2]), (pads[0], pads[1])
 
-    def absorb(self, reader: Op) -> Op | None:
-        return floored(self, reader)
+    def absorb(self, node: Node, reader: Node) -> Fused | None:
+        return floored(node, reader)
 
 
 def transposed_length(
@@ -343,8 +344,8 @@ class DepthwiseConv(Correlation):
         dkernel = apply(DepthwiseKernelGrad(self.strides, pads, self.dilation, known(kernel.shape)), x, dy)
         return dx, dkernel, *(reduction.sum(dy, (0, 1, 2)) for _ in bias)
 
-    def absorb(self, reader: Op) -> Op | None:
-        return floored(self, reader)
+    def absorb(self, node: Node, reader: Node) -> Fused | None:
+        return floored(node, reader)
 
     def flops(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> int:
         return 2 * outputs[0].size * math.prod(known(inputs[1].shape[:2]))

@@ -9,7 +9,7 @@ import numpy as np
 from fastcnn_kernels.gemm import GemmGeometry, gemm_geometry
 
 from fastcnn.errors import Error
-from fastcnn.graph import Op, apply
+from fastcnn.graph import Fused, Node, Op, apply
 from fastcnn.ops import reduction
 from fastcnn.ops.activation import Relu
 from fastcnn.ops.core import convert, op_function
@@ -32,9 +32,11 @@ def floor_of(lower: float | None) -> float:
     return -math.inf if lower is None else lower
 
 
-def floored(op: Any, reader: Op) -> Op | None:
-    """`op` that also does what `reader`, a ReLU, does to its result; None if it is none."""
-    return replace(op, lower=0.0) if isinstance(reader, Relu) and op.lower is None else None
+def floored(node: Node, reader: Node) -> Fused | None:
+    """What does the work of `node`, and also what `reader`, a ReLU, does to its result; None if it is none."""
+    if isinstance(reader.operation, Relu) and node.operation.lower is None:
+        return replace(node.operation, lower=0.0), node.inputs
+    return None
 
 
 # --- ops -------------------------------------------------------------------------------------------------------------
@@ -63,8 +65,8 @@ class Dense(Op):
         dx = reshape(apply(MatMul(False, True), dy, kernel), x.shape)
         return dx, apply(MatMul(True, False), rows, dy), *(reduction.sum(dy, 0) for _ in bias)
 
-    def absorb(self, reader: Op) -> Op | None:
-        return floored(self, reader)
+    def absorb(self, node: Node, reader: Node) -> Fused | None:
+        return floored(node, reader)
 
     def flops(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> int:
         return 2 * outputs[0].size * known(inputs[1].shape)[0]

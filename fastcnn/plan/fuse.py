@@ -9,14 +9,20 @@ from fastcnn.plan.rewrite import Rewrite
 
 
 def absorb_readers(rewrite: Rewrite) -> None:
-    """An op whose kernel can also do what the only reader of its result does (a convolution its ReLU) does it."""
+    """An op whose kernel can also do what the only reader of its result does does it: a convolution its ReLU.
+
+    Or the reader does what the op does: the gradient of batch normalisation that of the ReLU behind it.
+    """
     for serial in sorted(rewrite.nodes):
-        node = rewrite.nodes.get(serial)
-        if node is None or len(node.outputs) != 1:
-            continue
-        reader = rewrite.sole_reader(node.outputs[0])
-        if reader is None or len(reader.inputs) != 1 or not reader.outputs:
-            continue
-        op = node.operation.absorb(reader.operation)
-        if op is not None:
-            rewrite.merge(node, reader, Node(op, node.inputs, [y.spec for y in reader.outputs]))
+        while serial in rewrite.nodes and _absorb(rewrite, rewrite.nodes[serial]):
+            pass
+
+
+def _absorb(rewrite: Rewrite, node: Node) -> bool:
+    reader = rewrite.sole_reader(node.outputs[0])
+    if reader is None or not reader.outputs:
+        return False
+    fused = node.operation.absorb(node, reader)
+    if fused is None and len(node.outputs) == 1:
+        fused = reader.operation.absorb_source(reader, node)
+    return fused is not None and rewrite.merge(node, reader, fused)

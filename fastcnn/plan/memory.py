@@ -1,6 +1,6 @@
 """Where every tensor of a plan lives: one arena, places shared by tensors that are never alive together."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,26 +55,40 @@ class Storage:
 
     A tensor lives from the step that computes it (inputs: before the first) to the last step that reads it
     (outputs: past the end). An alias is its first input under another shape and shares its place. Variables
-    and constants live in arrays of their own.
+    and constants live in arrays of their own. What is made of constants alone is kept from run to run.
     """
 
-    def __init__(self, nodes: Sequence[Node], inputs: Sequence[Tensor], outputs: Sequence[Tensor]):
+    def __init__(
+        self, nodes: Sequence[Node], inputs: Sequence[Tensor], outputs: Sequence[Tensor],
+        is_constant: Callable[[Tensor], bool],
+    ):  # fmt: skip
         self._tensors = [*inputs, *outputs, *(t for node in nodes for t in [*node.inputs, *node.outputs])]
         self._origin = {
             id(node.outputs[0]): node.inputs[0] for node in nodes if node.operation.alias
         }  # ids stay valid because _tensors keeps the tensors alive
         death = self._last_reads(nodes, outputs)
         self._blocks = {id(x): Block(x.spec.nbytes, -1, death.get(id(x), -1)) for x in inputs}
+        self._prepared: dict[int, list[tuple[TensorSpec, Block]]] = {}
         self._scratch: dict[int, list[tuple[TensorSpec, Block]]] = {}
+        always = -1, len(nodes)
         for step, node in enumerate(nodes):
             if node.operation.alias:
                 continue
+            rests = all(map(is_constant, node.inputs))
             for y in node.outputs:
-                self._blocks[id(y)] = Block(y.spec.nbytes, step, death.get(id(y), step))
-            specs = node.operation.scratch([x.spec for x in node.inputs], [y.spec for y in node.outputs])
-            self._scratch[node.serial] = [(spec, Block(spec.nbytes, step, step)) for spec in specs]
-        scratch = [block for pairs in self._scratch.values() for _, block in pairs]
-        self.nbytes = place([*self._blocks.values(), *scratch])
+                life = always if rests else (step, death.get(id(y), step))
+                self._blocks[id(y)] = Block(y.spec.nbytes, *life)
+            specs = [x.spec for x in node.inputs], [y.spec for y in node.outputs]
+            kept = all(is_constant(node.inputs[i]) for i in node.operation.weights)
+            life = always if kept else (step, step)
+            self._prepared[node.serial] = [
+                (s, Block(s.nbytes, *life)) for s in node.operation.prepared(*specs)
+            ]
+            self._scratch[node.serial] = [
+                (s, Block(s.nbytes, step, step)) for s in node.operation.scratch(*specs)
+            ]
+        work = [*self._prepared.values(), *self._scratch.values()]
+        self.nbytes = place([*self._blocks.values(), *(block for pairs in work for _, block in pairs)])
 
     def _root(self, tensor: Tensor) -> Tensor:
         while id(tensor) in self._origin:
@@ -94,7 +108,7 @@ class Storage:
         """The tensor's values, as an array over its place."""
         root = self._root(tensor)
         if isinstance(root, Variable | Constant):
-            return root.value.reshape(tensor.spec.dims)
+            return root.buffer.reshape(tensor.spec.dims)
         return _cut(arena, self._blocks[id(root)], tensor.spec)
 
     def offset(self, tensor: Tensor) -> int | None:
@@ -102,9 +116,12 @@ class Storage:
         block = self._blocks.get(id(self._root(tensor)))
         return None if block is None else block.offset
 
-    def scratch_views(self, node: Node, arena: np.ndarray) -> list[np.ndarray]:
-        """The working memory of a node."""
-        return [_cut(arena, block, spec) for spec, block in self._scratch[node.serial]]
+    def scratch_views(self, node: Node, arena: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """The memory of a node for prepared weights, and its working memory."""
+        return tuple(
+            [_cut(arena, block, spec) for spec, block in kind[node.serial]]
+            for kind in (self._prepared, self._scratch)
+        )  # type: ignore[return-value]
 
 
 def _cut(arena: np.ndarray, block: Block, spec: TensorSpec) -> np.ndarray:

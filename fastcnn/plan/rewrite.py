@@ -3,18 +3,23 @@
 from collections import defaultdict
 from collections.abc import Sequence
 
-from fastcnn.graph import Node
-from fastcnn.tensor import Tensor
+from fastcnn.graph import Fused, Node, ancestors
+from fastcnn.tensor import Constant, Tensor, Variable
 
 
 class Rewrite:
-    """Nodes being rewritten, with the readers of every tensor."""
+    """Nodes being rewritten, with the readers of every tensor.
 
-    def __init__(self, nodes: Sequence[Node], outputs: Sequence[Tensor]):
+    `updates` are nodes that change variables when the plan runs. They are not rewritten themselves.
+    """
+
+    def __init__(self, nodes: Sequence[Node], outputs: Sequence[Tensor], updates: Sequence[Node] = ()):
         self.nodes = {node.serial: node for node in nodes}
+        self._changing = {id(node.inputs[i]) for node in updates for i in node.operation.mutates}
         self._replaced: dict[int, Tensor] = {}  # id of an old tensor -> the tensor that stands for it now
         self._wanted = {id(y) for y in outputs}
         self._readers: dict[int, list[Node]] = defaultdict(list)
+        self._constants: set[int] = set()  # ids of tensors computed from constants
         self._gone: list[Node] = []  # keeps the ids of replaced tensors valid
         for node in nodes:
             self._register(node)
@@ -22,29 +27,74 @@ class Rewrite:
     def _register(self, node: Node) -> None:
         for tensor in {id(x): x for x in node.inputs}.values():
             self._readers[id(tensor)].append(node)
+        if self.is_at_rest(node):
+            self._constants.update(map(id, node.outputs))
 
     def sole_reader(self, tensor: Tensor) -> Node | None:
-        """The one node that reads the tensor, or None when it has several readers or is an output."""
+        """The one node that reads the tensor, once, or None when it is read more often or is an output."""
         readers = self._readers[id(tensor)]
-        return readers[0] if len(readers) == 1 and id(tensor) not in self._wanted else None
+        if len(readers) != 1 or id(tensor) in self._wanted:
+            return None
+        return readers[0] if sum(x is tensor for x in readers[0].inputs) == 1 else None
 
-    def merge(self, node: Node, reader: Node, fused: Node) -> None:
-        """Put `fused`, whose output stands for that of `reader`, in the place of `node` and of `reader`."""
-        fused.serial, fused.scope = reader.serial, node.scope
-        for old in (node, reader):
-            del self.nodes[old.serial]
-            self._gone.append(old)
-            for x in old.inputs:
-                self._readers[id(x)] = [other for other in self._readers[id(x)] if other is not old]
-        self.nodes[fused.serial] = fused
-        self._register(fused)
-        for old_tensor, new in zip(reader.outputs, fused.outputs, strict=True):
-            self._replaced[id(old_tensor)] = new
-            for other in self._readers.pop(id(old_tensor), []):
-                other.inputs = [new if x is old_tensor else x for x in other.inputs]
-                self._readers[id(new)].append(other)
-            if id(old_tensor) in self._wanted:
-                self._wanted.add(id(new))
+    def is_constant(self, tensor: Tensor) -> bool:
+        """Whether running the plan cannot change the tensor: it is made of constants and of variables at rest."""
+        if isinstance(tensor, Constant | Variable):
+            return id(tensor) not in self._changing
+        return id(tensor) in self._constants
+
+    def merge(self, node: Node, reader: Node, fused: Fused) -> bool:
+        """Put one node in the place of `node` and of `reader`, which reads the first output of `node`.
+
+        Its outputs stand for those of `reader` and then the others of `node`. Tensors that `fused` has made of others
+        must be constants. Returns whether that and the order of execution permit it.
+        """
+        operation, inputs = fused
+        known = {id(x) for x in (*node.inputs, *reader.inputs)}
+        made = [x for x in inputs if id(x) not in known]
+        makers = [maker for maker in ancestors(made) if maker.serial not in self.nodes]
+        serial = self._place(node, reader)
+        if serial is None or not self._are_constant(makers):
+            return False
+        old = [*reader.outputs, *node.outputs[1:]]
+        new = Node(operation, inputs, [y.spec for y in old], node.scope)
+        new.serial = serial
+        self._remove(node)
+        self._remove(reader)
+        for added in (*makers, new):
+            self.nodes[added.serial] = added
+            self._register(added)
+        for before, after in zip(old, new.outputs, strict=True):
+            self._replace(before, after)
+        return True
+
+    def _are_constant(self, makers: Sequence[Node]) -> bool:
+        own = {id(y) for maker in makers for y in maker.outputs}
+        return all(id(x) in own or self.is_constant(x) for maker in makers for x in maker.inputs)
+
+    def _place(self, node: Node, reader: Node) -> int | None:
+        """Where in the order one node can take the place of two: the place of `node`, if its inputs are there by then.
+
+        Else that of `reader`; not where `node` has other outputs, which may be wanted before.
+        """
+        others = [x.node for x in reader.inputs if x.node is not None and x.node is not node]
+        if all(other.serial < node.serial for other in others):
+            return node.serial
+        return reader.serial if len(node.outputs) == 1 else None
+
+    def _remove(self, node: Node) -> None:
+        del self.nodes[node.serial]
+        self._gone.append(node)
+        for x in node.inputs:
+            self._readers[id(x)] = [other for other in self._readers[id(x)] if other is not node]
+
+    def _replace(self, old: Tensor, new: Tensor) -> None:
+        self._replaced[id(old)] = new
+        for reader in self._readers.pop(id(old), []):
+            reader.inputs = [new if x is old else x for x in reader.inputs]
+            self._readers[id(new)].append(reader)
+        if id(old) in self._wanted:
+            self._wanted.add(id(new))
 
     def current(self, tensor: Tensor) -> Tensor:
         """The tensor that stands for this one now."""
@@ -53,5 +103,10 @@ class Rewrite:
         return tensor
 
     def in_order(self) -> list[Node]:
-        """The nodes in execution order."""
-        return [self.nodes[serial] for serial in sorted(self.nodes)]
+        """The nodes in execution order, constants first."""
+        nodes = [self.nodes[serial] for serial in sorted(self.nodes)]
+        return sorted(nodes, key=lambda node: not self.is_at_rest(node))
+
+    def is_at_rest(self, node: Node) -> bool:
+        """Whether a node computes what no run of the plan can change."""
+        return all(map(self.is_constant, node.inputs))

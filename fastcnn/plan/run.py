@@ -6,14 +6,14 @@ import threading
 from collections.abc import Callable, Sequence
 from types import ModuleType
 
-from fastcnn.graph import Node, ancestors
+from fastcnn.graph import Node, ancestors, variables_of
 from fastcnn.plan.algorithms import choose_convolutions
 from fastcnn.plan.description import table
 from fastcnn.plan.fuse import absorb_readers
 from fastcnn.plan.memory import Storage
 from fastcnn.plan.progress import compile_kernels
 from fastcnn.plan.rewrite import Rewrite
-from fastcnn.tensor import Tensor
+from fastcnn.tensor import Clock, Tensor
 
 # What happens to the nodes before they get memory and kernels, in this order.
 PASSES: list[Callable[[Rewrite], None]] = [absorb_readers, choose_convolutions]
@@ -34,7 +34,8 @@ class Plan:
     ):
         self.lock = threading.Lock()
         read_by_updates = [x for node in updates for x in node.inputs]
-        rewrite = Rewrite(ancestors([*outputs, *read_by_updates]), [*outputs, *read_by_updates])
+        wanted = [*outputs, *read_by_updates]
+        rewrite = Rewrite(ancestors(wanted), wanted, updates)
         for change in PASSES:
             change(rewrite)
         outputs = [rewrite.current(y) for y in outputs]
@@ -42,26 +43,38 @@ class Plan:
             node.inputs = [rewrite.current(x) for x in node.inputs]
         self.nodes = _insert_updates(rewrite.in_order(), updates)
         self.backend = backend
-        self.storage = Storage(self.nodes, inputs, outputs)
+        self.storage = Storage(self.nodes, inputs, outputs, rewrite.is_constant)
         self.arena = backend.allocate(self.storage.nbytes)
         self.input_arrays = [self.storage.view(x, self.arena) for x in inputs]
         self.output_arrays = [self.storage.view(y, self.arena) for y in outputs]
-        self.steps = [(node, self._launches(node)) for node in self.nodes]
-        every_launch = [launch for _, launches in self.steps for launch in launches]
-        compile_kernels(every_launch)
-        self.program = backend.Program(every_launch)
+        launches = [(node, *self._launches(node)) for node in self.nodes]
+        self.steps = [(node, [*first, *then]) for node, first, then in launches]
+        compile_kernels([launch for _, both in self.steps for launch in both])
+        self.preparation = Preparation(launches, rewrite.is_constant, backend)
+        self.program = backend.Program(self.preparation.rest)
+        self._clock = Clock()
+        changed = {id(x): x for node in updates for x in (node.inputs[i] for i in node.operation.mutates)}
+        for variable in changed.values():
+            variable.clocks.append(self._clock)
+        self._is_changing = bool(changed)
 
-    def _launches(self, node: Node) -> list:
+    def _launches(self, node: Node) -> tuple[list, list]:
+        """(what prepares the weights of a node, what runs it)."""
         if node.operation.alias:
-            return []
+            return [], []
         inputs = [self.storage.view(x, self.arena) for x in node.inputs]
         outputs = [self.storage.view(y, self.arena) for y in node.outputs]
-        scratch = self.storage.scratch_views(node, self.arena)
-        return node.operation.launch(self.backend.kernels, inputs, outputs, scratch)
+        prepared, scratch = self.storage.scratch_views(node, self.arena)
+        operation, kernels = node.operation, self.backend.kernels
+        first = operation.prepare(kernels, inputs, outputs, prepared)
+        return first, operation.launch(kernels, inputs, outputs, [*prepared, *scratch])
 
     def run(self) -> None:
         """Compute everything once."""
+        self.preparation.run()
         self.program.run()
+        if self._is_changing:
+            self._clock.tick()
 
     @property
     def nbytes(self) -> int:
@@ -71,6 +84,38 @@ class Plan:
     def describe(self, timed: bool = False) -> str:
         """A table of what runs: operation, output shape, MFLOP, MB touched, place; with `timed` also the time."""
         return table(self, timed)
+
+
+class Preparation:
+    """What a plan makes of weights and constants alone. It is made again only after a variable may have changed."""
+
+    def __init__(self, launches: list, is_constant: Callable[[Tensor], bool], backend: ModuleType):
+        self._is_constant = is_constant
+        first = [self._split(*parts) for parts in launches]
+        readers = [
+            node for (node, _, _), (now, _) in zip(launches, first, strict=True) if now or node.operation.alias
+        ]
+        self._variables = variables_of(readers)
+        self._program = backend.Program([launch for now, _ in first for launch in now])
+        self.rest = [launch for _, later in first for launch in later]
+        self._time, self._versions = -1, [-1]
+
+    def _split(self, node: Node, preparing: list, running: list) -> tuple[list, list]:
+        """(launches that depend on constants alone, others)."""
+        if all(map(self._is_constant, node.inputs)):
+            return [*preparing, *running], []
+        if all(self._is_constant(node.inputs[i]) for i in node.operation.weights):
+            return preparing, running
+        return [], [*preparing, *running]
+
+    def run(self) -> None:
+        """Bring everything up to date."""
+        if self._time != Clock.now:
+            self._time = Clock.now
+            versions = [variable.version for variable in self._variables]
+            if versions != self._versions:
+                self._versions = versions
+                self._program.run()
 
 
 def _insert_updates(nodes: list[Node], updates: Sequence[Node]) -> list[Node]:
