@@ -119,6 +119,11 @@ class ThresholdRelu(Activation):
     slope: float
     threshold: float
 
+    @property
+    def wants_output(self) -> bool:  # type: ignore[override]
+        """Where it bends at zero, its output is on the same side of both bounds as its input."""
+        return self.threshold == 0.0
+
     def constants(self) -> tuple[float, ...]:
         return np.inf if self.max_value is None else self.max_value, self.slope, self.threshold
 

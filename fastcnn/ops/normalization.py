@@ -5,7 +5,7 @@ Channels are the last dimension. Variances are biased.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,10 +13,11 @@ from fastcnn_kernels.norm import partial_chunks
 
 from fastcnn import config
 from fastcnn.errors import Error
-from fastcnn.graph import Op, apply, update
+from fastcnn.graph import Fused, Node, Op, apply, update
 from fastcnn.ops import reduction
+from fastcnn.ops.activation import ActivationGrad, LeakyRelu, Relu, ThresholdRelu
 from fastcnn.ops.core import convert, op_function
-from fastcnn.ops.elementwise import maximum, rsqrt
+from fastcnn.ops.elementwise import Add, maximum, rsqrt
 from fastcnn.ops.shape import (
     broadcast_to,
     known,
@@ -43,8 +44,48 @@ __all__ = [
 View = tuple[int, int, int]  # (m, r, c): statistics are taken over r, separately for m and c
 
 
+@dataclass(frozen=True, kw_only=True)
+class Rectified(Op):
+    """What plans add to a normalisation: y = min(v, upper) where v > 0, else slope v; v the normalised x + residual.
+
+    The residual is one more input, the last.
+    """
+
+    slope: float = 1.0
+    upper: float = math.inf
+    residual: bool = False
+
+    def absorb(self, node: Node, reader: Node) -> Fused | None:
+        """An addition, then a ReLU."""
+        if (self.slope, self.upper) != (1.0, math.inf):
+            return None
+        if isinstance(reader.operation, Add) and not self.residual:
+            (other,) = [x for x in reader.inputs if x is not node.outputs[0]]
+            return replace(self, residual=True), [*node.inputs, other]
+        bounds = rectifier(reader.operation)
+        return None if bounds is None else (replace(self, slope=bounds[0], upper=bounds[1]), node.inputs)
+
+    def split(self, inputs: Sequence[Any]) -> tuple[Sequence[Any], Any]:
+        """(the inputs that are always there, the residual as three dimensions, empty if there is none)."""
+        if self.residual:
+            return inputs[:-1], inputs[-1].reshape(1, -1, inputs[-1].shape[-1])
+        return inputs, np.empty((0, 0, 0), inputs[0].dtype)
+
+
+def rectifier(operation: Op) -> tuple[float, float] | None:
+    """(slope, upper bound) of a kind of ReLU that bends at zero; None of other ops."""
+    match operation:
+        case Relu():
+            return 0.0, math.inf
+        case LeakyRelu(slope=slope):
+            return slope, math.inf
+        case ThresholdRelu(max_value=upper, slope=slope, threshold=0.0):
+            return slope, math.inf if upper is None else upper
+    return None
+
+
 @dataclass(frozen=True)
-class BatchNorm(Op):
+class BatchNorm(Rectified):
     """(y, mean, variance) of x (..., c): y = gamma (x - mean) / sqrt(variance + epsilon) + beta.
 
     Mean and variance (c,) are this batch's, over all dimensions but the last (Ioffe & Szegedy 2015).
@@ -52,7 +93,7 @@ class BatchNorm(Op):
 
     epsilon: float
 
-    def infer(self, x: Tensor, gamma: Tensor, beta: Tensor) -> tuple[TensorSpec, ...]:
+    def infer(self, x: Tensor, gamma: Tensor, beta: Tensor, *residual: Tensor) -> tuple[TensorSpec, ...]:
         check_channels(self.name, x, gamma, beta)
         statistics = TensorSpec(self.statistics_shape(x.shape), x.dtype)
         return x.spec, statistics, statistics
@@ -77,11 +118,11 @@ class BatchNorm(Op):
     def gradient(
         self, inputs: Sequence[Tensor], outputs: Sequence[Tensor], grads: Any
     ) -> tuple[Tensor | None, ...]:
-        (x, gamma, _), (_, mean, variance), (dy, dmean, dvariance) = inputs, outputs, grads
+        (x, gamma, beta), (_, mean, variance), (dy, dmean, dvariance) = inputs, outputs, grads
         dx: Tensor | None = None
         dgamma = dbeta = None
         if dy is not None:
-            dx, dgamma, dbeta = apply(self.grad_op(), x, dy, mean, variance, gamma)
+            dx, dgamma, dbeta = apply(self.grad_op(), x, dy, mean, variance, gamma, beta)
         for term in self.statistics_terms(x, mean, dmean, dvariance):
             dx = term if dx is None else dx + term
         return dx, dgamma, dbeta
@@ -102,13 +143,16 @@ class BatchNorm(Op):
         return [self.partial(inputs[0].shape)]
 
     def launch(self, k: Any, inputs: Any, outputs: Any, scratch: Any) -> list:
-        (x, gamma, beta), (y, mean, variance), (partial,) = inputs, outputs, scratch
+        ((x, gamma, beta), residual), (y, mean, variance), (partial,) = self.split(inputs), outputs, scratch
         m, r, c = view = self.view(x.shape)
+        rectifier = float(self.slope), float(self.upper)
         x, y, mean, variance = x.reshape(view), y.reshape(view), mean.reshape(m, c), variance.reshape(m, c)
         return [
             k.batch_norm_moments.bind(x, partial),
             k.batch_norm_statistics.bind(partial, mean, variance, r, self.group_count(c)),
-            k.batch_norm_forward.bind(x, mean, variance, gamma, beta, y, float(self.epsilon)),
+            k.batch_norm_forward.bind(
+                x, mean, variance, gamma, beta, residual, y, float(self.epsilon), *rectifier
+            ),
         ]
 
     def flops(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> int:
@@ -117,32 +161,46 @@ class BatchNorm(Op):
 
 @dataclass(frozen=True)
 class BatchNormGrad(BatchNorm):
-    """(dx, dgamma, dbeta) of a `BatchNorm` from x, dy, its statistics and gamma."""
+    """(dx, dgamma, dbeta) of a `BatchNorm` from x, dy, its statistics, gamma and beta."""
 
     def infer(self, *inputs: Tensor) -> tuple[TensorSpec, ...]:
-        x, _, _, _, gamma = inputs
-        return x.spec, gamma.spec, gamma.spec
+        x, _, _, _, gamma, beta = inputs
+        return x.spec, gamma.spec, beta.spec
+
+    def absorb(self, node: Node, reader: Node) -> Fused | None:
+        return None
+
+    def absorb_source(self, node: Node, source: Node) -> Fused | None:
+        """The gradient of the ReLU that the normalisation has absorbed: the sign of its input is that of v."""
+        x, dy, mean, *rest = node.inputs
+        if not isinstance(source.operation, ActivationGrad) or dy is not source.outputs[0]:
+            return None
+        dz, z = source.inputs
+        forward = mean.node  # the normalisation
+        if forward is None or z is not forward.outputs[0] or forward.operation.residual:
+            return None
+        bounds = rectifier(source.operation.activation)
+        if bounds != (forward.operation.slope, forward.operation.upper):
+            return None
+        return replace(self, slope=bounds[0], upper=bounds[1]), [x, dz, mean, *rest]
 
     def scratch(self, inputs: Sequence[TensorSpec], outputs: Any) -> list[TensorSpec]:
         m, _, c = self.view(inputs[0].shape)
         return [self.partial(inputs[0].shape), TensorSpec((m, 3, c), inputs[0].dtype)]
 
     def launch(self, k: Any, inputs: Any, outputs: Any, scratch: Any) -> list:
-        (x, dy, mean, variance, gamma), (dx, dgamma, dbeta), (partial, coefficients) = (
-            inputs,
-            outputs,
-            scratch,
-        )
+        (x, dy, mean, variance, gamma, beta), (dx, dgamma, dbeta) = inputs, outputs
+        (partial, coefficients), rectifier = scratch, (float(self.slope), float(self.upper))
         m, r, c = view = self.view(x.shape)
         x, dy, dx = x.reshape(view), dy.reshape(view), dx.reshape(view)
         mean, variance, epsilon = mean.reshape(m, c), variance.reshape(m, c), float(self.epsilon)
         return [
-            k.batch_norm_sums.bind(x, dy, mean, variance, partial, epsilon),
+            k.batch_norm_sums.bind(x, dy, mean, variance, gamma, beta, partial, epsilon, *rectifier),
             k.batch_norm_backward_weights.bind(partial, dgamma, dbeta),
             k.batch_norm_coefficients.bind(
                 partial, variance, gamma, coefficients, r, self.group_count(c), epsilon
             ),
-            k.batch_norm_backward_input.bind(x, dy, mean, coefficients, dx),
+            k.batch_norm_backward_input.bind(x, dy, mean, beta, coefficients, dx, *rectifier),
         ]
 
     def flops(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> int:
@@ -185,27 +243,30 @@ class GroupNormGrad(BatchNormGrad):
 
 
 @dataclass(frozen=True)
-class BatchNormInference(Op):
+class BatchNormInference(Rectified):
     """y = gamma (x - mean) / sqrt(variance + epsilon) + beta.  x (..., c), the others (c,) and given."""
 
     epsilon: float
 
-    def infer(self, x: Tensor, mean: Tensor, variance: Tensor, gamma: Tensor, beta: Tensor) -> TensorSpec:
+    def infer(
+        self, x: Tensor, mean: Tensor, variance: Tensor, gamma: Tensor, beta: Tensor, *residual: Tensor
+    ) -> TensorSpec:
         check_channels("batch_normalization", x, mean, variance, gamma, beta)
         return x.spec
 
     def gradient(self, inputs: Sequence[Tensor], outputs: Any, grads: Any) -> tuple[Tensor, ...]:
-        (x, mean, variance, gamma, _), (dy,) = inputs, grads
+        (x, mean, variance, gamma, beta), (dy,) = inputs, grads
         dx = apply(BatchNormInferenceGrad(self.epsilon), dy, variance, gamma)
-        dgamma, dbeta = apply(BatchNormWeightsGrad(self.epsilon), x, dy, mean, variance)
+        dgamma, dbeta = apply(BatchNormWeightsGrad(self.epsilon), x, dy, mean, variance, gamma, beta)
         scale = (variance + self.epsilon) ** -0.5
         return dx, -(gamma * scale * dbeta), gamma * scale * scale * dgamma * -0.5, dgamma, dbeta
 
     def launch(self, k: Any, inputs: Any, outputs: Any, scratch: Any) -> list:
-        x, mean, variance, gamma, beta = inputs
+        (x, mean, variance, gamma, beta), residual = self.split(inputs)
         view = (1, -1, x.shape[-1])
         x, y, mean, variance = x.reshape(view), outputs[0].reshape(view), mean[None], variance[None]
-        return [k.batch_norm_forward.bind(x, mean, variance, gamma, beta, y, float(self.epsilon))]
+        constants = float(self.epsilon), float(self.slope), float(self.upper)
+        return [k.batch_norm_forward.bind(x, mean, variance, gamma, beta, residual, y, *constants)]
 
     def flops(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> int:
         return 3 * inputs[0].size
@@ -233,18 +294,19 @@ class BatchNormWeightsGrad(Op):
 
     epsilon: float
 
-    def infer(self, x: Tensor, dy: Tensor, mean: Tensor, variance: Tensor) -> tuple[TensorSpec, ...]:
-        return mean.spec, mean.spec
+    def infer(self, x: Tensor, dy: Tensor, *channels: Tensor) -> tuple[TensorSpec, ...]:
+        return channels[0].spec, channels[0].spec
 
     def scratch(self, inputs: Sequence[TensorSpec], outputs: Any) -> list[TensorSpec]:
         return [BatchNorm(self.epsilon).partial(inputs[0].shape)]
 
     def launch(self, k: Any, inputs: Any, outputs: Any, scratch: Any) -> list:
-        (x, dy, mean, variance), (dgamma, dbeta), (partial,) = inputs, outputs, scratch
+        (x, dy, mean, variance, gamma, beta), (dgamma, dbeta), (partial,) = inputs, outputs, scratch
         view = (1, -1, x.shape[-1])
         x, dy, mean, variance = x.reshape(view), dy.reshape(view), mean[None], variance[None]
+        constants = float(self.epsilon), 1.0, math.inf
         return [
-            k.batch_norm_sums.bind(x, dy, mean, variance, partial, float(self.epsilon)),
+            k.batch_norm_sums.bind(x, dy, mean, variance, gamma, beta, partial, *constants),
             k.batch_norm_backward_weights.bind(partial, dgamma, dbeta),
         ]
 

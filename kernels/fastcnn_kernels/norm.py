@@ -9,6 +9,7 @@ chunk and channel, and a second kernel combines the chunks in order.
 """
 
 import math
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,6 +20,8 @@ from fastcnn_kernels.reduction import TILE, chunk_range, fold, load, repeat, seg
 LARGEST_CHUNK = 32768  # elements that one item of a two-stage sum reads
 MOST_CHUNKS = 64  # a combining kernel reads them all
 CHANNELS = 32  # of one item of a combining kernel
+TWO_TILES = 2 * TILE
+SEGMENTS = 16  # added up in the dtype of the data before they are added to a float64 sum
 
 
 def partial_chunks(m: int, rows: int, channels: int) -> int:
@@ -62,7 +65,7 @@ def batch_norm_moments(x, partial, first, last):
     Sums differences from the chunk's first row: the squares of data far from zero would drown its variance.
     """
     rows, c, chunks = x.shape[1], x.shape[2], partial.shape[1]
-    xs, shift = x.reshape(x.size), stack_array(np.float64, TILE)
+    xs, shift, sums = x.reshape(x.size), stack_array(x, TILE), stack_array(x, TWO_TILES)
     total, squares = stack_array(np.float64, TILE), stack_array(np.float64, TILE)
     for item in range(first, last):
         m, chunk = item // chunks, item % chunks
@@ -71,7 +74,7 @@ def batch_norm_moments(x, partial, first, last):
         for start in range(0, c, TILE):
             length, width = segment_length(count, c, start), min(c - start, TILE)
             load(shift, x[m, top], start, width, length)
-            shifted_sums(xs, shift, total, squares, begin + start, end, length, c)
+            shifted_sums(xs, shift, sums, total, squares, begin + start, end, length, c)
             fold(total, width, length)
             fold(squares, width, length)
             for j in range(width):
@@ -81,17 +84,35 @@ def batch_norm_moments(x, partial, first, last):
 
 
 @device_function
-def shifted_sums(xs, shift, total, squares, begin, end, length, c):
+def shifted_sums(xs, shift, sums, total, squares, begin, end, length, c):
     """total = sum of d, squares = sum of d^2, d = x - shift, of each place in the segments of [begin, end)."""
+    first, second, step = sums[:TILE], sums[TILE:], max(length, c)
+    clear(total, squares, length)
+    for block in range(begin, end, SEGMENTS * step):
+        clear(first, second, length)
+        for position in range(block, min(block + SEGMENTS * step, end), step):
+            segment = xs[position : min(position + length, end)]
+            for j in range(segment.size):
+                d = segment[j] - shift[j]
+                first[j] += d
+                second[j] += d * d
+        add_to(total, squares, first, second, length)
+
+
+@device_function
+def clear(first, second, length):
+    """The first `length` of both are zero."""
     for j in range(length):
-        total[j] = 0.0
-        squares[j] = 0.0
-    for position in range(begin, end, max(length, c)):
-        segment = xs[position : min(position + length, end)]
-        for j in range(segment.size):
-            d = segment[j] - shift[j]
-            total[j] += d
-            squares[j] += d * d
+        first[j] = 0.0
+        second[j] = 0.0
+
+
+@device_function
+def add_to(total, other_total, sums, other_sums, length):
+    """total += sums, other_total += other_sums."""
+    for j in range(length):
+        total[j] += sums[j]
+        other_total[j] += other_sums[j]
 
 
 @cpu_kernel(lambda partial, mean, var, rows, groups: mean.shape[0] * groups)
@@ -119,11 +140,29 @@ def batch_norm_statistics(partial, mean, var, rows, groups, first, last):
             var[m, ch] = squares / (rows * width)
 
 
-@cpu_kernel(lambda x, mean, var, gamma, beta, y, epsilon: item_count(*x.shape))
-def batch_norm_forward(x, mean, var, gamma, beta, y, epsilon, first, last):
-    """y = gamma (x - mean) / sqrt(var + epsilon) + beta.  x, y (m,r,c); mean, var (m,c); gamma, beta (c,)."""
+@scalar
+def rectify(x, slope, upper):
+    """min(x, upper) where x > 0, else slope x. Of every x itself where slope is 1 and upper infinite."""
+    y = (type(x)(0) if slope == 0 else slope * x) if x <= 0 else x
+    return upper if y > upper else y
+
+
+@scalar
+def rectify_grad(dy, x, slope, upper):
+    """dx of `rectify`."""
+    below = type(dy)(0) if slope == 0 else slope * dy
+    return below if x <= 0 else (type(dy)(0) if x >= upper else dy)
+
+
+@cpu_kernel(lambda x, mean, var, gamma, beta, residual, y, epsilon, slope, upper: item_count(*x.shape))
+def batch_norm_forward(x, mean, var, gamma, beta, residual, y, epsilon, slope, upper, first, last):
+    """y = rectify(gamma (x - mean) / sqrt(var + epsilon) + beta + residual).
+
+    x, y (m,r,c), residual too, or empty; mean, var (m,c); gamma, beta (c,).
+    """
     rows, c = x.shape[1], x.shape[2]
-    xs, ys = x.reshape(x.size), y.reshape(y.size)
+    xs, more, ys = x.reshape(x.size), residual.reshape(residual.size), y.reshape(y.size)
+    slope, upper = x.dtype.type(slope), x.dtype.type(upper)
     centre, scale, shift = stack_array(x, TILE), stack_array(x, TILE), stack_array(x, TILE)
     for item in range(first, last):
         m, top, bottom = item_rows(item, rows, c)
@@ -136,8 +175,14 @@ def batch_norm_forward(x, mean, var, gamma, beta, y, epsilon, first, last):
             for position in range(begin + start, end, max(length, c)):
                 stop = min(position + length, end)
                 source, target = xs[position:stop], ys[position:stop]
-                for j in range(source.size):
-                    target[j] = (source[j] - centre[j]) * scale[j] + shift[j]
+                if more.size:
+                    addend = more[position:stop]
+                    for j in range(source.size):
+                        value = (source[j] - centre[j]) * scale[j] + shift[j] + addend[j]
+                        target[j] = rectify(value, slope, upper)
+                else:
+                    for j in range(source.size):
+                        target[j] = rectify((source[j] - centre[j]) * scale[j] + shift[j], slope, upper)
 
 
 @device_function
@@ -148,14 +193,22 @@ def load_scale(scale, gamma, var, epsilon, start, width, length):
     repeat(scale, width, length)
 
 
-@cpu_kernel(lambda x, dy, mean, var, partial, epsilon: partial.shape[0] * partial.shape[1])
-def batch_norm_sums(x, dy, mean, var, partial, epsilon, first, last):
-    """partial[m,k] = (sum of dy, sum of dy xhat) over the rows of a chunk, xhat = (x - mean) / sqrt(var + epsilon).
+@cpu_kernel(lambda x, dy, mean, var, gamma, beta, partial, *_: partial.shape[0] * partial.shape[1])
+def batch_norm_sums(x, dy, mean, var, gamma, beta, partial, epsilon, slope, upper, first, last):
+    """partial[m,k] = (sum of dv, sum of dv xhat) over the rows of a chunk, xhat = (x - mean) / sqrt(var + epsilon).
 
-    x, dy (m,r,c); mean, var (m,c); partial (m,k,2,c) float64.
+    dy is the gradient of rectify(v), dv that of v = gamma xhat + beta.
+    x, dy (m,r,c); mean, var (m,c); gamma, beta (c,); partial (m,k,2,c) float64.
     """
     rows, c, chunks = x.shape[1], x.shape[2], partial.shape[1]
-    xs, dys, centre = x.reshape(x.size), dy.reshape(dy.size), stack_array(x, TILE)
+    xs, dys, centre, sums = (
+        x.reshape(x.size),
+        dy.reshape(dy.size),
+        stack_array(x, TILE),
+        stack_array(x, TWO_TILES),
+    )
+    scale, shift = stack_array(x, TILE), stack_array(x, TILE)
+    slope, upper = x.dtype.type(slope), x.dtype.type(upper)
     total, product = stack_array(np.float64, TILE), stack_array(np.float64, TILE)
     for item in range(first, last):
         m, chunk = item // chunks, item % chunks
@@ -164,7 +217,10 @@ def batch_norm_sums(x, dy, mean, var, partial, epsilon, first, last):
         for start in range(0, c, TILE):
             length, width = segment_length(bottom - top, c, start), min(c - start, TILE)
             load(centre, mean[m], start, width, length)
-            product_sums(xs, dys, centre, total, product, begin + start, end, length, c)
+            load(shift, beta, start, width, length)
+            load_scale(scale, gamma, var[m], epsilon, start, width, length)
+            v = Affine(centre, scale, shift, slope, upper)
+            product_sums(xs, dys, v, sums, total, product, begin + start, end, length, c)
             fold(total, width, length)
             fold(product, width, length)
             for j in range(width):
@@ -173,19 +229,32 @@ def batch_norm_sums(x, dy, mean, var, partial, epsilon, first, last):
                 partial[m, chunk, 1, ch] = product[j] * inverse_deviation(np.float64(var[m, ch]), epsilon)
 
 
+class Affine(NamedTuple):
+    """v = (x - centre) scale + shift of each place in a segment, and the constants of `rectify`."""
+
+    centre: Any
+    scale: Any
+    shift: Any
+    slope: Any
+    upper: Any
+
+
 @device_function
-def product_sums(xs, dys, centre, total, product, begin, end, length, c):
-    """total = sum of dy, product = sum of dy (x - centre), of each place in the segments of [begin, end)."""
-    for j in range(length):
-        total[j] = 0.0
-        product[j] = 0.0
-    for position in range(begin, end, max(length, c)):
-        stop = min(position + length, end)
-        source, gradient = xs[position:stop], dys[position:stop]
-        for j in range(source.size):
-            dyj = np.float64(gradient[j])
-            total[j] += dyj
-            product[j] += dyj * (source[j] - centre[j])
+def product_sums(xs, dys, v, sums, total, product, begin, end, length, c):
+    """total = sum of dv, product = sum of dv (x - centre), of each place in the segments of [begin, end)."""
+    first, second, step = sums[:TILE], sums[TILE:], max(length, c)
+    clear(total, product, length)
+    for block in range(begin, end, SEGMENTS * step):
+        clear(first, second, length)
+        for position in range(block, min(block + SEGMENTS * step, end), step):
+            stop = min(position + length, end)
+            source, gradient = xs[position:stop], dys[position:stop]
+            for j in range(source.size):
+                d = source[j] - v.centre[j]
+                dv = rectify_grad(gradient[j], d * v.scale[j] + v.shift[j], v.slope, v.upper)
+                first[j] += dv
+                second[j] += dv * d
+        add_to(total, product, first, second, length)
 
 
 @cpu_kernel(lambda partial, dgamma, dbeta: -(-dgamma.size // CHANNELS))
@@ -225,12 +294,16 @@ def batch_norm_coefficients(partial, var, gamma, coefficients, rows, groups, eps
             coefficients[m, 2, ch] = -s * total / (rows * width)
 
 
-@cpu_kernel(lambda x, dy, mean, coefficients, dx: item_count(*x.shape))
-def batch_norm_backward_input(x, dy, mean, coefficients, dx, first, last):
-    """dx = p dy + q (x - mean) + t.  x, dy, dx (m,r,c); mean (m,c); coefficients (m,3,c)."""
+@cpu_kernel(lambda x, *_: item_count(*x.shape))
+def batch_norm_backward_input(x, dy, mean, beta, coefficients, dx, slope, upper, first, last):
+    """dx = p dv + q (x - mean) + t, where dy is the gradient of rectify(v), dv that of v = p (x - mean) + beta.
+
+    x, dy, dx (m,r,c); mean (m,c); beta (c,); coefficients (m,3,c).
+    """
     rows, c = x.shape[1], x.shape[2]
     xs, dys, dxs = x.reshape(x.size), dy.reshape(dy.size), dx.reshape(dx.size)
     p, q, t, centre = stack_array(x, TILE), stack_array(x, TILE), stack_array(x, TILE), stack_array(x, TILE)
+    shift, slope, upper = stack_array(x, TILE), x.dtype.type(slope), x.dtype.type(upper)
     for item in range(first, last):
         m, top, bottom = item_rows(item, rows, c)
         begin, end = (m * rows + top) * c, (m * rows + bottom) * c
@@ -240,11 +313,14 @@ def batch_norm_backward_input(x, dy, mean, coefficients, dx, first, last):
             load(q, coefficients[m, 1], start, width, length)
             load(t, coefficients[m, 2], start, width, length)
             load(centre, mean[m], start, width, length)
+            load(shift, beta, start, width, length)
             for position in range(begin + start, end, max(length, c)):
                 stop = min(position + length, end)
                 source, gradient, target = xs[position:stop], dys[position:stop], dxs[position:stop]
                 for j in range(source.size):
-                    target[j] = p[j] * gradient[j] + q[j] * (source[j] - centre[j]) + t[j]
+                    d = source[j] - centre[j]
+                    dv = rectify_grad(gradient[j], d * p[j] + shift[j], slope, upper)
+                    target[j] = p[j] * dv + q[j] * d + t[j]
 
 
 @cpu_kernel(lambda dy, var, gamma, dx, epsilon: item_count(*dy.shape))

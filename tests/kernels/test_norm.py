@@ -33,6 +33,9 @@ SHAPES = [
     pytest.param((70000, 3), id="many rows, few channels, several chunks"),
 ]
 
+NOTHING = np.empty((0, 0, 0))  # for a residual
+LINEAR = 1.0, np.inf  # slope and upper bound that leave everything as it is
+
 
 def tolerance(dtype: str, terms: int, largest: float) -> float:
     """Rounding errors of a sum of `terms` numbers, relative to the largest result."""
@@ -109,7 +112,7 @@ def test_batch_norm_forward(shape: tuple[int, int], dtype: str, on_threads: Call
 
     def compute() -> list[np.ndarray]:
         y = poisoned(1, *shape, dtype=dtype)
-        batch_norm_forward(x, mean, var, gamma, beta, y, EPSILON)
+        batch_norm_forward(x, mean, var, gamma, beta, NOTHING.astype(dtype), y, EPSILON, *LINEAR)
         return [y]
 
     (y,) = on_threads(compute)
@@ -121,23 +124,76 @@ def test_batch_norm_forward(shape: tuple[int, int], dtype: str, on_threads: Call
 def test_batch_norm_backward(shape: tuple[int, int], dtype: str, on_threads: Callable) -> None:
     """The sums are taken in float64; the statistics they use are rounded to dtype."""
     (rows, c), x, dy = shape, draw(1, *shape, dtype=dtype), draw(1, *shape, dtype=dtype, mean=0.0, seed=1)
-    gamma, _ = weights(c, dtype)
+    gamma, beta = weights(c, dtype)
     mean, var = statistics(x, c, 1)
 
     def compute() -> list[np.ndarray]:
         partial = poisoned(1, partial_chunks(1, *shape), 2, c, dtype="float64")
         coefficients, dx = poisoned(1, 3, c, dtype=dtype), poisoned(1, *shape, dtype=dtype)
         dgamma, dbeta = poisoned(c, dtype=dtype), poisoned(c, dtype=dtype)
-        batch_norm_sums(x, dy, mean, var, partial, EPSILON)
+        batch_norm_sums(x, dy, mean, var, gamma, beta, partial, EPSILON, *LINEAR)
         batch_norm_backward_weights(partial, dgamma, dbeta)
         batch_norm_coefficients(partial, var, gamma, coefficients, rows, c, EPSILON)
-        batch_norm_backward_input(x, dy, mean, coefficients, dx)
+        batch_norm_backward_input(x, dy, mean, beta, coefficients, dx, *LINEAR)
         return [dx[0], dgamma, dbeta]
 
     actual = on_threads(compute)
     expected = reference.batch_norm_training_gradients(dy[0], x[0], gamma, EPSILON)
     for a, e in zip(actual, expected, strict=True):
         assert_close(a, e, dtype, max(16, rows))
+
+
+RECTIFIERS = [
+    pytest.param((0.0, np.inf), id="relu"),
+    pytest.param((0.0, 0.75), id="relu with a maximum"),
+    pytest.param((0.25, np.inf), id="leaky relu"),
+]
+
+
+@pytest.mark.parametrize("rectifier", RECTIFIERS)
+@pytest.mark.parametrize("shape", [(7, 5), (1001, 16), (211, 700)])
+def test_batch_norm_rectified(
+    shape: tuple[int, int], rectifier: tuple[float, float], dtype: str, on_threads: Callable
+) -> None:
+    """With a residual, an activation and its gradient, it gives what the steps by themselves give."""
+    (rows, c), (slope, upper) = shape, rectifier
+    x, dy, residual = (draw(1, *shape, dtype=dtype, mean=0.1, seed=seed) for seed in range(3))
+    gamma, beta = weights(c, dtype)
+    mean, var = statistics(x, c, 1)
+
+    def compute() -> list[np.ndarray]:
+        plain, y, with_residual = (poisoned(1, *shape, dtype=dtype) for _ in range(3))
+        nothing = NOTHING.astype(dtype)
+        batch_norm_forward(x, mean, var, gamma, beta, nothing, plain, EPSILON, *LINEAR)
+        batch_norm_forward(x, mean, var, gamma, beta, nothing, y, EPSILON, *rectifier)
+        batch_norm_forward(x, mean, var, gamma, beta, residual, with_residual, EPSILON, *rectifier)
+        masked = np.where(plain > 0, np.where(plain < upper, dy, 0), slope * dy).astype(dtype)
+        gradients = []
+        for gradient, constants in ((dy, rectifier), (masked, LINEAR)):
+            partial = poisoned(1, partial_chunks(1, *shape), 2, c, dtype="float64")
+            coefficients, dx = poisoned(1, 3, c, dtype=dtype), poisoned(1, *shape, dtype=dtype)
+            batch_norm_sums(x, gradient, mean, var, gamma, beta, partial, EPSILON, *constants)
+            batch_norm_coefficients(partial, var, gamma, coefficients, rows, c, EPSILON)
+            batch_norm_backward_input(x, gradient, mean, beta, coefficients, dx, *constants)
+            gradients += [partial, dx]
+        return [plain, y, with_residual, *gradients]
+
+    plain, y, with_residual, sums, dx, expected_sums, expected_dx = on_threads(compute)
+
+    def rectified(v: np.ndarray) -> np.ndarray:
+        return np.minimum(np.where(v > 0, v, slope * v), upper)
+
+    assert_close(y, rectified(plain), dtype)
+    assert_close(with_residual, rectified(plain + residual), dtype)
+    np.testing.assert_array_equal(sums, expected_sums)
+    np.testing.assert_array_equal(dx, expected_dx)
+
+
+def test_batch_norm_rectified_keeps_nan_and_infinity() -> None:
+    x = np.array([[[np.nan], [np.inf], [-np.inf], [2.0]]])
+    one, zero, y = np.ones(1), np.zeros(1), np.empty_like(x)
+    batch_norm_forward(x, zero[None], one[None], one, zero, NOTHING, y, 0.0, 0.0, np.inf)
+    np.testing.assert_array_equal(y, np.array([[[np.nan], [np.inf], [0.0], [2.0]]]))
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -153,7 +209,7 @@ def test_batch_norm_frozen_backward(shape: tuple[int, int], dtype: str, on_threa
             poisoned(c, dtype=dtype),
             poisoned(c, dtype=dtype),
         )
-        batch_norm_sums(x, dy, mean[None], var[None], partial, EPSILON)
+        batch_norm_sums(x, dy, mean[None], var[None], gamma, mean, partial, EPSILON, *LINEAR)
         batch_norm_backward_weights(partial, dgamma, dbeta)
         batch_norm_frozen_backward_input(dy, var[None], gamma, dx, EPSILON)
         return [dx[0], dgamma, dbeta]
@@ -182,13 +238,13 @@ def test_group_norm(shape: tuple[int, int, int], groups: int, dtype: str, on_thr
     def compute() -> list[np.ndarray]:
         mean, var = statistics(x, groups, partial_chunks(*shape))
         y, dx, coefficients = np.full_like(x, np.nan), np.full_like(x, np.nan), poisoned(m, 3, c, dtype=dtype)
-        batch_norm_forward(x, mean, var, gamma, beta, y, EPSILON)
+        batch_norm_forward(x, mean, var, gamma, beta, NOTHING.astype(dtype), y, EPSILON, *LINEAR)
         partial = poisoned(m, partial_chunks(*shape), 2, c, dtype="float64")
         dgamma, dbeta = poisoned(c, dtype=dtype), poisoned(c, dtype=dtype)
-        batch_norm_sums(x, dy, mean, var, partial, EPSILON)
+        batch_norm_sums(x, dy, mean, var, gamma, beta, partial, EPSILON, *LINEAR)
         batch_norm_backward_weights(partial, dgamma, dbeta)
         batch_norm_coefficients(partial, var, gamma, coefficients, r, groups, EPSILON)
-        batch_norm_backward_input(x, dy, mean, coefficients, dx)
+        batch_norm_backward_input(x, dy, mean, beta, coefficients, dx, *LINEAR)
         return [y, dx, dgamma, dbeta]
 
     y, *actual = on_threads(compute)
