@@ -169,9 +169,9 @@ class Clock:
 class Variable(Tensor):
     """Values that outlive a run: weights, moving statistics, optimizer slots, counters.
 
-    `value` is one NumPy array for life; plans hold its address, so it is only ever written in place. Plans also hold
-    what they made of it (packed weights, say) until it may have changed. So whoever asks for `value` counts as a
-    writer, and must ask again for every later change; `buffer` is the same array for those who only read.
+    The values are one NumPy array for life, `buffer`; plans hold its address, so it is only ever written in place.
+    Plans also keep what they made of it (packed weights, say) until it changes. They see `assign`, and each other's
+    updates. Whoever asks for `value` may write to it at any time: plans then trust nothing that they have kept of it.
     """
 
     def __init__(
@@ -184,6 +184,7 @@ class Variable(Tensor):
             value = deserialize("initializer", value)(tuple(shape), dtype=dtype)
         self.buffer = np.array(value, dtype=dtype, order="C")
         self.clocks = [Clock()]  # its own, and those of the plans that change it
+        self.is_exposed = False
         super().__init__(self.buffer.shape, dtype, name)
         self.trainable = trainable
         self.path = name or "variable"  # unique within a model: "conv2d/kernel"
@@ -192,7 +193,8 @@ class Variable(Tensor):
 
     @property
     def value(self) -> np.ndarray:
-        """The values, to be read or written."""
+        """The values, to be read or written. `numpy`, `assign` and `buffer` keep predictions faster."""
+        self.is_exposed = True
         self.clocks[0].tick()
         return self.buffer
 
@@ -218,7 +220,8 @@ class Variable(Tensor):
             raise Error(
                 f"{self.path}: cannot assign values of shape {array.shape}; the shape is {self.shape}"
             )
-        self.value[...] = array
+        self.buffer[...] = array
+        self.clocks[0].tick()
 
     def assign_add(self, value: Any) -> None:
         """Add to the values, as `assign` overwrites them."""

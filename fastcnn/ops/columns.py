@@ -19,7 +19,7 @@ from fastcnn_kernels.conv import ConvGeometry
 from fastcnn_kernels.gemm import GemmGeometry, divide_work
 
 from fastcnn.ops.conv import Conv, ConvInputGrad, ConvKernelGrad
-from fastcnn.ops.matmul import floor_of, no_bias
+from fastcnn.ops.epilogue import floor_of, no_bias
 from fastcnn.tensor import TensorSpec
 
 __all__: list[str] = []  # chosen by plans, not called

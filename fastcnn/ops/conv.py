@@ -18,7 +18,7 @@ from fastcnn.errors import Error, did_you_mean
 from fastcnn.graph import Fused, Node, Op, apply
 from fastcnn.ops import reduction
 from fastcnn.ops.core import convert, op_function
-from fastcnn.ops.matmul import floor_of, floored, no_bias
+from fastcnn.ops.epilogue import absorbed, floor_of, no_bias
 from fastcnn.ops.pooling import window_padding
 from fastcnn.ops.shape import expand_dims, known, require_same_dtype, squeeze
 from fastcnn.tensor import Shape, Tensor, TensorSpec
@@ -137,7 +137,7 @@ class Conv(Correlation):
         return dx, dkernel, *(reduction.sum(dy, (0, 1, 2)) for _ in bias)
 
     def absorb(self, node: Node, reader: Node) -> Fused | None:
-        return floored(node, reader)
+        return absorbed(node, reader, known(node.inputs[1].shape[-1:]))
 
     def geometry_of(self, inputs: Sequence[Any], outputs: Sequence[Any]) -> ConvGeometry:
         return self.geometry(inputs[0].shape, known(inputs[1].shape[:3]), outputs[0].shape)
@@ -248,7 +248,7 @@ class ConvTranspose(Transposed):
         return (*lengths, kernel[2]), (pads[0], pads[1])
 
     def absorb(self, node: Node, reader: Node) -> Fused | None:
-        return floored(node, reader)
+        return absorbed(node, reader, (*known(node.inputs[1].shape[-2:-1]), 1))
 
 
 def transposed_length(
@@ -345,7 +345,7 @@ class DepthwiseConv(Correlation):
         return dx, dkernel, *(reduction.sum(dy, (0, 1, 2)) for _ in bias)
 
     def absorb(self, node: Node, reader: Node) -> Fused | None:
-        return floored(node, reader)
+        return absorbed(node, reader, known(node.inputs[1].shape[-2:]))
 
     def flops(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> int:
         return 2 * outputs[0].size * math.prod(known(inputs[1].shape[:2]))

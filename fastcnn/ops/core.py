@@ -105,7 +105,7 @@ def _take_arrays(value: Any, arrays: list[np.ndarray]) -> Any:
         return {key: _take_arrays(item, arrays) for key, item in value.items()}
     if isinstance(value, list | tuple) and not hasattr(value, "_fields"):
         return type(value)(_take_arrays(item, arrays) for item in value)
-    value = value.value if isinstance(value, Variable | Constant) else value
+    value = value.buffer if isinstance(value, Variable | Constant) else value
     if isinstance(value, np.ndarray):
         arrays.append(np.ascontiguousarray(convert(value).value).reshape(value.shape))  # type: ignore[attr-defined]
         return _Slot(len(arrays) - 1)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,32 +11,12 @@ from fastcnn_kernels.gemm import GemmGeometry, gemm_geometry
 from fastcnn.errors import Error
 from fastcnn.graph import Fused, Node, Op, apply
 from fastcnn.ops import reduction
-from fastcnn.ops.activation import Relu
 from fastcnn.ops.core import convert, op_function
+from fastcnn.ops.epilogue import absorbed, floor_of, no_bias
 from fastcnn.ops.shape import broadcast_to, expand_dims, known, require_same_dtype, reshape, squeeze
 from fastcnn.tensor import Shape, Tensor, TensorSpec
 
 __all__ = ["dense", "matmul"]
-
-
-# --- what kernels with a bias and a lower bound have in common ------------------------------------------------------
-
-
-def no_bias(bias: Sequence[Any], like: Any) -> Any:
-    """The bias, or the empty array that kernels take for none."""
-    return bias[0] if bias else np.empty(0, like.dtype)
-
-
-def floor_of(lower: float | None) -> float:
-    """The lower bound of the results as kernels want it."""
-    return -math.inf if lower is None else lower
-
-
-def floored(node: Node, reader: Node) -> Fused | None:
-    """What does the work of `node`, and also what `reader`, a ReLU, does to its result; None if it is none."""
-    if isinstance(reader.operation, Relu) and node.operation.lower is None:
-        return replace(node.operation, lower=0.0), node.inputs
-    return None
 
 
 # --- ops -------------------------------------------------------------------------------------------------------------
@@ -66,7 +46,7 @@ class Dense(Op):
         return dx, apply(MatMul(True, False), rows, dy), *(reduction.sum(dy, 0) for _ in bias)
 
     def absorb(self, node: Node, reader: Node) -> Fused | None:
-        return floored(node, reader)
+        return absorbed(node, reader, known(node.inputs[1].shape[1:]))
 
     def flops(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> int:
         return 2 * outputs[0].size * known(inputs[1].shape)[0]

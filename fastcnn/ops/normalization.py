@@ -55,6 +55,11 @@ class Rectified(Op):
     upper: float = math.inf
     residual: bool = False
 
+    @property
+    def is_linear(self) -> bool:
+        """Whether nothing has been added yet."""
+        return not self.residual and (self.slope, self.upper) == (1.0, math.inf)
+
     def absorb(self, node: Node, reader: Node) -> Fused | None:
         """An addition, then a ReLU."""
         if (self.slope, self.upper) != (1.0, math.inf):

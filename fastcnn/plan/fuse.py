@@ -4,7 +4,7 @@ A backward graph has been built before, from the unfused nodes, so a pass may on
 else reads.
 """
 
-from fastcnn.graph import Node
+from fastcnn.graph import Node, Trace, tracing
 from fastcnn.plan.rewrite import Rewrite
 
 
@@ -13,9 +13,10 @@ def absorb_readers(rewrite: Rewrite) -> None:
 
     Or the reader does what the op does: the gradient of batch normalisation that of the ReLU behind it.
     """
-    for serial in sorted(rewrite.nodes):
-        while serial in rewrite.nodes and _absorb(rewrite, rewrite.nodes[serial]):
-            pass
+    with tracing(Trace(training=False)):  # what ops make of weights is a graph, not computed here and now
+        for serial in sorted(rewrite.nodes):
+            while serial in rewrite.nodes and _absorb(rewrite, rewrite.nodes[serial]):
+                pass
 
 
 def _absorb(rewrite: Rewrite, node: Node) -> bool:

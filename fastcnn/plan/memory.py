@@ -55,7 +55,8 @@ class Storage:
 
     A tensor lives from the step that computes it (inputs: before the first) to the last step that reads it
     (outputs: past the end). An alias is its first input under another shape and shares its place. Variables
-    and constants live in arrays of their own. What is made of constants alone is kept from run to run.
+    and constants live in arrays of their own. What runs read and no run changes, because it is made of constants
+    alone, is kept from run to run.
     """
 
     def __init__(
@@ -70,17 +71,16 @@ class Storage:
         self._blocks = {id(x): Block(x.spec.nbytes, -1, death.get(id(x), -1)) for x in inputs}
         self._prepared: dict[int, list[tuple[TensorSpec, Block]]] = {}
         self._scratch: dict[int, list[tuple[TensorSpec, Block]]] = {}
-        always = -1, len(nodes)
+        always, kept = (-1, len(nodes)), self._read_by_runs(nodes, outputs, is_constant)
         for step, node in enumerate(nodes):
             if node.operation.alias:
                 continue
-            rests = all(map(is_constant, node.inputs))
             for y in node.outputs:
-                life = always if rests else (step, death.get(id(y), step))
+                life = always if is_constant(y) and id(y) in kept else (step, death.get(id(y), step))
                 self._blocks[id(y)] = Block(y.spec.nbytes, *life)
             specs = [x.spec for x in node.inputs], [y.spec for y in node.outputs]
-            kept = all(is_constant(node.inputs[i]) for i in node.operation.weights)
-            life = always if kept else (step, step)
+            rest = all(is_constant(node.inputs[i]) for i in node.operation.weights)
+            life = always if rest else (step, step)
             self._prepared[node.serial] = [
                 (s, Block(s.nbytes, *life)) for s in node.operation.prepared(*specs)
             ]
@@ -103,6 +103,13 @@ class Storage:
         for y in outputs:
             last[id(self._root(y))] = len(nodes)
         return last
+
+    def _read_by_runs(
+        self, nodes: Sequence[Node], outputs: Sequence[Tensor], is_constant: Callable[[Tensor], bool]
+    ) -> set[int]:
+        """Ids of the tensors that are outputs, or read by nodes that do not compute constants."""
+        running = [node for node in nodes if not all(map(is_constant, node.inputs))]
+        return {id(self._root(x)) for x in [*outputs, *(x for node in running for x in node.inputs)]}
 
     def view(self, tensor: Tensor, arena: np.ndarray) -> np.ndarray:
         """The tensor's values, as an array over its place."""

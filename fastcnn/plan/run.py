@@ -93,12 +93,14 @@ class Preparation:
         self._is_constant = is_constant
         first = [self._split(*parts) for parts in launches]
         readers = [
-            node for (node, _, _), (now, _) in zip(launches, first, strict=True) if now or node.operation.alias
+            node
+            for (node, _, _), (now, _) in zip(launches, first, strict=True)
+            if now or node.operation.alias
         ]
         self._variables = variables_of(readers)
         self._program = backend.Program([launch for now, _ in first for launch in now])
         self.rest = [launch for _, later in first for launch in later]
-        self._time, self._versions = -1, [-1]
+        self._time, self._versions, self._is_exposed = -1, [-1], False
 
     def _split(self, node: Node, preparing: list, running: list) -> tuple[list, list]:
         """(launches that depend on constants alone, others)."""
@@ -110,12 +112,14 @@ class Preparation:
 
     def run(self) -> None:
         """Bring everything up to date."""
-        if self._time != Clock.now:
-            self._time = Clock.now
-            versions = [variable.version for variable in self._variables]
-            if versions != self._versions:
-                self._versions = versions
-                self._program.run()
+        if self._time == Clock.now and not self._is_exposed:
+            return
+        self._time = Clock.now
+        self._is_exposed = any(variable.is_exposed for variable in self._variables)
+        versions = [variable.version for variable in self._variables]
+        if versions != self._versions or self._is_exposed:
+            self._versions = versions
+            self._program.run()
 
 
 def _insert_updates(nodes: list[Node], updates: Sequence[Node]) -> list[Node]:

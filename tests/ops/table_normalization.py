@@ -5,9 +5,10 @@ import reference
 from op_harness import Row
 
 from fastcnn import ops
-from fastcnn.ops.normalization import MovingAverage
+from fastcnn.ops.normalization import MovingAverage, Rectified
 
-COVERED_ELSEWHERE = {MovingAverage}
+COVERED_ELSEWHERE: set[type] = {MovingAverage}
+COVERED_ELSEWHERE |= {Rectified}  # in plan/test_fuse.py
 
 
 def positive(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:

@@ -1,0 +1,154 @@
+"""Fusion: what becomes one node, that it computes the same, and that weights are prepared when they change."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fastcnn
+from fastcnn import layers, ops
+from fastcnn.graph import gradients
+from fastcnn.plan import Function, run
+from fastcnn.tensor import TensorSpec, Variable
+
+
+def names(function: Function, *arrays: np.ndarray) -> list[str]:
+    """The ops of the plan for these arrays."""
+    plan, _ = function.plan([TensorSpec(a.shape, str(a.dtype)) for a in arrays])
+    return [node.operation.name for node in plan.nodes]
+
+
+def unfused(monkeypatch: pytest.MonkeyPatch, function: Callable, *arrays: np.ndarray) -> Any:
+    """What the function gives when nothing is fused."""
+    with monkeypatch.context() as patch:
+        patch.setattr(run, "PASSES", [])
+        return Function(function)(*arrays)
+
+
+def draw(*shape: int, seed: int = 0, dtype: str = "float64") -> np.ndarray:
+    return np.random.default_rng(seed).normal(0.2, 1.0, shape).astype(dtype)
+
+
+ACTIVATIONS = {
+    "relu": ops.relu,
+    "relu6": ops.relu6,
+    "leaky relu": lambda x: ops.leaky_relu(x, 0.3),
+}
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS.values(), ids=ACTIVATIONS.keys())
+def test_normalisation_absorbs_activations_and_gradients(activation, monkeypatch):
+    arrays = draw(5, 4, 3, 6), draw(6, seed=1), draw(6, seed=2)
+
+    def body(x, gamma, beta):
+        y, mean, variance = ops.batch_normalization_training(x, gamma, beta)
+        loss = ops.sum(ops.square(activation(y)))
+        return [loss, mean, variance, *gradients(loss, [x, gamma, beta])]
+
+    function = Function(body)
+    found = names(function, *arrays)
+    assert found.count("BatchNorm") == found.count("BatchNormGrad") == 1
+    assert not {"Relu", "LeakyRelu", "ThresholdRelu", "ActivationGrad"} & set(found)
+    for a, b in zip(function(*arrays), unfused(monkeypatch, body, *arrays), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)
+
+
+def test_normalisation_absorbs_a_residual_that_is_there_before(monkeypatch):
+    arrays = draw(5, 4, 3, 6), draw(5, 4, 3, 6, seed=3), draw(6, seed=1), draw(6, seed=2)
+
+    def body(x, residual, gamma, beta):
+        y, _, _ = ops.batch_normalization_training(x, gamma, beta)
+        y = ops.relu(residual + y)
+        return [y, *gradients(ops.sum(ops.square(y)), [x, residual, gamma, beta])]
+
+    function = Function(body)
+    assert "Add" not in names(function, *arrays) and "Relu" not in names(function, *arrays)
+    for a, b in zip(function(*arrays), unfused(monkeypatch, body, *arrays), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)
+
+
+def test_statistics_wanted_before_the_residual_keep_their_place(monkeypatch):
+    """The residual is computed from the statistics: the normalisation cannot wait for it."""
+    x, gamma, beta = draw(5, 6), draw(6, seed=1), draw(6, seed=2)
+
+    def body(x, gamma, beta):
+        y, mean, _ = ops.batch_normalization_training(x, gamma, beta)
+        return ops.relu(y + ops.exp(x - mean))
+
+    np.testing.assert_allclose(
+        Function(body)(x, gamma, beta), unfused(monkeypatch, body, x, gamma, beta), rtol=1e-12
+    )
+
+
+LAYERS = {
+    "conv": lambda: layers.Conv2D(8, 3, padding="same"),
+    "conv without bias": lambda: layers.Conv2D(8, 3, strides=2, use_bias=False, groups=2),
+    "depthwise": lambda: layers.DepthwiseConv2D(3, depth_multiplier=2),
+    "transposed": lambda: layers.Conv2DTranspose(5, 3, strides=2),
+    "dense": lambda: layers.Dense(7),
+}
+
+
+@pytest.mark.parametrize("make", LAYERS.values(), ids=LAYERS.keys())
+@pytest.mark.parametrize("activation", [None, layers.ReLU], ids=["linear", "relu"])
+def test_normalisation_is_folded_into_weights_at_inference(make, activation, monkeypatch):
+    inputs = layers.Input((7, 6, 4))
+    outputs = layers.BatchNormalization()(make()(inputs))
+    model = fastcnn.Model(inputs, outputs if activation is None else activation()(outputs))
+    for i, variable in enumerate(model.weights):
+        variable.assign(np.random.default_rng(i).uniform(0.5, 1.5, variable.shape))
+    x = draw(3, 7, 6, 4, dtype="float32")
+    folded = model.predict_on_batch(x)
+    assert "BatchNorm" not in model.plan(3, training=False)
+    with monkeypatch.context() as patch:
+        patch.setattr(run, "PASSES", [])
+        plain = fastcnn.models.clone_model(model)
+        plain.set_weights(model.get_weights())
+        np.testing.assert_allclose(folded, plain.predict_on_batch(x), rtol=1e-4, atol=1e-4)
+
+
+def test_what_is_made_of_weights_is_made_again_when_they_change():
+    weight = Variable(np.arange(6.0).reshape(2, 3), dtype="float64", name="weight")
+    function = Function(lambda x: ops.matmul(x, ops.exp(ops.reshape(weight, (3, 2)))))
+    x = draw(4, 3)
+
+    def check() -> None:
+        np.testing.assert_allclose(function(x), x @ np.exp(weight.numpy().reshape(3, 2)), rtol=1e-12)
+
+    check()
+    check()
+    weight.assign(draw(2, 3, seed=5))
+    check()
+    values = weight.value
+    for i in range(3):
+        values[0, i] = 3.0
+        check()
+    weight.assign_add(np.ones((2, 3)))
+    check()
+
+
+def test_training_between_predictions_is_seen():
+    model = fastcnn.Sequential(
+        [layers.Input((8, 8, 3)), layers.Conv2D(4, 3), layers.BatchNormalization(), layers.Flatten()]
+    )
+    model.compile("sgd", "mse")
+    x = draw(4, 8, 8, 3, dtype="float32")
+    for _ in range(3):
+        before = model.predict_on_batch(x)
+        np.testing.assert_array_equal(before, model.predict_on_batch(x))
+        model.train_on_batch(x, np.ones_like(before))
+        after = model.predict_on_batch(x)
+        assert not np.array_equal(before, after)
+        twin = fastcnn.models.clone_model(model)
+        twin.set_weights(model.get_weights())
+        np.testing.assert_array_equal(after, twin.predict_on_batch(x))
+
+
+def test_inference_prepares_weights_once():
+    model = fastcnn.Sequential([layers.Input((8, 8, 3)), layers.Conv2D(4, 3), layers.BatchNormalization()])
+    x = draw(2, 8, 8, 3, dtype="float32")
+    model.predict_on_batch(x)
+    plan, _ = next(iter(model._step("predict")._functions.values()))._plans.popitem()[1]
+    launches = [launch.kernel.__name__ for launch in plan.program.launches]
+    assert launches == ["conv_forward"]
