@@ -65,16 +65,30 @@ shape_function = register_jitable
 
 
 def host_function(signature: str) -> Callable[[Callable], Callable]:
-    """A compiled function that Python itself calls: one signature, kept on disk, GIL released."""
+    """A function that Python itself calls: one signature, kept on disk, GIL released.
+
+    It is compiled by `compile_host_functions`, not when it is defined: an import must not wait for a compiler.
+    """
 
     def decorate(function: Callable) -> Callable:
         dispatcher = njit(nogil=True, error_model="numpy", _nrt=False)(function)
         if COMPILED:
             keep_on_disk(dispatcher)
-            dispatcher.compile(signature)
+            _host_functions.append((dispatcher, signature))
         return dispatcher
 
     return decorate
+
+
+_host_functions: list[tuple[Any, str]] = []  # not compiled yet
+
+
+def compile_host_functions() -> None:
+    """Make those ready that have been defined since the last call."""
+    while _host_functions:
+        dispatcher, signature = _host_functions[-1]
+        dispatcher.compile(signature)
+        _host_functions.pop()  # only now: another thread that comes meanwhile waits for the compiler
 
 
 @shape_function

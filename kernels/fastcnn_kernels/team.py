@@ -35,7 +35,7 @@ from fastcnn_kernels.atomics import (
     release_lock,
     yield_thread,
 )
-from fastcnn_kernels.jit import COMPILED, Launch, device_function, host_function
+from fastcnn_kernels.jit import COMPILED, Launch, compile_host_functions, device_function, host_function
 
 # Byte offsets of the words that the threads share. What different threads write is on different cache lines.
 BUSY, ARRIVED, PHASE, JOINED = 0, 64, 128, 192
@@ -155,6 +155,7 @@ class Program:
     """Launches made ready to run: machine code, argument blocks, one table. Keeps its arrays alive."""
 
     def __init__(self, launches: list[Launch]):
+        compile_host_functions()
         self.launches = [launch for launch in launches if launch.items > 0]
         codes = [launch.kernel.compile(launch.args) for launch in self.launches]
         words = [_words(launch.args) for launch in self.launches]
