@@ -45,7 +45,7 @@ __all__ = [
     "celu", "deserialize", "elu", "exponential", "gelu", "get", "glu", "hard_shrink", "hard_sigmoid", "hard_silu",
     "hard_swish", "hard_tanh", "leaky_relu", "linear", "log_sigmoid", "log_softmax", "mish", "relu", "relu6", "selu",
     "serialize", "sigmoid", "silu", "soft_shrink", "softmax", "softplus", "softsign", "sparse_plus",
-    "sparse_sigmoid", "squareplus", "swish", "tanh", "tanh_shrink", "threshold",
+    "sparse_sigmoid", "sparsemax", "squareplus", "swish", "tanh", "tanh_shrink", "threshold",
 ]  # fmt: skip
 
 for _function in (
@@ -92,12 +92,33 @@ def sparse_sigmoid(x: Any) -> Any:
 
 @registered("activation")
 @op_function
+def sparsemax(x: Any, axis: int = -1) -> Any:
+    """The point of the simplex nearest to x: max(x - t, 0) along `axis`, with t such that the sum is 1.
+
+    An element is in the support when 1 + k x > s, where k elements are not smaller and s is their sum (Martins &
+    Astudillo 2016). All pairs are compared, so the memory is the square of the length.
+    """
+    x = ops.moveaxis(ops.convert_to_tensor(x), axis, -1)
+    each, others = ops.expand_dims(x, -1), ops.expand_dims(x, -2)
+    not_smaller = ops.greater_equal(others, each)
+    counts, sums = ops.sum(not_smaller, -1), ops.sum(not_smaller * others, -1)
+    support = ops.greater(counts * x + 1.0, sums)
+    t = (ops.sum(x * support, -1, keepdims=True) - 1.0) / ops.sum(support, -1, keepdims=True)
+    return ops.moveaxis(ops.relu(x - t), -1, axis)
+
+
+@registered("activation")
+@op_function
 def threshold(x: Any, threshold: float, default_value: float) -> Any:
     """x where x > threshold, else default_value."""
     return where(x > threshold, x, zeros_like(x) + float(default_value))
 
 
-serialize = registry.serialize
+def serialize(activation: Any) -> Any:
+    """The name of one of these functions, e.g. "relu"; of anything else what `fastcnn.registry.serialize` says."""
+    data = registry.serialize(activation)
+    is_own = isinstance(data, dict) and data.get("kind") == "activation" and "function" in data
+    return data["function"] if is_own else data
 
 
 def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None) -> Callable[..., Any]:

@@ -1,5 +1,6 @@
 """Settings of the whole process: number format, fuzz factor, data format, and the stream of random seeds."""
 
+import os
 import random
 import secrets
 import threading
@@ -9,10 +10,13 @@ import numpy as np
 from fastcnn.errors import Error, did_you_mean
 
 FLOAT_TYPES = ("float32", "float64")
+CONVOLUTIONS = ("auto", "implicit", "columns", "winograd", "winograd2")
+PRECISIONS = ("fast", "strict")
 
 _floatx = "float32"
 _epsilon = 1e-7
-_convolution_algorithm = "implicit"
+_convolution_algorithm = "auto"
+_precision = "fast"
 
 _lock = threading.Lock()
 _entropy = secrets.randbits(64)
@@ -47,16 +51,38 @@ def set_epsilon(value: float) -> None:
 
 
 def convolution_algorithm() -> str:
-    """ "implicit" (columns are gathered while they are multiplied) or "columns" (im2col, product, col2im)."""
+    """How plans compute convolutions, "auto" unless set here or by `FASTCNN_CONVOLUTION` in the environment."""
     return _convolution_algorithm
 
 
 def set_convolution_algorithm(name: str) -> None:
-    """Choose how plans made from now on compute convolutions. For comparisons; "implicit" is the better one."""
+    """Choose how plans made from now on compute convolutions, for comparisons: where one cannot, "implicit" does it.
+
+    - "auto": by a model of what each algorithm costs for the shapes at hand;
+    - "implicit": a matrix product whose columns are gathered while they are multiplied;
+    - "columns": the same with columns that are stored first (im2col, product, col2im);
+    - "winograd", "winograd2": 3 x 3 kernels of stride 1 by Winograd's algorithm, tiles of 4 x 4 or 2 x 2.
+    """
     global _convolution_algorithm
-    if name not in ("implicit", "columns"):
-        raise Error(f"set_convolution_algorithm: {name!r} is neither 'implicit' nor 'columns'")
+    if name not in CONVOLUTIONS:
+        raise Error(f"set_convolution_algorithm: {name!r} is not known{did_you_mean(name, CONVOLUTIONS)}")
     _convolution_algorithm = name
+
+
+def precision() -> str:
+    """ "fast": a faster algorithm may round a little more than a plain sum; "strict": it may not."""
+    return _precision
+
+
+def set_precision(value: str) -> None:
+    """Set it for plans made from now on. "strict" turns Winograd's algorithm off; float64 is always strict.
+
+    Its error is a few 1e-6 of the largest result, a thousandth of what TF32 of GPUs has.
+    """
+    global _precision
+    if value not in PRECISIONS:
+        raise Error(f"set_precision: {value!r} is not known{did_you_mean(value, PRECISIONS)}")
+    _precision = value
 
 
 def image_data_format() -> str:
@@ -116,3 +142,7 @@ def set_seed_stream(entropy: int, drawn: int) -> None:
         raise Error(f"set_seed_stream: expected two non-negative integers, got {entropy} and {drawn}")
     with _lock:
         _entropy, _drawn = entropy, drawn
+
+
+if "FASTCNN_CONVOLUTION" in os.environ:
+    set_convolution_algorithm(os.environ["FASTCNN_CONVOLUTION"])

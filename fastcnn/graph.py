@@ -30,6 +30,8 @@ class Op:
     alias = False  # the output is the first input under another shape: no kernel, no memory
     mutates: tuple[int, ...] = ()  # positions of the inputs (variables) that running it changes
     weights: tuple[int, ...] = ()  # positions of the inputs that `prepare` reads
+    images: tuple[int, ...] | None = None  # what `by_image` says, where it is the same for all shapes
+    exact = True  # no more rounding errors than a plain sum of the same numbers has
 
     registry: ClassVar[dict[str, type[Op]]] = {}
     alternatives: ClassVar[dict[str, type[Op]]] = {}  # other algorithms for it, by name
@@ -78,16 +80,38 @@ class Op:
         """Working memory that `launch` needs for the time of this node."""
         return []
 
+    def workspace(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> TensorSpec | None:
+        """Working memory of one thread. `launch` finds an array with a row a thread behind its scratch."""
+        return None
+
     def launch(
         self, k: Any, inputs: list[np.ndarray], outputs: list[np.ndarray], scratch: list[np.ndarray]
     ) -> list[Launch]:
         """Kernels of the backend `k` bound to these arrays, in order."""
         return []
 
+    def by_image(self, inputs: Sequence[Any], outputs: Sequence[Any]) -> Sequence[int] | None:
+        """Positions of the inputs that are cut when only some images (first indices) of the outputs are computed.
+
+        Of those it needs the same images, of the others everything. None if it cannot be cut so.
+        """
+        return self.images
+
+    def parts(self, inputs: Sequence[Tensor]) -> Sequence[Tensor] | None:
+        """The outputs, by several smaller ops that a plan may run at different times; None if it is one piece."""
+        return None
+
     def using(self, algorithm: str) -> Op:
         """The same operation by the algorithm of that name, where it has one."""
         other = self.alternatives.get(algorithm)
         return self if other is None else other(**{f.name: getattr(self, f.name) for f in fields(self)})  # type: ignore[arg-type]
+
+    def cost(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], ready: bool) -> float:
+        """Estimate for an op with alternatives, in multiply-adds at full speed; infinite where it is impossible.
+
+        ready: what `prepare` makes need not be made again.
+        """
+        raise Error(f"{self.name} has no estimate of its cost")
 
     def absorb(self, node: Node, reader: Node) -> Fused | None:
         """What does the work of `node`, which is of this op, and of `reader` in one go; None if nothing does.

@@ -30,6 +30,7 @@ _PACKAGE = __name__.partition(".")[0]
 _FUNCTION = "function"  # the kind written for a user's function
 _ARRAY = "array"  # the kind written for a NumPy array
 _MISSING = object()
+_PLURALS = {"losses": "loss", "optimizers": "optimizer", "schedules": "schedule"}  # of Keras's module names
 
 _builtin: dict[str, dict[str, Registered]] = {}  # kind -> name -> fastcnn's own class or function
 _spellings: dict[str, dict[str, str]] = {}  # kind -> canonical name or alias -> name in _builtin
@@ -345,6 +346,8 @@ def _construct_default(kind: str | None, member: Registered) -> Any:
 
 def _from_dict(kind: str | None, data: dict[str, Any]) -> Any:
     """Build the object that serialized data describes; it must be of `kind` where one is asked for."""
+    if "module" in data:
+        return _from_keras(kind, data)
     key = "class_name" if "class_name" in data else "function"
     if not isinstance(data.get(key), str):
         raise Error(
@@ -357,6 +360,40 @@ def _from_dict(kind: str | None, data: dict[str, Any]) -> Any:
     if kind and stated not in (kind, _FUNCTION) and not is_registered(kind, member):
         raise Error(f"expected a configuration of kind {kind!r}, got {name!r} of kind {stated!r}")
     return member if key == "function" else _construct(member, f"{stated} {name!r}", data.get("config", {}))
+
+
+def _from_keras(kind: str | None, data: dict[str, Any]) -> Any:
+    """Build what Keras's own serialized form describes: an object, a function, an array or a dtype policy."""
+    name, config = data.get("class_name"), data.get("config")
+    if name == "function" and isinstance(config, str):
+        return _find(_keras_kind(data) or _FUNCTION, str(data.get("registered_name") or config))
+    if name in ("DTypePolicy", "FloatDTypePolicy") and isinstance(config, dict):
+        return config.get("name")
+    if not isinstance(name, str) or name.startswith("__"):
+        raise Error(f"{kind or 'object'}: {name} of Keras has no counterpart; describe it as plain data")
+    registered = data.get("registered_name")
+    wanted = registered if isinstance(registered, str) and ">" in registered else name
+    found = _keras_kind(data) or kind or _kind_of_custom(wanted)
+    return _from_dict(kind, {"kind": found, "class_name": wanted, "config": {} if config is None else config})
+
+
+def _keras_kind(data: dict[str, Any]) -> str | None:
+    """The kind that a module of Keras's holds: "keras.initializers" -> "initializer"."""
+    parts = str(data.get("module") or "").split(".")
+    if parts[0] != "keras":
+        return None
+    names = [_PLURALS.get(part, part.removesuffix("s")) for part in reversed(parts)]
+    return next((name for name in names if name in _builtin), None)
+
+
+def _kind_of_custom(name: str) -> str:
+    """The kind of the user's class of that name."""
+    for scope in (*_scopes.get(), _custom):
+        member = scope.get(name, scope.get(name.rpartition(">")[2]))
+        if isinstance(member, type) and issubclass(member, Configurable):
+            return member._kind
+    plain = name.rpartition(">")[2]
+    return next((kind for kind, users in _user.items() if plain in users), "")
 
 
 def _construct(member: Registered, where: str, config: Any) -> Any:
@@ -374,7 +411,10 @@ def _revive(value: Any) -> Any:
         return value
     if value.get("kind") == _ARRAY and "values" in value:
         return np.array(value["values"], dtype=str(value.get("dtype", "float32")))
-    if "kind" in value and ("class_name" in value or "function" in value):
+    if value.get("class_name") == "__numpy__" and isinstance(value.get("config"), dict):
+        data = value["config"]
+        return np.array(data["value"], dtype=str(data.get("dtype", "float32")))
+    if ("kind" in value or "module" in value) and ("class_name" in value or "function" in value):
         return _from_dict(None, value)
     return {key: _revive(item) for key, item in value.items()}
 

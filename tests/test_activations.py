@@ -16,6 +16,16 @@ def sparse_plus(x):
     return np.where(x <= -1, 0.0, np.where(x < 1, (x + 1) ** 2 / 4, x))
 
 
+def sparsemax(x):
+    """max(x - t, 0), with t found by halving an interval in which the sum passes 1."""
+    low, high = x.max(-1, keepdims=True) - 1.0, x.max(-1, keepdims=True)
+    for _ in range(60):
+        middle = (low + high) / 2
+        is_low = np.maximum(x - middle, 0).sum(-1, keepdims=True) > 1
+        low, high = np.where(is_low, middle, low), np.where(is_low, high, middle)
+    return np.maximum(x - (low + high) / 2, 0)
+
+
 DEFINITIONS = {
     "celu": reference.celu, "elu": reference.elu, "exponential": reference.exponential, "gelu": reference.gelu,
     "glu": reference.glu, "hard_shrink": reference.hard_shrink, "hard_sigmoid": reference.hard_sigmoid,
@@ -26,7 +36,7 @@ DEFINITIONS = {
     "soft_shrink": reference.soft_shrink, "softmax": reference.softmax, "softplus": reference.softplus,
     "softsign": reference.softsign, "squareplus": reference.squareplus, "tanh": reference.tanh,
     "tanh_shrink": reference.tanh_shrink, "sparse_plus": sparse_plus,
-    "sparse_sigmoid": lambda x: np.clip((x + 1) / 2, 0, 1),
+    "sparse_sigmoid": lambda x: np.clip((x + 1) / 2, 0, 1), "sparsemax": sparsemax,
 }  # fmt: skip
 
 # No value within 0.01 of a point where a derivative jumps (0, +-0.5, +-1, +-3, 6).

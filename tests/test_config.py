@@ -1,6 +1,9 @@
 """Process-wide settings and the stream of seeds."""
 
+import os
 import random
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -116,3 +119,38 @@ def test_did_you_mean():
 def test_error_is_a_value_error():
     with pytest.raises(ValueError, match="why"):
         raise Error("why")
+
+
+def test_convolution_algorithm():
+    assert config.convolution_algorithm() == "auto"
+    try:
+        for name in config.CONVOLUTIONS:
+            config.set_convolution_algorithm(name)
+            assert config.convolution_algorithm() == name
+        with pytest.raises(Error, match="winograd"):
+            config.set_convolution_algorithm("vinograd")
+    finally:
+        config.set_convolution_algorithm("auto")
+
+
+@pytest.mark.parametrize(
+    ("name", "answer"), [("winograd", "winograd\n"), ("wino", "set_convolution_algorithm")]
+)
+def test_the_environment_names_an_algorithm(name, answer):
+    code = "from fastcnn import config; print(config.convolution_algorithm())"
+    environment = {**os.environ, "FASTCNN_CONVOLUTION": name}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60
+    )
+    assert answer in done.stdout + done.stderr
+
+
+def test_precision():
+    assert config.precision() == "fast"
+    try:
+        config.set_precision("strict")
+        assert config.precision() == "strict"
+        with pytest.raises(Error, match="strict"):
+            config.set_precision("strickt")
+    finally:
+        config.set_precision("fast")

@@ -111,8 +111,10 @@ def test_defaults_are_those_of_keras():
     assert initializers.RandomUniform().get_config() == {"minval": -0.05, "maxval": 0.05, "seed": None}
     assert initializers.VarianceScaling().get_config() == {
         "scale": 1.0, "mode": "fan_in", "distribution": "truncated_normal", "seed": None,
+        "input_axes": None, "output_axes": None,
     }  # fmt: skip
-    assert initializers.GlorotUniform(3).get_config() == {"seed": 3}
+    axes = {"input_axes": None, "output_axes": None}
+    assert initializers.GlorotUniform(3).get_config() == {"seed": 3, **axes}
     assert initializers.Orthogonal().get_config() == {"gain": 1.0, "seed": None}
 
 

@@ -3,6 +3,7 @@
 - `kernels`: an object whose attributes are the kernels; `kernels.NAME.bind(*arrays)` makes a launch;
 - `allocate(nbytes)`: 64-byte aligned memory of a plan's arena, as bytes;
 - `Program(launches)`: launches made ready to run as one, with `run()`;
+- `Blocks(lists, workspace).launch`: a launch that executes lists of launches, several at a time;
 - `num_threads()`, `set_num_threads(n)`.
 """
 
@@ -11,13 +12,13 @@ from types import SimpleNamespace
 
 import numpy as np
 from fastcnn_kernels.jit import Kernel
-from fastcnn_kernels.team import Program, num_threads, set_num_threads
+from fastcnn_kernels.team import Blocks, Program, num_threads, set_num_threads
 
-__all__ = ["Program", "allocate", "kernels", "num_threads", "set_num_threads"]
+__all__ = ["Blocks", "Program", "allocate", "kernels", "num_threads", "set_num_threads"]
 
 FAMILIES = (
     "activation", "conv", "depthwise", "elementwise", "gemm", "loss", "norm", "optimizer", "pool", "random",
-    "reduction", "shape",
+    "reduction", "shape", "winograd",
 )  # fmt: skip
 
 

@@ -6,7 +6,10 @@ from fastcnn import ops
 from fastcnn.errors import Error
 from fastcnn.layers import arguments, weights
 from fastcnn.layers.base import Layer
+from fastcnn.ops.core import convert
 from fastcnn.tensor import Shape, Tensor
+
+_FAR_BELOW = -3e38  # what softmax makes 0, in float32 as well
 
 
 class ReLU(Layer):
@@ -89,18 +92,26 @@ class ELU(Layer):
 
     def __init__(self, alpha: float = 1.0, **kwargs: Any):
         super().__init__(**kwargs)
-        self.alpha = alpha
+        self.alpha = arguments.number("ELU", "alpha", alpha)
 
     def call(self, inputs: Tensor) -> Tensor:
         return ops.elu(inputs, self.alpha)
 
 
 class Softmax(Layer):
-    """e^x / sum of e^x along `axis`, or over several axes together."""
+    """e^x / sum of e^x along `axis`, or over several axes together; None: over all, the batch too.
+
+    mask, of the inputs' shape: the result is 0 where it is 0, and the rest sums to 1.
+    """
+
+    supports_masking = True
 
     def __init__(self, axis: Any = -1, **kwargs: Any):
         super().__init__(**kwargs)
-        self.axis = axis if isinstance(axis, int) else tuple(axis)
+        axes = None if axis is None else arguments.axes("Softmax", axis)
+        self.axis = axes if axes is None or isinstance(axis, list | tuple) else axes[0]
 
-    def call(self, inputs: Tensor) -> Tensor:
-        return ops.softmax(inputs, self.axis)
+    def call(self, inputs: Tensor, mask: Any = None) -> Tensor:
+        if mask is not None:
+            inputs = ops.where(convert(mask, inputs.dtype), inputs, ops.full_like(inputs, _FAR_BELOW))
+        return ops.softmax(inputs, tuple(range(inputs.ndim)) if self.axis is None else self.axis)

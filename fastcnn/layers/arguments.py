@@ -11,7 +11,8 @@ from typing import Any
 from fastcnn.errors import Error, did_you_mean
 from fastcnn.tensor import Shape
 
-AXES = {1: ("length",), 2: ("height", "width")}  # names of the spatial axes, by their number
+# names of the spatial axes, by their number
+AXES = {1: ("length",), 2: ("height", "width"), 3: ("depth", "height", "width")}
 
 
 def integer(owner: str, name: str, value: Any, minimum: int = 1) -> int:
@@ -42,6 +43,25 @@ def margins(owner: str, name: str, value: Any, rank: int) -> tuple[tuple[int, in
     return tuple((before, after) for before, after in pairs)
 
 
+def axis(owner: str, value: Any) -> int:
+    """One axis, which a list of one may hold."""
+    values = axes(owner, value)
+    if len(values) != 1:
+        raise Error(f"{owner}: axis must be one integer, got {value!r}")
+    return values[0]
+
+
+def axes(owner: str, value: Any) -> tuple[int, ...]:
+    """One or several different axes; those from the end are negative."""
+    values = tuple(value) if isinstance(value, list | tuple) else (value,)
+    if any(isinstance(item, bool) or not hasattr(item, "__index__") for item in values) or not values:
+        raise Error(f"{owner}: axis must be an integer or a list of integers, got {value!r}")
+    found = tuple(int(item) for item in values)
+    if len(set(found)) < len(found):
+        raise Error(f"{owner}: axis names the same axis twice, got {value!r}")
+    return found
+
+
 def choice(owner: str, name: str, value: Any, known: Sequence[str]) -> str:
     """One of the known words, in lower case."""
     word = value.lower() if isinstance(value, str) else value
@@ -61,7 +81,7 @@ def data_format(owner: str, value: Any) -> str:
     """Always "channels_last"."""
     if value == "channels_first":
         raise Error(
-            f"{owner}: data_format 'channels_first' is not supported; use images of shape "
+            f"{owner}: data_format 'channels_first' is not supported; move the channels to the end, as in "
             "(batch, height, width, channels), e.g. numpy.moveaxis(x, 1, -1)"
         )
     return choice(owner, "data_format", value or "channels_last", ("channels_last",))

@@ -7,16 +7,38 @@ import functools
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from fastcnn import config
+from fastcnn import activations, config, initializers
 from fastcnn.errors import Error
 from fastcnn.graph import Node, Trace, current_trace, tracing
+from fastcnn.layers.specification import InputSpec
 from fastcnn.plan.function import Function
-from fastcnn.registry import Configurable, auto_name, deserialize
+from fastcnn.registry import Configurable, auto_name, deserialize, is_builtin
 from fastcnn.tensor import Shape, Tensor, Variable
+
+_FIRST = ("name", "trainable", "dtype")  # in a configuration, as in Keras
+_MODES = ("training", "mask")  # arguments of `call` that are no inputs
+
+
+def _shape_first(add_weight: Callable[..., Variable]) -> Callable[..., Variable]:
+    """`add_weight` that explains itself when called as in older scripts, add_weight("kernel", shape=...)."""
+
+    @functools.wraps(add_weight)
+    def wrapper(self: Layer, *args: Any, **kwargs: Any) -> Variable:
+        if args and isinstance(args[0], str):
+            raise Error(
+                f"{self.name}: add_weight takes the shape first; write add_weight(shape=..., name={args[0]!r})"
+            )
+        return add_weight(self, *args, **kwargs)
+
+    return wrapper
+
+
+class NotCalledError(Error, AttributeError):
+    """A layer's input or output before its first call; an `AttributeError`, so that `hasattr` says no."""
 
 
 class Layer(Configurable):
@@ -30,21 +52,27 @@ class Layer(Configurable):
 
     kind: ClassVar[str] = "layer"
     structure_version = 0  # grows when a layer is frozen or thawed anywhere, so that plans are made anew
+    supports_masking = False  # masks are given to `call(mask=...)` only, never handed on from layer to layer
+    shows_activity_regularizer: ClassVar[bool] = False  # in the configuration where it is None, too
+    input_spec: InputSpec | list[InputSpec] | None = None  # what inputs must look like, checked at each call
 
     def __init__(
         self, *, activity_regularizer: Any = None, trainable: bool = True, dtype: Any = None, name: str | None = None,
         **kwargs: Any,
     ):  # fmt: skip
         self._variables: list[Variable] = []
+        self._learned: list[Variable] = []  # those of them that are trained while nothing is frozen
         self._sublayers: list[Layer] = []
         self._added_losses: list[Any] = []
+        self._latest_losses: list[Any] = []  # added in its latest call on arrays
+        self._is_building = self._is_complete = False
         self._calls: list[Node] = []  # its nodes in functional models
         self._functions: dict[bool, Function] = {}
         super().__init__()
-        self.name = name or auto_name(type(self).__name__)
+        self.name = _checked_name(type(self), name) or auto_name(type(self).__name__)
         self.built = False
-        self._trainable = bool(trainable)
-        self.dtype = str(np.dtype(dtype)) if dtype is not None else config.floatx()
+        self._trainable = _checked_trainable(self.name, trainable)
+        self.dtype = _floating(self.name, dtype)
         self.activity_regularizer = (
             deserialize("regularizer", activity_regularizer) if activity_regularizer else None
         )
@@ -58,7 +86,7 @@ class Layer(Configurable):
     # --- attributes that are layers or weights belong to the layer -------------------------------------------
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name not in ("_variables", "_sublayers", "_calls", "_constructor_call") and _holds_state(value):
+        if name not in _OWN_LISTS and _holds_state(value):
             if "_variables" not in self.__dict__:
                 raise Error(
                     f"{type(self).__name__}: call super().__init__() before assigning layers to self.{name}"
@@ -69,9 +97,12 @@ class Layer(Configurable):
     def _track(self, value: Any) -> None:
         if isinstance(value, Variable):
             if not any(v is value for v in self._variables):
+                self._check_open("weight", value.name or "")
                 self._variables.append(value)
+                self._follow_training(value)
         elif isinstance(value, Layer):
             if not any(layer is value for layer in self._sublayers):
+                self._check_open("layer", value.name)
                 self._sublayers.append(value)
         elif isinstance(value, Mapping):
             for item in value.values():
@@ -80,26 +111,46 @@ class Layer(Configurable):
             for item in value:
                 self._track(item)
 
+    def _follow_training(self, variable: Variable) -> None:
+        """A weight to be trained rests while its layer is frozen."""
+        if variable.trainable:
+            self._learned.append(variable)
+            variable.trainable = self._trainable
+
+    def _check_open(self, what: str, name: str) -> None:
+        """A call that made a layer or a weight would make another one in the next pass."""
+        if self._is_complete and current_trace() is not None:
+            raise Error(
+                f"layer {self.name!r}: call() makes the {what} {name!r}, but the layer is built already; "
+                "make layers in the constructor and weights in build()"
+            )
+
     # --- weights ---------------------------------------------------------------------------------------------
 
+    @_shape_first
     def add_weight(
         self, shape: Any = None, initializer: Any = None, dtype: Any = None, trainable: bool = True,
         autocast: bool = True, regularizer: Any = None, constraint: Any = None, aggregation: Any = None,
-        name: str | None = None,
+        overwrite_with_gradient: bool = False, name: str | None = None,
     ) -> Variable:  # fmt: skip
-        """A new weight of this layer. initializer: default `glorot_uniform`."""
-        if isinstance(shape, str):  # add_weight("kernel", shape=...) of older scripts
-            raise Error(
-                f"{self.name}: add_weight takes the shape first; write add_weight(shape=..., name={shape!r})"
-            )
+        """A new weight of this layer.
+
+        initializer: a name, an object, a function (shape, dtype) or the values; by default `glorot_uniform`, of
+        integers zeros. regularizer: a penalty on the weight, added to the loss; constraint: applied after updates.
+        """
         shape = () if shape is None else (shape,) if isinstance(shape, int) else tuple(shape)
         if any(n is None for n in shape):
             raise Error(
                 f"layer {self.name!r}: weight {name!r} cannot have an unknown dimension, shape {shape}"
             )
-        initializer = deserialize("initializer", initializer or "glorot_uniform")
+        if self._is_complete:
+            raise Error(
+                f"layer {self.name!r} is built already, so it takes no new weight {name or ''!r}; "
+                "add all weights in the constructor or in build(), which runs once"
+            )
         dtype = str(np.dtype(dtype)) if dtype else self.dtype
-        name = name or f"variable_{len(self._variables)}"
+        initializer = _initializer(initializer, dtype)
+        name = name or _numbered("variable", [v.name for v in self._variables])
         variable = Variable(initializer(shape, dtype=dtype), dtype, trainable, name)
         with naming(self.name) as names:
             variable.path = "/".join([*names, variable.name or ""])
@@ -126,12 +177,13 @@ class Layer(Configurable):
         """Penalties on weights and what `add_loss` was given.
 
         In `call` and `compute_loss` tensors, with those that layers have added so far in this pass; elsewhere the
-        present values of the penalties on weights, and of functions given to `add_loss`.
+        present values of the penalties on weights, and of functions given to `add_loss`, with what was added in
+        the latest call on arrays.
         """
         trace = current_trace()
         found = [v.regularizer(v) for v in self.trainable_weights if v.regularizer is not None]
         found += [loss() for layer in self.layers_inside for loss in layer._added_losses]
-        return found + (trace.losses if trace else [])
+        return found + (trace.losses if trace else self._latest_losses)
 
     @property
     def layers_inside(self) -> Iterator[Layer]:
@@ -148,12 +200,12 @@ class Layer(Configurable):
     @property
     def variables(self) -> list[Variable]:
         """Everything the layer keeps: weights and random states."""
-        found = {id(v): v for layer in self.layers_inside for v in layer._variables}
+        found = {id(v): v for layer in self.layers_inside for v in (*layer._learned, *layer._variables)}
         return list(found.values())
 
     @property
     def weights(self) -> list[Variable]:
-        """Trainable and non-trainable weights, in the order they were made (random states are not weights)."""
+        """All weights: of each layer those to be trained, then its others (random states are not weights)."""
         return [v for v in self.variables if not getattr(v, "is_state", False)]
 
     @property
@@ -190,6 +242,8 @@ class Layer(Configurable):
     def trainable(self, value: bool) -> None:
         for layer in self.layers_inside:
             layer._trainable = bool(value)
+            for variable in layer._learned:
+                variable.trainable = bool(value)
         Layer.structure_version += 1
 
     def get_weights(self) -> list[np.ndarray]:
@@ -232,6 +286,17 @@ class Layer(Configurable):
         if not self.built:
             self.build(shapes)
 
+    def _build_for(self, args: tuple, kwargs: dict[str, Any]) -> None:
+        """Build for these inputs: `build()`, `build(input_shape)`, or `build(x_shape, y_shape)` for call(x, y)."""
+        wanted = _build_parameters(type(self).build)
+        if self.built or len(wanted) == 1:
+            self._build_once(_shapes(args[0]) if args else None)
+        elif not wanted:
+            self.build()  # type: ignore[call-arg]
+        else:
+            given = {**dict(zip(_call_parameters(type(self).call), args, strict=False)), **kwargs}
+            self.build(**{name: _shapes(given.get(name.removesuffix("_shape"))) for name in wanted})
+
     def call(self, *args: Any, **kwargs: Any) -> Any:
         """What the layer computes, written with `fastcnn.ops`. Override in your own layer."""
         raise Error(f"{type(self).__name__} defines no call()")
@@ -242,12 +307,40 @@ class Layer(Configurable):
             outputs = self(_map(input_shape, lambda shape: Tensor(shape, self.dtype), _is_shape))
         return _map(outputs, lambda y: y.shape, lambda y: isinstance(y, Tensor))
 
+    def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
+        """Tensors without values, of the shapes and dtypes of the outputs for these inputs."""
+        with tracing(Trace(training=False)):
+            return self(*map_tensors(args, lambda x: Tensor(x.shape, x.dtype)), **kwargs)
+
+    def compute_mask(self, inputs: Any, previous_mask: Any) -> Any:
+        """The mask of the outputs: here, that of the inputs."""
+        return previous_mask
+
+    # --- configuration ---------------------------------------------------------------------------------------
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor arguments as plain data, name, trainable and dtype first; activations by their names."""
+        config = super().get_config()
+        if config.get("activity_regularizer", ()) is None and not self.shows_activity_regularizer:
+            del config["activity_regularizer"]
+        if is_builtin(type(self)) and "activation" in config:
+            config["activation"] = activations.serialize(getattr(self, "activation", None))
+        return {**{key: config[key] for key in _FIRST if key in config}, **config}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """Build a layer from what `get_config` returned, here or in Keras."""
+        return super().from_config(
+            {name: value for name, value in config.items() if value is not None or name not in _KERAS_ONLY}
+        )
+
     # --- calling ---------------------------------------------------------------------------------------------
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Apply to tensors (a model is being described or traced) or to arrays (computed now)."""
         if "_variables" not in self.__dict__:
             raise Error(f"{type(self).__name__}: call super().__init__() in the constructor")
+        args, kwargs = _arrange(_call_parameters(type(self).call), args, kwargs)
         try:
             if current_trace() is not None:
                 return self._call_in_trace(args, kwargs)
@@ -260,7 +353,9 @@ class Layer(Configurable):
     def _call_in_trace(self, args: tuple, kwargs: dict[str, Any]) -> Any:
         trace = current_trace()
         assert trace is not None
-        self._build_once(_shapes(args[0]) if args else None)
+        if self.input_spec is not None and args:
+            self._check_inputs(args[0])
+        self._build_for(args, kwargs)
         outer = trace.training
         if kwargs.get("training") is not None:
             trace.training = bool(kwargs["training"])
@@ -274,8 +369,26 @@ class Layer(Configurable):
             trace.training = outer
 
     def _call_arguments(self, kwargs: dict[str, Any], training: bool) -> dict[str, Any]:
-        kwargs = {name: value for name, value in kwargs.items() if name not in ("training", "mask")}
-        return {**kwargs, "training": training} if _accepts_training(type(self).call) else kwargs
+        accepted = _accepted_modes(type(self).call)
+        if "mask" not in accepted and any(mask is not None for mask in _flat(kwargs.get("mask"))):
+            raise Error("its call() takes no mask; multiply by the mask before or after the layer")
+        modes = {"training": training, "mask": kwargs.get("mask")}
+        given = {name: value for name, value in kwargs.items() if name not in _MODES}
+        return {
+            **given,
+            **{n: modes[n] for n in accepted if n == "training" or modes[n] is not None},
+        }
+
+    def _check_inputs(self, inputs: Any) -> None:
+        """Compare inputs with `input_spec`."""
+        specs = self.input_spec if isinstance(self.input_spec, list | tuple) else [self.input_spec]
+        found = list(tensors_in(inputs))
+        if len(specs) not in (1, len(found)):
+            raise Error(f"expected {len(specs)} inputs, got {len(found)}")
+        for i, x in enumerate(found):
+            spec = specs[i % len(specs)]
+            if spec is not None:
+                spec.check(x.shape)
 
     def _penalise_activity(self, outputs: Any) -> None:
         if self.activity_regularizer is not None:
@@ -307,14 +420,18 @@ class Layer(Configurable):
         structure = args
 
         def body(*tensors: Tensor) -> Any:
-            remaining = iter(tensors)
-            return self(*_unflatten(structure, remaining), **kwargs)
+            outputs = self(*_unflatten(structure, iter(tensors)), **kwargs)
+            trace = current_trace()
+            return outputs, trace.losses if trace else []
 
         if kwargs or len(args) > 1 or not isinstance(args[0], np.ndarray):
-            return Function(body, training)(*arrays)
-        function = self._functions.setdefault(training, Function(lambda x: self(x), training))
+            outputs, self._latest_losses = Function(body, training)(*arrays)
+            return outputs
+        if training not in self._functions:
+            self._functions[training] = Function(body, training)
         plan_key = Layer.structure_version
-        return function(*arrays, key=plan_key)
+        outputs, self._latest_losses = self._functions[training](*arrays, key=plan_key)
+        return outputs
 
     @property
     def input(self) -> Any:
@@ -328,7 +445,7 @@ class Layer(Configurable):
 
     def _first_call(self) -> Node:
         if not self._calls:
-            raise Error(
+            raise NotCalledError(
                 f"layer {self.name!r} has not been called in a model yet, so it has no input or output"
             )
         return self._calls[0]
@@ -341,12 +458,35 @@ class Layer(Configurable):
     def output_shape(self) -> Any:
         return _single([y.shape for y in self._first_call().outputs])
 
+    # --- other names of the same ----------------------------------------------------------------------------
+
+    @property
+    def path(self) -> str:
+        """Its name, or where weights tell it, the names from the outermost layer to it."""
+        return self._variables[0].path.rpartition("/")[0] if self._variables else self.name
+
+    @property
+    def compute_dtype(self) -> str:
+        return self.dtype
+
+    variable_dtype = input_dtype = compute_dtype
+
+    def get_build_config(self) -> dict[str, Any] | None:
+        """What `build_from_config` needs: the shape of the first call in a model."""
+        return {"input_shape": self.input_shape} if self._calls else None
+
+    def build_from_config(self, config: dict[str, Any] | None) -> None:
+        """Make the weights, from what `get_build_config` returned."""
+        if config:
+            self._build_once(config["input_shape"])
+
     def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name}, built={self.built}>"
 
 
 def _input_shape_argument(cls: type, name: str, kwargs: dict[str, Any]) -> Shape | None:
     """What `input_shape`, `input_dim` or `batch_input_shape` said, without the batch."""
+    kwargs.pop("autocast", None)  # there is one dtype a layer
     shape = kwargs.pop("input_shape", None)
     if "input_dim" in kwargs:
         shape = (kwargs.pop("input_dim"),)
@@ -358,6 +498,55 @@ def _input_shape_argument(cls: type, name: str, kwargs: dict[str, Any]) -> Shape
             f"{cls.__name__} {name!r}: unknown argument {', '.join(kwargs)}; it takes {', '.join(known)}"
         )
     return (shape,) if isinstance(shape, int) else tuple(shape) if shape is not None else None
+
+
+_OWN_LISTS = ("_variables", "_learned", "_sublayers", "_calls", "_constructor_call", "_latest_losses")
+_KERAS_ONLY = ("quantization_config", "lora_rank", "lora_alpha")  # accepted where they say nothing
+
+
+def _checked_name(cls: type, name: Any) -> str | None:
+    if name is not None and (not isinstance(name, str) or "/" in name):
+        raise Error(f"{cls.__name__}: name must be a string without '/', got {name!r}")
+    return name
+
+
+def _checked_trainable(name: str, value: Any) -> bool:
+    if not isinstance(value, bool | np.bool_):
+        raise Error(f"layer {name!r}: trainable must be True or False, got {value!r}")
+    return bool(value)
+
+
+def _floating(name: str, dtype: Any) -> str:
+    """The dtype a layer computes in; a policy of Keras, as an object or as data, stands for its name."""
+    if dtype is None:
+        return config.floatx()
+    if isinstance(dtype, Mapping) and "config" in dtype:
+        dtype = dtype["config"].get("name")
+    try:
+        found = str(np.dtype(getattr(dtype, "name", dtype)))
+    except TypeError:
+        found = str(dtype)
+    if found not in config.FLOAT_TYPES:
+        raise Error(
+            f"layer {name!r}: dtype {found!r} is not supported; weights and results are float32 or float64"
+        )
+    return found
+
+
+def _initializer(initializer: Any, dtype: str) -> Callable[..., Any]:
+    if initializer is None:
+        initializer = "glorot_uniform" if dtype.startswith("float") else "zeros"
+    found = initializers.get(initializer)
+    assert found is not None
+    return found
+
+
+def _numbered(stem: str, taken: Sequence[str | None]) -> str:
+    """stem, stem_1, stem_2, ...: the first that is free."""
+    count = 0
+    while (name := f"{stem}_{count}" if count else stem) in taken:
+        count += 1
+    return name
 
 
 def _holds_state(value: Any) -> bool:
@@ -390,17 +579,60 @@ def _whole_build(build: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(build)
     def wrapper(self: Layer, *args: Any, **kwargs: Any) -> None:
-        with naming(self.name), tracing(None):
-            build(self, *args, **kwargs)
+        is_outermost, self._is_building = not self._is_building, True
+        try:
+            with naming(self.name), tracing(None):
+                build(self, *args, **kwargs)
+        finally:
+            self._is_building = not is_outermost
         self.built = True
+        self._is_complete = self._is_complete or is_outermost
 
     return wrapper
 
 
 @functools.cache
-def _accepts_training(call: Callable[..., Any]) -> bool:
+def _call_parameters(call: Callable[..., Any]) -> tuple[str, ...]:
+    """Names of the arguments of `call` that may be given by position."""
+    parameters = list(inspect.signature(call).parameters.values())[1:]
+    return tuple(p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD))
+
+
+@functools.cache
+def _build_parameters(build: Callable[..., Any]) -> tuple[str, ...]:
+    """The shapes that `build` asks for; one if it takes whatever it is given."""
+    parameters = list(inspect.signature(build).parameters.values())[1:]
+    if any(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in parameters):
+        return ("input_shape",)
+    needed = tuple(p.name for p in parameters if p.default is p.empty)
+    return needed or tuple(p.name for p in parameters[:1])
+
+
+def _arrange(names: tuple[str, ...], args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
+    """Inputs by position, `training` and `mask` by name, however they were given."""
+    modes = [i for i, name in enumerate(names[: len(args)]) if name in _MODES]
+    if modes:
+        kwargs = {**dict(zip(names[modes[0] :], args[modes[0] :], strict=False)), **kwargs}
+        args = args[: modes[0]]
+    if not args and names and names[0] in kwargs:
+        args = (kwargs[names[0]],)
+        kwargs = {name: value for name, value in kwargs.items() if name != names[0]}
+    return args, kwargs
+
+
+@functools.cache
+def _accepted_modes(call: Callable[..., Any]) -> tuple[str, ...]:
+    """Which of `training` and `mask` the function takes. One with **kwargs is told `training`."""
+    if call is Layer.call:
+        return ()
     parameters = inspect.signature(call).parameters.values()
-    return any(p.name == "training" or p.kind is p.VAR_KEYWORD for p in parameters) and call is not Layer.call
+    names = {p.name for p in parameters}
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
+    return tuple(name for name in _MODES if name in names or takes_any)
+
+
+def _flat(value: Any) -> list[Any]:
+    return [item for part in value for item in _flat(part)] if isinstance(value, list | tuple) else [value]
 
 
 # --- nested structures of tensors ------------------------------------------------------------------------------
@@ -439,7 +671,7 @@ def _is_shape(value: Any) -> bool:
 
 def _shapes(value: Any) -> Any:
     """Shapes in the structure of the inputs, as `build` gets them."""
-    return map_tensors(value, lambda x: x.shape)
+    return _map(value, lambda x: x.shape, lambda item: isinstance(item, Tensor | np.ndarray))
 
 
 def _as_array(value: Any, dtype: str) -> np.ndarray:

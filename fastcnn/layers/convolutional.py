@@ -3,14 +3,15 @@
 A one-dimensional layer is the two-dimensional one on images of height 1.
 
 padding: "valid" (none), "same" (output = ceil(input / stride), an odd cell at the end), or, beyond Keras,
-explicit cells ((top, bottom), (left, right)); one-dimensional layers also take "causal" (all cells before).
+explicit cells ((top, bottom), (left, right)); `Conv1D` also takes "causal" (all cells before). As in Keras strides
+and dilation exclude each other, except in depthwise and separable layers.
 """
 
 from typing import Any, ClassVar
 
 from fastcnn import activations, ops
 from fastcnn.errors import Error
-from fastcnn.layers import arguments, weights
+from fastcnn.layers import arguments, volumes, weights
 from fastcnn.layers.base import Layer
 from fastcnn.tensor import Shape, Tensor, Variable
 
@@ -20,6 +21,7 @@ class _Convolution(Layer):
 
     spatial: ClassVar[int]  # number of spatial axes
     causal: ClassVar[bool] = False  # whether padding may be "causal"
+    shows_activity_regularizer = True
 
     def __init__(
         self,
@@ -43,6 +45,13 @@ class _Convolution(Layer):
         self.activation = activations.get(activation)
         self.use_bias = bool(use_bias)
         weights.describe(self, "bias", *bias)
+
+    def _check_steps(self) -> None:
+        if max(self.strides) > 1 and max(self.dilation_rate) > 1:
+            raise Error(
+                f"{type(self).__name__}: strides={self.strides} and dilation_rate={self.dilation_rate} exclude each "
+                "other; use one of them, and pooling or a second layer for the other"
+            )
 
     def _add_bias(self, filters: int) -> Variable | None:
         return weights.add(self, "bias", (filters,)) if self.use_bias else None
@@ -122,6 +131,7 @@ class _Conv(_Convolution):
             raise Error(
                 f"{owner}: filters must be a multiple of groups, got filters={filters}, groups={groups}"
             )
+        self._check_steps()
         weights.describe(self, "kernel", kernel_initializer, kernel_regularizer, kernel_constraint)
 
     def build(self, input_shape: Shape) -> None:
@@ -156,6 +166,19 @@ class Conv2D(_Conv):
     """
 
     spatial = 2
+
+
+class Conv3D(_Conv):
+    """`Conv2D` with a third axis in front: x (n, d, h, w, channels), kernel (kd, kh, kw, channels / groups, filters).
+
+    All sizes of the inputs but the batch must be known.
+    """
+
+    spatial = 3
+
+    def call(self, inputs: Tensor) -> Tensor:
+        steps = (self.strides, self.padding, self.dilation_rate)
+        return self._finish(volumes.conv3d(self._image(inputs), self.kernel, self.bias, *steps, self.groups))
 
 
 class _ConvTranspose(_Convolution):
@@ -196,6 +219,7 @@ class _ConvTranspose(_Convolution):
                     f"{owner}: output_padding must be smaller than strides, got {self.output_padding} "
                     f"and {self.strides}"
                 )
+        self._check_steps()
         weights.describe(self, "kernel", kernel_initializer, kernel_regularizer, kernel_constraint)
 
     def build(self, input_shape: Shape) -> None:
@@ -229,6 +253,47 @@ class Conv2DTranspose(_ConvTranspose):
     """
 
     spatial = 2
+
+
+class Conv3DTranspose(_ConvTranspose):
+    """`Conv2DTranspose` with a third axis in front: x (n, d, h, w, channels), kernel (kd, kh, kw, filters, channels).
+
+    All sizes of the inputs but the batch must be known.
+    """
+
+    spatial = 3
+
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: Any,
+        strides: Any = (1, 1, 1),
+        padding: Any = "valid",
+        data_format: str | None = None,
+        output_padding: Any = None,
+        dilation_rate: Any = (1, 1, 1),
+        activation: Any = None,
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        bias_constraint: Any = None,
+        **kwargs: Any,
+    ):
+        window = (kernel_size, strides, padding, output_padding, data_format, dilation_rate)
+        initializers = (kernel_initializer, bias_initializer)
+        penalties = (kernel_regularizer, bias_regularizer, activity_regularizer)
+        constraints = (kernel_constraint, bias_constraint)
+        super().__init__(
+            filters, *window, activation, use_bias, *initializers, *penalties, *constraints, **kwargs
+        )
+
+    def call(self, inputs: Tensor) -> Tensor:
+        steps = (self.strides, self.padding, self.output_padding, self.dilation_rate)
+        return self._finish(volumes.conv3d_transpose(self._image(inputs), self.kernel, self.bias, *steps))
 
 
 class _DepthwiseConv(_Convolution):
@@ -276,10 +341,9 @@ class _DepthwiseConv(_Convolution):
 
 
 class DepthwiseConv1D(_DepthwiseConv):
-    """`DepthwiseConv2D` along one axis: x (n, length, c), kernel (k, c, mult). padding may be "causal"."""
+    """`DepthwiseConv2D` along one axis: x (n, length, c), kernel (k, c, mult)."""
 
     spatial = 1
-    causal = True
 
 
 class DepthwiseConv2D(_DepthwiseConv):
@@ -349,12 +413,9 @@ class _SeparableConv(_Convolution):
 
 
 class SeparableConv1D(_SeparableConv):
-    """`SeparableConv2D` along one axis: x (n, length, c), kernels (k, c, mult) and (1, c mult, filters). padding may
-    be "causal".
-    """
+    """`SeparableConv2D` along one axis: x (n, length, c), kernels (k, c, mult) and (1, c mult, filters)."""
 
     spatial = 1
-    causal = True
 
 
 class SeparableConv2D(_SeparableConv):
@@ -369,6 +430,8 @@ class SeparableConv2D(_SeparableConv):
 
 Convolution1D = Conv1D
 Convolution2D = Conv2D
+Convolution3D = Conv3D
+Convolution3DTranspose = Conv3DTranspose
 Convolution1DTranspose = Conv1DTranspose
 Convolution2DTranspose = Conv2DTranspose
 SeparableConvolution1D = SeparableConv1D

@@ -123,7 +123,7 @@ class Dense(Layer):
 
     def call(self, inputs: Tensor) -> Tensor:
         _check_has_features(inputs.shape)
-        check_size(inputs.shape, -1, self.kernel.value.shape[0], "features")
+        check_size(inputs.shape, -1, self.kernel.shape[0] or 0, "features")
         return self.activation(ops.dense(inputs, self.kernel, self.bias))
 
 

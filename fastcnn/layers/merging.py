@@ -6,6 +6,7 @@ from typing import Any
 
 from fastcnn import ops
 from fastcnn.errors import Error
+from fastcnn.layers import arguments
 from fastcnn.layers.base import Layer
 from fastcnn.tensor import Tensor
 
@@ -16,7 +17,7 @@ class _Merge(Layer):
     """
 
     def call(self, inputs: Sequence[Tensor]) -> Tensor:
-        return reduce(self._combine, _of_one_rank(_listed(inputs)))
+        return reduce(self._combine, _of_one_rank(_of_one_batch(_listed(inputs))))
 
     def _combine(self, x: Tensor, y: Tensor) -> Tensor:
         raise Error(f"{type(self).__name__} does not say how to combine two tensors")
@@ -28,6 +29,12 @@ def _listed(inputs: Any, count: int | None = None) -> list[Tensor]:
     if count is not None and len(inputs) != count:
         raise Error(f"expected a list of {count} tensors, got {len(inputs)}")
     return list(inputs)
+
+
+def _of_one_batch(tensors: list[Tensor]) -> list[Tensor]:
+    if len({x.shape[:1] for x in tensors if x.shape[:1] != (None,)}) > 1:
+        raise Error(f"the inputs differ in their batch size: {', '.join(str(x.shape) for x in tensors)}")
+    return tensors
 
 
 def _of_one_rank(tensors: list[Tensor]) -> list[Tensor]:
@@ -91,7 +98,7 @@ class Concatenate(_Merge):
 
     def __init__(self, axis: int = -1, **kwargs: Any):
         super().__init__(**kwargs)
-        self.axis = int(axis)
+        self.axis = arguments.axis("Concatenate", axis)
 
     def call(self, inputs: Sequence[Tensor]) -> Tensor:
         tensors = _listed(inputs)

@@ -5,10 +5,11 @@ Variances are biased: divided by the number of values.
 
 from typing import Any
 
-from fastcnn import ops
+from fastcnn import config, ops
 from fastcnn.errors import Error
 from fastcnn.layers import arguments, weights
 from fastcnn.layers.base import Layer
+from fastcnn.ops.core import convert
 from fastcnn.registry import deserialize
 from fastcnn.tensor import Shape, Tensor
 
@@ -32,9 +33,9 @@ class _Affine(Layer):
         weights.describe(self, "beta", *beta)
         weights.describe(self, "gamma", *gamma)
 
-    def _add_affine(self, shape: tuple[int, ...]) -> None:
-        self.gamma = weights.add(self, "gamma", shape) if self.scale else None
-        self.beta = weights.add(self, "beta", shape) if self.center else None
+    def _add_affine(self, shape: tuple[int, ...], rms_scaling: bool = False) -> None:
+        self.gamma = weights.add(self, "gamma", shape) if self.scale or rms_scaling else None
+        self.beta = weights.add(self, "beta", shape) if self.center and not rms_scaling else None
 
 
 def _axis(axis: int, shape: Shape) -> int:
@@ -44,8 +45,14 @@ def _axis(axis: int, shape: Shape) -> int:
     return axis % len(shape)
 
 
-def _axes(axis: Any) -> int | tuple[int, ...]:
-    return axis if isinstance(axis, int) else tuple(axis)
+def _axes(owner: str, axis: Any) -> int | tuple[int, ...]:
+    axes = arguments.axes(owner, axis)
+    return axes if isinstance(axis, list | tuple) else axes[0]
+
+
+def _positive(axes: int | tuple[int, ...], shape: Shape) -> list[int]:
+    """The axes counted from the front, in order."""
+    return sorted(_axis(axis, shape) for axis in ((axes,) if isinstance(axes, int) else axes))
 
 
 class BatchNormalization(_Affine):
@@ -56,7 +63,10 @@ class BatchNormalization(_Affine):
     (`trainable = False`), the moving statistics are used and stay as they are.
 
     axis: of the channels. Weights, each (c,): gamma, beta, moving_mean, moving_variance.
+    mask, of the inputs' shape without the channels: zeros where a place is left out of the statistics in training.
     """
+
+    supports_masking = True
 
     def __init__(
         self,
@@ -84,7 +94,7 @@ class BatchNormalization(_Affine):
         super().__init__(epsilon, center, scale, beta, gamma, **kwargs)
         if renorm or renorm_clipping is not None:
             raise Error("BatchNormalization: renorm is not supported; larger batches serve the same purpose")
-        self.axis = int(axis[0] if isinstance(axis, list | tuple) else axis)
+        self.axis = arguments.axis("BatchNormalization", axis)
         self.momentum = arguments.number("BatchNormalization", "momentum", momentum, 0, 1)
         self.moving_mean_initializer = deserialize("initializer", moving_mean_initializer)
         self.moving_variance_initializer = deserialize("initializer", moving_variance_initializer)
@@ -102,22 +112,41 @@ class BatchNormalization(_Affine):
         self.moving_variance = self.add_weight(shape, variance, trainable=False, name="moving_variance")
         self.built = True
 
-    def call(self, inputs: Tensor, training: bool = False) -> Tensor:
+    def call(self, inputs: Tensor, training: bool = False, mask: Any = None) -> Tensor:
         axis = _axis(self.axis, inputs.shape)
-        arguments.check_size(inputs.shape, axis, self.moving_mean.value.size, "channels")
+        arguments.check_size(inputs.shape, axis, self.moving_mean.size, "channels")
         if not (training and self.trainable):
             statistics = (self.moving_mean, self.moving_variance)
             return ops.batch_normalization(inputs, *statistics, axis, self.beta, self.gamma, self.epsilon)
         x = ops.swapaxes(inputs, axis, -1)
-        y, mean, variance = ops.batch_normalization_training(x, self.gamma, self.beta, self.epsilon)
+        y, mean, variance = self._by_batch(x) if mask is None else self._by_mask(x, convert(mask, x.dtype))
         ops.update_moving_average(self.moving_mean, mean, self.momentum)
         ops.update_moving_average(self.moving_variance, variance, self.momentum)
         return ops.swapaxes(y, axis, -1)
+
+    def _by_batch(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(y, mean, variance) of x (..., c)."""
+        return ops.batch_normalization_training(x, self.gamma, self.beta, self.epsilon)
+
+    def _by_mask(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(y, mean, variance) of x (..., c), mean and variance of the places where the mask (...) is 1."""
+        if mask.ndim != x.ndim - 1:
+            raise Error(f"a mask of shape {mask.shape} does not fit an input of shape {x.shape}")
+        axes = tuple(range(x.ndim - 1))
+        weight = ops.expand_dims(mask, -1)
+        count = ops.sum(weight) + config.epsilon()
+        mean = ops.sum(x * weight, axis=axes) / count
+        variance = ops.sum(ops.square(x - mean) * weight, axis=axes) / count
+        y = (x - mean) * ops.rsqrt(variance + self.epsilon)
+        y = y if self.gamma is None else y * self.gamma
+        return y if self.beta is None else y + self.beta, mean, variance
 
 
 class LayerNormalization(_Affine):
     """y = gamma (x - mean) / sqrt(variance + epsilon) + beta, mean and variance of each sample over `axis`
     (Ba et al. 2016). gamma and beta have the shape of x along these axes.
+
+    rms_scaling: y = gamma x / sqrt(variance + epsilon), without mean and beta; see `RMSNormalization` as well.
     """
 
     def __init__(
@@ -132,31 +161,62 @@ class LayerNormalization(_Affine):
         gamma_regularizer: Any = None,
         beta_constraint: Any = None,
         gamma_constraint: Any = None,
+        rms_scaling: bool = False,
         **kwargs: Any,
     ):
         beta = (beta_initializer, beta_regularizer, beta_constraint)
         gamma = (gamma_initializer, gamma_regularizer, gamma_constraint)
         super().__init__(epsilon, center, scale, beta, gamma, **kwargs)
-        self.axis = _axes(axis)
-
-    def _normalized_axes(self, shape: Shape) -> list[int]:
-        return sorted(
-            _axis(axis, shape) for axis in ((self.axis,) if isinstance(self.axis, int) else self.axis)
-        )
+        self.axis = _axes(type(self).__name__, axis)
+        self.rms_scaling = bool(rms_scaling)
 
     def build(self, input_shape: Shape) -> None:
-        axes = self._normalized_axes(input_shape)
+        axes = _positive(self.axis, input_shape)
         self._sizes = tuple(
             arguments.known_size(input_shape, axis, f"cells along axis {axis}") for axis in axes
         )
-        self._add_affine(self._sizes)
+        self._add_affine(self._sizes, self.rms_scaling)
         self.built = True
 
     def call(self, inputs: Tensor) -> Tensor:
-        axes = self._normalized_axes(inputs.shape)
+        axes = _positive(self.axis, inputs.shape)
         for axis, size in zip(axes, self._sizes, strict=True):
             arguments.check_size(inputs.shape, axis, size, f"cells along axis {axis}")
+        if self.rms_scaling:
+            variance = ops.var(inputs, axis=axes, keepdims=True)
+            return inputs * ops.rsqrt(variance + self.epsilon) * along(self.gamma, axes, inputs.ndim)
         return ops.layer_normalization(inputs, self.gamma, self.beta, axes, self.epsilon)
+
+
+def along(weight: Any, axes: list[int], rank: int) -> Tensor:
+    """A weight, whose axes are those of a tensor of this rank, with axes of size 1 for all others."""
+    others = [axis for axis in range(rank) if axis not in axes]
+    return ops.expand_dims(weight, others) if others else weight
+
+
+class RMSNormalization(Layer):
+    """y = scale x / sqrt(mean of x^2 + epsilon), the mean of each sample over `axis` (Zhang & Sennrich 2019).
+
+    scale has the shape of x along these axes.
+    """
+
+    def __init__(self, axis: Any = -1, epsilon: float = 1e-6, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.axis = _axes("RMSNormalization", axis)
+        self.epsilon = arguments.number("RMSNormalization", "epsilon", epsilon)
+
+    def build(self, input_shape: Shape) -> None:
+        axes = _positive(self.axis, input_shape)
+        sizes = tuple(arguments.known_size(input_shape, axis, f"cells along axis {axis}") for axis in axes)
+        self.scale = self.add_weight(sizes, "ones", name="scale")
+        self.built = True
+
+    def call(self, inputs: Tensor) -> Tensor:
+        axes = _positive(self.axis, inputs.shape)
+        for axis, size in zip(axes, self.scale.shape, strict=True):
+            arguments.check_size(inputs.shape, axis, size or 0, f"cells along axis {axis}")
+        squares = ops.mean(ops.square(inputs), axis=axes, keepdims=True)
+        return inputs * ops.rsqrt(squares + self.epsilon) * along(self.scale, axes, inputs.ndim)
 
 
 class GroupNormalization(_Affine):
@@ -185,11 +245,13 @@ class GroupNormalization(_Affine):
         gamma = (gamma_initializer, gamma_regularizer, gamma_constraint)
         super().__init__(epsilon, center, scale, beta, gamma, **kwargs)
         self.groups = arguments.integer("GroupNormalization", "groups", groups, minimum=-1)
-        self.axis = int(axis)
+        if self.groups == 0:
+            raise Error("GroupNormalization: groups must be at least 1, or -1 for each channel alone, got 0")
+        self.axis = arguments.axis("GroupNormalization", axis)
 
     def build(self, input_shape: Shape) -> None:
         channels = arguments.known_size(input_shape, _axis(self.axis, input_shape), "channels")
-        if self.groups != -1 and (self.groups == 0 or channels % self.groups):
+        if self.groups != -1 and channels % self.groups:
             raise Error(f"{channels} channels cannot be divided into groups={self.groups} equal groups")
         self._channels = channels
         self._add_affine((channels,))
@@ -208,7 +270,7 @@ class UnitNormalization(Layer):
 
     def __init__(self, axis: Any = -1, **kwargs: Any):
         super().__init__(**kwargs)
-        self.axis = _axes(axis)
+        self.axis = _axes(type(self).__name__, axis)
 
     def call(self, inputs: Tensor) -> Tensor:
         squares = ops.sum(ops.square(inputs), axis=self.axis, keepdims=True)

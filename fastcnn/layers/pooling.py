@@ -7,8 +7,9 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 from fastcnn import ops
-from fastcnn.layers import arguments
+from fastcnn.layers import arguments, volumes
 from fastcnn.layers.base import Layer
+from fastcnn.ops.core import convert
 from fastcnn.tensor import Tensor
 
 
@@ -37,7 +38,10 @@ class _Pooling(Layer):
 
     def call(self, inputs: Tensor) -> Tensor:
         arguments.check_rank(inputs.shape, self.spatial)
-        return type(self).pool(inputs, self.pool_size, self.strides, self.padding)
+        window = (self.pool_size, self.strides, self.padding)
+        if self.spatial == 3:
+            return volumes.pool3d(type(self).pool, inputs, *window)
+        return type(self).pool(inputs, *window)
 
 
 class _MaxPooling(_Pooling):
@@ -71,6 +75,12 @@ class MaxPooling2D(_MaxPooling):
     spatial = 2
 
 
+class MaxPooling3D(_MaxPooling):
+    """`MaxPooling2D` with a third axis in front: (n, d, h, w, c) -> (n, od, oh, ow, c), sizes known."""
+
+    spatial = 3
+
+
 class AveragePooling1D(_Pooling):
     """`AveragePooling2D` along one axis: (n, length, c) -> (n, ol, c)."""
 
@@ -82,6 +92,13 @@ class AveragePooling2D(_Pooling):
     """The mean over each window of its cells in the image; arguments as for `MaxPooling2D`."""
 
     spatial = 2
+    pool = staticmethod(ops.average_pool)
+
+
+class AveragePooling3D(_Pooling):
+    """`AveragePooling2D` with a third axis in front: (n, d, h, w, c) -> (n, od, oh, ow, c), sizes known."""
+
+    spatial = 3
     pool = staticmethod(ops.average_pool)
 
 
@@ -102,16 +119,35 @@ class _GlobalPooling(Layer):
 
 
 class GlobalAveragePooling1D(_GlobalPooling):
-    """y[n, c] = mean of x[n, :, c]; (n, 1, c) with keepdims."""
+    """y[n, c] = mean of x[n, :, c]; (n, 1, c) with keepdims.
+
+    mask (n, length): ones where a step counts, zeros where it does not.
+    """
 
     spatial = 1
     pool = staticmethod(ops.global_average_pool)
+    supports_masking = True
+
+    def call(self, inputs: Tensor, mask: Any = None) -> Tensor:
+        if mask is None:
+            return super().call(inputs)
+        arguments.check_rank(inputs.shape, self.spatial)
+        kept = ops.expand_dims(convert(mask, inputs.dtype), 2)
+        total = ops.sum(inputs * kept, axis=1, keepdims=self.keepdims)
+        return total / ops.sum(kept, axis=1, keepdims=self.keepdims)
 
 
 class GlobalAveragePooling2D(_GlobalPooling):
     """y[n, c] = mean of x[n, :, :, c]; (n, 1, 1, c) with keepdims."""
 
     spatial = 2
+    pool = staticmethod(ops.global_average_pool)
+
+
+class GlobalAveragePooling3D(_GlobalPooling):
+    """y[n, c] = mean of x[n, :, :, :, c]; (n, 1, 1, 1, c) with keepdims."""
+
+    spatial = 3
     pool = staticmethod(ops.global_average_pool)
 
 
@@ -126,6 +162,13 @@ class GlobalMaxPooling2D(_GlobalPooling):
     """y[n, c] = max of x[n, :, :, c]; (n, 1, 1, c) with keepdims."""
 
     spatial = 2
+    pool = staticmethod(ops.global_max_pool)
+
+
+class GlobalMaxPooling3D(_GlobalPooling):
+    """y[n, c] = max of x[n, :, :, :, c]; (n, 1, 1, 1, c) with keepdims."""
+
+    spatial = 3
     pool = staticmethod(ops.global_max_pool)
 
 
@@ -182,6 +225,13 @@ class AdaptiveAveragePooling2D(_AdaptivePooling):
     reduce = staticmethod(ops.mean)
 
 
+class AdaptiveAveragePooling3D(_AdaptivePooling):
+    """`AdaptiveAveragePooling2D` along three axes: (n, d, h, w, c) -> (n, *output_size, c)."""
+
+    spatial = 3
+    reduce = staticmethod(ops.mean)
+
+
 class AdaptiveMaxPooling1D(_AdaptivePooling):
     """`AdaptiveMaxPooling2D` along one axis: (n, length, c) -> (n, output_size, c)."""
 
@@ -198,11 +248,22 @@ class AdaptiveMaxPooling2D(_AdaptivePooling):
     reduce = staticmethod(ops.max)
 
 
+class AdaptiveMaxPooling3D(_AdaptivePooling):
+    """`AdaptiveMaxPooling2D` along three axes: (n, d, h, w, c) -> (n, *output_size, c)."""
+
+    spatial = 3
+    reduce = staticmethod(ops.max)
+
+
 MaxPool1D = MaxPooling1D
 MaxPool2D = MaxPooling2D
+MaxPool3D = MaxPooling3D
 AvgPool1D = AveragePooling1D
 AvgPool2D = AveragePooling2D
+AvgPool3D = AveragePooling3D
 GlobalAvgPool1D = GlobalAveragePooling1D
 GlobalAvgPool2D = GlobalAveragePooling2D
+GlobalAvgPool3D = GlobalAveragePooling3D
 GlobalMaxPool1D = GlobalMaxPooling1D
 GlobalMaxPool2D = GlobalMaxPooling2D
+GlobalMaxPool3D = GlobalMaxPooling3D

@@ -10,6 +10,7 @@ from fastcnn.errors import Error
 from fastcnn.layers import arguments
 from fastcnn.layers.base import Layer
 from fastcnn.ops.core import convert
+from fastcnn.ops.image import INTERPOLATIONS, resize
 from fastcnn.registry import serialize
 from fastcnn.tensor import Shape, Tensor, Variable
 
@@ -19,14 +20,24 @@ class Rescaling(Layer):
 
     def __init__(self, scale: Any, offset: Any = 0.0, **kwargs: Any):
         super().__init__(**kwargs)
-        self.scale = scale
-        self.offset = offset
+        self.scale = _numbers("scale", scale)
+        self.offset = _numbers("offset", offset)
 
     def call(self, inputs: Tensor) -> Tensor:
         return inputs * self._factor(self.scale) + self._factor(self.offset)
 
     def _factor(self, value: Any) -> Any:
         return float(value) if np.ndim(value) == 0 else np.asarray(value, self.dtype)
+
+
+def _numbers(name: str, value: Any) -> Any:
+    try:
+        np.asarray(value, np.float64)
+    except (TypeError, ValueError) as problem:
+        raise Error(
+            f"Rescaling: {name} must be a number, or one for each channel, got {value!r}"
+        ) from problem
+    return value
 
 
 class Normalization(Layer):
@@ -149,9 +160,10 @@ class CenterCrop(Layer):
 
 
 class Resizing(Layer):
-    """Images resized to height x width pixels, pixel centres at halves, edges repeated.
+    """Images resized to height x width pixels, pixel centres at halves.
 
-    interpolation: "bilinear" or "nearest". crop_to_aspect_ratio: cut off what would be distorted;
+    interpolation: "bilinear", "nearest", "bicubic", "lanczos3" or "lanczos5". antialias: average over what a smaller
+    image leaves out. crop_to_aspect_ratio: cut off what would be distorted;
     pad_to_aspect_ratio: add borders of `fill_value` instead.
     """
 
@@ -171,9 +183,7 @@ class Resizing(Layer):
         super().__init__(**kwargs)
         self.height = arguments.integer("Resizing", "height", height)
         self.width = arguments.integer("Resizing", "width", width)
-        self.interpolation = arguments.choice(
-            "Resizing", "interpolation", interpolation, ("nearest", "bilinear")
-        )
+        self.interpolation = arguments.choice("Resizing", "interpolation", interpolation, INTERPOLATIONS)
         self.crop_to_aspect_ratio = bool(crop_to_aspect_ratio)
         self.pad_to_aspect_ratio = bool(pad_to_aspect_ratio)
         self.fill_mode = arguments.choice("Resizing", "fill_mode", fill_mode, ("constant",))
@@ -182,8 +192,6 @@ class Resizing(Layer):
         self.data_format = arguments.data_format("Resizing", data_format)
         if self.crop_to_aspect_ratio and self.pad_to_aspect_ratio:
             raise Error("Resizing: crop_to_aspect_ratio and pad_to_aspect_ratio exclude each other")
-        if self.antialias:
-            raise Error("Resizing: antialias=True is not supported; use average pooling before it")
 
     def call(self, inputs: Tensor) -> Tensor:
         return _on_batch(self._resize, inputs)
@@ -193,7 +201,10 @@ class Resizing(Layer):
             images = _of_proportions(images, self.height, self.width)
         elif self.pad_to_aspect_ratio:
             images = _padded(images, self.height, self.width, self.fill_value)
-        return ops.resize(images, (self.height, self.width), self.interpolation)
+        size = (self.height, self.width)
+        if self.antialias or self.interpolation not in ("nearest", "bilinear"):
+            return resize(images, size, self.interpolation, self.antialias)
+        return ops.resize(images, size, self.interpolation)
 
 
 def _on_batch(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:

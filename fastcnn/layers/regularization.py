@@ -107,12 +107,37 @@ class SpatialDropout2D(_Random):
         return ops.dropout(inputs, self.rate, self.random_state, (n, 1, 1, c)) if self.rate else inputs
 
 
+class SpatialDropout3D(_Random):
+    """Dropout of whole channels of volumes (batch, depth, height, width, channels)."""
+
+    def __init__(
+        self,
+        rate: float,
+        data_format: str | None = None,
+        seed: int | None = None,
+        name: str | None = None,
+        dtype: Any = None,
+        **kwargs: Any,
+    ):
+        super().__init__(seed, name=name, dtype=dtype, **kwargs)
+        self.rate = arguments.number("SpatialDropout3D", "rate", rate, 0, 1)
+        self.data_format = arguments.data_format("SpatialDropout3D", data_format)
+
+    def call(self, inputs: Tensor, training: bool = False) -> Tensor:
+        arguments.check_rank(inputs.shape, 3)
+        return super().call(inputs, training)
+
+    def _disturb(self, inputs: Tensor) -> Tensor:
+        n, c = inputs.shape[0], inputs.shape[-1]
+        return ops.dropout(inputs, self.rate, self.random_state, (n, 1, 1, 1, c)) if self.rate else inputs
+
+
 class GaussianNoise(_Random):
-    """x + noise of mean 0 and standard deviation `stddev`."""
+    """x + noise of mean 0 and standard deviation `stddev`, from 0 to 1, the inputs being scaled to that order."""
 
     def __init__(self, stddev: float, seed: int | None = None, **kwargs: Any):
         super().__init__(seed, **kwargs)
-        self.stddev = arguments.number("GaussianNoise", "stddev", stddev)
+        self.stddev = arguments.number("GaussianNoise", "stddev", stddev, 0, 1)
 
     def _disturb(self, inputs: Tensor) -> Tensor:
         return ops.gaussian_noise(inputs, self.stddev, self.random_state) if self.stddev else inputs
@@ -163,3 +188,7 @@ class ActivityRegularization(Layer):
 
     def call(self, inputs: Tensor) -> Tensor:
         return inputs
+
+    def get_config(self) -> dict[str, Any]:
+        """As for every layer; the penalty is told by l1 and l2."""
+        return {name: value for name, value in super().get_config().items() if name != "activity_regularizer"}

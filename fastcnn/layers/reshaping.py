@@ -7,6 +7,7 @@ from fastcnn import ops
 from fastcnn.errors import Error
 from fastcnn.layers import arguments
 from fastcnn.layers.base import Layer
+from fastcnn.ops.image import INTERPOLATIONS, resize
 from fastcnn.tensor import Tensor
 
 
@@ -54,7 +55,7 @@ class Permute(Layer):
 
     def __init__(self, dims: Any, **kwargs: Any):
         super().__init__(**kwargs)
-        self.dims = tuple(dims)
+        self.dims = tuple(dims) if isinstance(dims, list | tuple) else (dims,)
         if sorted(self.dims) != list(range(1, len(self.dims) + 1)):
             raise Error(
                 f"Permute: dims must be the numbers 1 to {len(self.dims)} in any order, got {self.dims}"
@@ -122,6 +123,12 @@ class ZeroPadding2D(_ZeroPadding):
     spatial = 2
 
 
+class ZeroPadding3D(_ZeroPadding):
+    """Zeros around volumes. padding: cells on all sides, one number for both sides of each axis, or three pairs."""
+
+    spatial = 3
+
+
 class _Cropping(_Margins):
     """What cropping shares."""
 
@@ -159,6 +166,21 @@ class Cropping2D(_Cropping):
         self.data_format = arguments.data_format("Cropping2D", data_format)
 
 
+class Cropping3D(_Cropping):
+    """Volumes without their margins. cropping: cells on all sides, one number for both sides of each axis, or three
+    pairs.
+    """
+
+    spatial = 3
+
+    def __init__(
+        self, cropping: Any = ((1, 1), (1, 1), (1, 1)), data_format: str | None = None, **kwargs: Any
+    ):
+        super().__init__(**kwargs)
+        self.cropping = self._margins("cropping", cropping)
+        self.data_format = arguments.data_format("Cropping3D", data_format)
+
+
 class UpSampling1D(Layer):
     """y[n, i, c] = x[n, i // size, c]."""
 
@@ -175,7 +197,7 @@ class UpSampling2D(Layer):
     """The image enlarged size[0] times in height and size[1] times in width.
 
     interpolation: "nearest", y[n, i, j] = x[n, i // size[0], j // size[1]], or "bilinear", pixel centres at
-    halves and edges repeated.
+    halves and edges repeated, or "bicubic", "lanczos3", "lanczos5", as `ops.image.resize`.
     """
 
     def __init__(
@@ -188,10 +210,29 @@ class UpSampling2D(Layer):
         super().__init__(**kwargs)
         self.size = arguments.integers("UpSampling2D", "size", size, 2)
         self.data_format = arguments.data_format("UpSampling2D", data_format)
-        self.interpolation = arguments.choice(
-            "UpSampling2D", "interpolation", interpolation, ("nearest", "bilinear")
-        )
+        self.interpolation = arguments.choice("UpSampling2D", "interpolation", interpolation, INTERPOLATIONS)
 
     def call(self, inputs: Tensor) -> Tensor:
         arguments.check_rank(inputs.shape, 2)
-        return ops.upsample(inputs, self.size, self.interpolation)
+        if self.interpolation in ("nearest", "bilinear"):
+            return ops.upsample(inputs, self.size, self.interpolation)
+        h, w = (arguments.known_size(inputs.shape, axis, "pixels") for axis in (1, 2))
+        return resize(inputs, (h * self.size[0], w * self.size[1]), self.interpolation)
+
+
+class UpSampling3D(Layer):
+    """The volume enlarged size[0] times in depth, size[1] times in height and size[2] times in width:
+    y[n, i, j, k] = x[n, i // size[0], j // size[1], k // size[2]].
+    """
+
+    def __init__(self, size: Any = (2, 2, 2), data_format: str | None = None, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.size = arguments.integers("UpSampling3D", "size", size, 3)
+        self.data_format = arguments.data_format("UpSampling3D", data_format)
+
+    def call(self, inputs: Tensor) -> Tensor:
+        arguments.check_rank(inputs.shape, 3)
+        y = inputs
+        for axis, times in enumerate(self.size, start=1):
+            y = ops.repeat(y, times, axis=axis) if times > 1 else y
+        return y

@@ -24,3 +24,4 @@ from fastcnn.ops.random import *
 from fastcnn.ops.reduction import *
 from fastcnn.ops.shape import *
 from fastcnn.ops.update import *
+from fastcnn.ops.winograd import *

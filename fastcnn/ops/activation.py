@@ -56,6 +56,7 @@ class Activation(Op):
     """f(x), element by element. The fields of a subclass are the constants of its kernels, in their order."""
 
     wants_output: ClassVar[bool] = False  # the backward wants y; else x
+    images = (0,)
 
     def kernels(self, k: Any) -> tuple[Any, Any]:
         """The kernels forward and backward."""
@@ -80,6 +81,7 @@ class ActivationGrad(Op):
     """dx from dy and the input or output of an activation, whichever it wants."""
 
     activation: Activation
+    images = (0, 1)
 
     def infer(self, dy: Tensor, known: Tensor) -> TensorSpec:
         return known.spec

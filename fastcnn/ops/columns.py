@@ -19,6 +19,7 @@ from fastcnn_kernels.conv import ConvGeometry
 from fastcnn_kernels.gemm import GemmGeometry, divide_work
 
 from fastcnn.ops.conv import Conv, ConvInputGrad, ConvKernelGrad
+from fastcnn.ops.cost import Cost
 from fastcnn.ops.epilogue import floor_of, no_bias
 from fastcnn.tensor import TensorSpec
 
@@ -49,8 +50,11 @@ def product(
     return divide_work(whole, itemsize)
 
 
-class Unpacked:
-    """Weights are used as they are."""
+class Stored:
+    """Weights are used as they are; columns are written to memory and read again."""
+
+    def cost(self, inputs: Any, outputs: Any, ready: bool) -> Cost:
+        return 2.0 * super().cost(inputs, outputs, ready)  # type: ignore[misc]
 
     def prepared(self, inputs: Any, outputs: Any) -> list[TensorSpec]:
         return []
@@ -60,7 +64,7 @@ class Unpacked:
 
 
 @dataclass(frozen=True)
-class ColumnsConv(Unpacked, Conv):
+class ColumnsConv(Stored, Conv):
     """`Conv` by explicit columns."""
 
     def scratch(self, inputs: Sequence[TensorSpec], outputs: Any) -> list[TensorSpec]:
@@ -79,7 +83,7 @@ class ColumnsConv(Unpacked, Conv):
 
 
 @dataclass(frozen=True)
-class ColumnsConvInputGrad(Unpacked, ConvInputGrad):
+class ColumnsConvInputGrad(Stored, ConvInputGrad):
     """`ConvInputGrad` by explicit columns."""
 
     def scratch(self, inputs: Sequence[TensorSpec], outputs: Any) -> list[TensorSpec]:
@@ -98,7 +102,7 @@ class ColumnsConvInputGrad(Unpacked, ConvInputGrad):
 
 
 @dataclass(frozen=True)
-class ColumnsConvKernelGrad(ConvKernelGrad):
+class ColumnsConvKernelGrad(Stored, ConvKernelGrad):
     """`ConvKernelGrad` by explicit columns."""
 
     def scratch(self, inputs: Sequence[TensorSpec], outputs: Any) -> list[TensorSpec]:

@@ -18,6 +18,7 @@ from fastcnn.errors import Error, did_you_mean
 from fastcnn.graph import Fused, Node, Op, apply
 from fastcnn.ops import reduction
 from fastcnn.ops.core import convert, op_function
+from fastcnn.ops.cost import Cost, implicit_cost, implicit_gradient_cost
 from fastcnn.ops.epilogue import absorbed, floor_of, no_bias
 from fastcnn.ops.pooling import window_padding
 from fastcnn.ops.shape import expand_dims, known, require_same_dtype, squeeze
@@ -122,6 +123,7 @@ class Conv(Correlation):
     """y = max(x * kernel + bias, lower).  x (n,h,w,c), kernel (kh,kw,c/groups,f), bias (f,) if any -> (n,oh,ow,f)."""
 
     lower: float | None = None
+    images = (0,)
 
     def infer(self, x: Tensor, kernel: Tensor, *bias: Tensor) -> TensorSpec:
         *_, inner, filters = known(kernel.shape)
@@ -144,6 +146,9 @@ class Conv(Correlation):
 
     def flops(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> int:
         return work(self.geometry_of(inputs, outputs))
+
+    def cost(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], ready: bool) -> Cost:
+        return implicit_cost(self.geometry_of(inputs, outputs), ready)
 
     def prepared(self, inputs: Sequence[TensorSpec], outputs: Any) -> list[TensorSpec]:
         size = packed_size(self.geometry_of(inputs, outputs), np.dtype(inputs[0].dtype).itemsize)
@@ -174,6 +179,10 @@ class Transposed(Correlation):
 
     def flops(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> int:
         return work(self.geometry_of(inputs))
+
+    def cost(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], ready: bool) -> Cost:
+        g = self.geometry_of(inputs)
+        return implicit_cost(g._replace(c=g.f, f=g.c), ready)
 
     def gradient(self, inputs: Sequence[Tensor], outputs: Any, grads: Any) -> tuple[Tensor, ...]:
         (dy, kernel, *bias), (dx,) = inputs, grads
@@ -207,6 +216,7 @@ class ConvInputGrad(Transposed):
     """dx (n, *shape) of a `Conv`, from dy and the kernel."""
 
     shape: Dims  # (h, w, c)
+    images = (0,)
 
     def infer(self, dy: Tensor, kernel: Tensor) -> TensorSpec:
         return TensorSpec((dy.shape[0], *self.shape), dy.dtype)
@@ -225,6 +235,7 @@ class ConvTranspose(Transposed):
 
     output_padding: Pair | None
     lower: float | None = None
+    images = (0,)
 
     def infer(self, x: Tensor, kernel: Tensor, *bias: Tensor) -> TensorSpec:
         check_images("conv2d_transpose", x, kernel, bias, kernel.shape[-2])
@@ -304,6 +315,9 @@ class ConvKernelGrad(Correlation):
     def flops(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> int:
         return work(self.geometry_of(inputs))
 
+    def cost(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], ready: bool) -> Cost:
+        return implicit_gradient_cost(self.geometry_of(inputs))
+
     def scratch(self, inputs: Sequence[TensorSpec], outputs: Any) -> list[TensorSpec]:
         shape = partials_shape(self.geometry_of(inputs), np.dtype(inputs[0].dtype).itemsize)
         return [TensorSpec(shape, inputs[0].dtype)] if shape[0] > 1 else []
@@ -326,6 +340,7 @@ class DepthwiseConv(Correlation):
     """
 
     lower: float | None = None
+    images = (0,)
 
     def infer(self, x: Tensor, kernel: Tensor, *bias: Tensor) -> TensorSpec:
         filters = math.prod(known(kernel.shape[-2:]))
@@ -361,6 +376,7 @@ class DepthwiseInputGrad(Correlation):
     """dx (n, *shape) of a `DepthwiseConv`, from dy and the kernel."""
 
     shape: Dims  # (h, w, c)
+    images = (0,)
 
     def infer(self, dy: Tensor, kernel: Tensor) -> TensorSpec:
         return TensorSpec((dy.shape[0], *self.shape), dy.dtype)

@@ -148,6 +148,8 @@ def is_number(value: Any) -> bool:
 class Binary(Op):
     """Of two tensors of one shape, by the kernel that `kernel` picks."""
 
+    images = (0, 1)
+
     def kernel(self, k: Any) -> Any:
         raise Error(f"{self.name} names no kernel")
 
@@ -276,6 +278,8 @@ class Equal(Comparison):
 class Select(Op):
     """x1 where the condition is not 0, else x2."""
 
+    images = (0, 1, 2)
+
     def infer(self, condition: Tensor, x1: Tensor, x2: Tensor) -> TensorSpec:
         return same_shape("where", condition, x1, x2)
 
@@ -291,6 +295,8 @@ class Select(Op):
 @dataclass(frozen=True)
 class BiasAdd(Op):
     """x + bias, bias (c,) over the last dimension of x (..., c)."""
+
+    images = (0,)
 
     def infer(self, x: Tensor, bias: Tensor) -> TensorSpec:
         require_floating("bias_add", x, bias)
@@ -428,6 +434,8 @@ def bias_add(x: Any, bias: Any) -> Any:
 class Unary(Op):
     """Of one tensor, by the kernel that `kernel` picks; dx = dy times `derivative` (None: no gradient)."""
 
+    images = (0,)
+
     def kernel(self, k: Any) -> Any:
         raise Error(f"{self.name} names no kernel")
 
@@ -508,6 +516,7 @@ class ClipGrad(Op):
     """dy where low <= x <= high, else 0."""
 
     clip: Clip
+    images = (0, 1)
 
     def infer(self, dy: Tensor, x: Tensor) -> TensorSpec:
         return x.spec

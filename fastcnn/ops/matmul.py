@@ -27,6 +27,7 @@ class Dense(Op):
     """y = max(x kernel + bias, lower).  x (..., k), kernel (k, n), bias (n,) if any -> (..., n)."""
 
     lower: float | None = None
+    images = (0,)
 
     def infer(self, x: Tensor, kernel: Tensor, *bias: Tensor) -> TensorSpec:
         require_same_dtype("dense", x, kernel, *bias)

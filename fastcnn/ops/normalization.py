@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from fastcnn_kernels.norm import partial_chunks
+from fastcnn_kernels.norm import LARGEST_CHUNK, partial_chunks
 
 from fastcnn import config
 from fastcnn.errors import Error
@@ -135,6 +135,17 @@ class BatchNorm(Rectified):
     def grad_op(self) -> "BatchNormGrad":
         return BatchNormGrad(self.epsilon)
 
+    def parts(self, inputs: Sequence[Tensor]) -> Sequence[Tensor] | None:
+        x, gamma, beta, *residual = inputs
+        mean, variance = apply(
+            BatchStatistics(math.prod(known(x.shape[:-1]))), apply(BatchMoments(), x), gamma
+        )
+        rectified = BatchNormInference(
+            self.epsilon, slope=self.slope, upper=self.upper, residual=self.residual
+        )
+        y = apply(rectified, x, mean, variance, gamma, beta, *residual)
+        return y, mean, variance
+
     def statistics_terms(self, x: Tensor, mean: Tensor, dmean: Any, dvariance: Any) -> list[Tensor]:
         """What dx gets where the statistics themselves are used: d mean = 1 / r, d variance = 2 (x - mean) / r."""
         rows, terms = self.view(x.shape)[1], []
@@ -175,6 +186,16 @@ class BatchNormGrad(BatchNorm):
     def absorb(self, node: Node, reader: Node) -> Fused | None:
         return None
 
+    def parts(self, inputs: Sequence[Tensor]) -> Sequence[Tensor] | None:
+        x, dy, mean, variance, gamma, beta = inputs
+        rectifier, rows = (self.slope, self.upper), math.prod(known(x.shape[:-1]))
+        partial = apply(BatchNormSums(self.epsilon, *rectifier), *inputs)
+        dgamma, dbeta, coefficients = apply(
+            BatchNormCoefficients(self.epsilon, rows), partial, variance, gamma
+        )
+        dx = apply(BatchNormInputGrad(*rectifier), x, dy, mean, beta, coefficients)
+        return dx, dgamma, dbeta
+
     def absorb_source(self, node: Node, source: Node) -> Fused | None:
         """The gradient of the ReLU that the normalisation has absorbed: the sign of its input is that of v."""
         x, dy, mean, *rest = node.inputs
@@ -212,6 +233,121 @@ class BatchNormGrad(BatchNorm):
         return 9 * inputs[0].size
 
 
+# --- the parts of batch normalisation: those that go over the data can be executed image by image --------------
+
+
+def chunk_of_images(shape: Sequence[int | None]) -> int:
+    """How many images' sums are taken together: the most that divide the batch and make no more than a chunk."""
+    n, *rest = known(shape)
+    most = max(1, LARGEST_CHUNK // max(1, math.prod(rest)))
+    return max(d for d in range(1, min(n, most) + 1) if n % d == 0)
+
+
+def partial_sums(x: Tensor) -> TensorSpec:
+    """A pair of numbers of each chunk of images and channel."""
+    return TensorSpec((known(x.shape)[0] // chunk_of_images(x.shape), 2, known(x.shape)[-1]), "float64")
+
+
+def in_chunks(arrays: Sequence[Any], partial: Any) -> tuple[list[Any], Any]:
+    """The arrays and the partial sums as kernels want them: (chunks, rows, c) and (chunks, 1, 2, c)."""
+    chunks, c = partial.shape[0], partial.shape[-1]
+    return [array.reshape(chunks, -1, c) for array in arrays], partial.reshape(chunks, 1, 2, c)
+
+
+@dataclass(frozen=True)
+class BatchMoments(Op):
+    """Mean and sum of squared differences from it, of each chunk of images and channel.  x (n, ..., c)."""
+
+    images = (0,)
+
+    def infer(self, x: Tensor) -> TensorSpec:
+        return partial_sums(x)
+
+    def launch(self, k: Any, inputs: Any, outputs: Any, scratch: Any) -> list:
+        (x,), partial = in_chunks(inputs, outputs[0])
+        return [k.batch_norm_moments.bind(x, partial)]
+
+    def flops(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> int:
+        return 4 * inputs[0].size
+
+
+@dataclass(frozen=True)
+class BatchStatistics(Op):
+    """(mean, variance) (c,) over `rows` rows from `BatchMoments`, in the dtype of gamma."""
+
+    rows: int
+
+    def infer(self, partial: Tensor, gamma: Tensor) -> tuple[TensorSpec, ...]:
+        return gamma.spec, gamma.spec
+
+    def launch(self, k: Any, inputs: Any, outputs: Any, scratch: Any) -> list:
+        partial, (mean, variance) = inputs[0][None], outputs
+        return [k.batch_norm_statistics.bind(partial, mean[None], variance[None], self.rows, mean.size)]
+
+
+@dataclass(frozen=True)
+class BatchNormSums(Op):
+    """Sums of dv and of dv xhat, of each chunk of images and channel; dv the gradient behind the rectifier."""
+
+    epsilon: float
+    slope: float
+    upper: float
+    images = (0, 1)
+
+    def infer(self, x: Tensor, *others: Tensor) -> TensorSpec:
+        return partial_sums(x)
+
+    def launch(self, k: Any, inputs: Any, outputs: Any, scratch: Any) -> list:
+        x, dy, mean, variance, gamma, beta = inputs
+        (x, dy), partial = in_chunks((x, dy), outputs[0])
+        constants = float(self.epsilon), float(self.slope), float(self.upper)
+        return [k.batch_norm_sums.bind(x, dy, mean[None], variance[None], gamma, beta, partial, *constants)]
+
+    def flops(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> int:
+        return 6 * inputs[0].size
+
+
+@dataclass(frozen=True)
+class BatchNormCoefficients(Op):
+    """(dgamma, dbeta, the numbers that make dx of dy) from the sums over `rows` rows."""
+
+    epsilon: float
+    rows: int
+
+    def infer(self, partial: Tensor, variance: Tensor, gamma: Tensor) -> tuple[TensorSpec, ...]:
+        return gamma.spec, gamma.spec, TensorSpec((3, known(gamma.shape)[0]), gamma.dtype)
+
+    def launch(self, k: Any, inputs: Any, outputs: Any, scratch: Any) -> list:
+        (partial, variance, gamma), (dgamma, dbeta, coefficients) = inputs, outputs
+        whole = partial[None]
+        constants = self.rows, gamma.size, float(self.epsilon)
+        return [
+            k.batch_norm_backward_weights.bind(whole, dgamma, dbeta),
+            k.batch_norm_coefficients.bind(whole, variance[None], gamma, coefficients[None], *constants),
+        ]
+
+
+@dataclass(frozen=True)
+class BatchNormInputGrad(Op):
+    """dx from x, dy and the coefficients."""
+
+    slope: float
+    upper: float
+    images = (0, 1)
+
+    def infer(self, x: Tensor, *others: Tensor) -> TensorSpec:
+        return x.spec
+
+    def launch(self, k: Any, inputs: Any, outputs: Any, scratch: Any) -> list:
+        x, dy, mean, beta, coefficients = inputs
+        x, dy, dx = (array.reshape(1, -1, mean.size) for array in (x, dy, outputs[0]))
+        rectifier = float(self.slope), float(self.upper)
+        return [k.batch_norm_backward_input.bind(x, dy, mean[None], beta, coefficients[None], dx, *rectifier)]
+
+    def flops(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> int:
+        return 6 * inputs[0].size
+
+
 @dataclass(frozen=True)
 class GroupNorm(BatchNorm):
     """(y, mean, variance) of x (n, ..., c), statistics (n, c) over each image and group of c / groups neighbouring
@@ -232,6 +368,9 @@ class GroupNorm(BatchNorm):
     def grad_op(self) -> "BatchNormGrad":
         return GroupNormGrad(self.epsilon, self.groups)
 
+    def parts(self, inputs: Sequence[Tensor]) -> Sequence[Tensor] | None:
+        return None
+
     def statistics_terms(self, x: Tensor, mean: Tensor, dmean: Any, dvariance: Any) -> list[Tensor]:
         if dmean is not None or dvariance is not None:
             raise Error("group_normalization: its statistics have no gradient; compute them with ops.moments")
@@ -245,6 +384,7 @@ class GroupNormGrad(BatchNormGrad):
     groups: int
     view = GroupNorm.view
     group_count = GroupNorm.group_count
+    parts = GroupNorm.parts
 
 
 @dataclass(frozen=True)
@@ -252,6 +392,9 @@ class BatchNormInference(Rectified):
     """y = gamma (x - mean) / sqrt(variance + epsilon) + beta.  x (..., c), the others (c,) and given."""
 
     epsilon: float
+
+    def by_image(self, inputs: Sequence[Any], outputs: Sequence[Any]) -> Sequence[int] | None:
+        return (0, 5) if self.residual else (0,)
 
     def infer(
         self, x: Tensor, mean: Tensor, variance: Tensor, gamma: Tensor, beta: Tensor, *residual: Tensor
@@ -282,6 +425,7 @@ class BatchNormInferenceGrad(Op):
     """dx = gamma dy / sqrt(variance + epsilon)."""
 
     epsilon: float
+    images = (0,)
 
     def infer(self, dy: Tensor, variance: Tensor, gamma: Tensor) -> TensorSpec:
         return dy.spec

@@ -73,6 +73,8 @@ class Pool:
 class MaxPool(Pool, Op):
     """y = largest x of the window; the first of several (in row-major order) takes the gradient."""
 
+    images = (0,)
+
     def gradient(self, inputs: Sequence[Tensor], outputs: Sequence[Tensor], grads: Any) -> tuple[Tensor]:
         return (apply(MaxPoolGrad(self.window, self.strides, self.padding), inputs[0], outputs[0], grads[0]),)
 
@@ -83,6 +85,8 @@ class MaxPool(Pool, Op):
 @dataclass(frozen=True)
 class MaxPoolGrad(Pool, Op):
     """dx from x, y and dy of a `MaxPool`."""
+
+    images = (0, 1, 2)
 
     def infer(self, *inputs: Tensor) -> TensorSpec:
         return inputs[0].spec
@@ -99,6 +103,8 @@ class MaxPoolGrad(Pool, Op):
 class AveragePool(Pool, Op):
     """y = mean of the cells of the window that lie in the image."""
 
+    images = (0,)
+
     def gradient(self, inputs: Sequence[Tensor], outputs: Any, grads: Any) -> tuple[Tensor]:
         shape = known(inputs[0].shape)
         return (apply(AveragePoolGrad(self.window, self.strides, self.padding, shape), grads[0]),)
@@ -112,6 +118,7 @@ class AveragePoolGrad(Pool, Op):
     """dx, of the given shape, from dy of an `AveragePool`."""
 
     shape: tuple[int, ...]
+    images = (0,)
 
     def infer(self, dy: Tensor) -> TensorSpec:
         return TensorSpec(self.shape, dy.dtype)
@@ -120,7 +127,7 @@ class AveragePoolGrad(Pool, Op):
         return inputs[0].size * math.prod(self.window)
 
     def launch(self, k: Any, inputs: Any, outputs: Any, scratch: Any) -> list:
-        return [k.average_pool_backward.bind(inputs[0], outputs[0], self.geometry(self.shape))]
+        return [k.average_pool_backward.bind(inputs[0], outputs[0], self.geometry(outputs[0].shape))]
 
 
 def _values(value: int | Sequence[int], count: int, what: str) -> tuple[int, ...]:

@@ -102,6 +102,9 @@ class Reduce:
     def flops(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> int:
         return inputs[0].size
 
+    def by_image(self, inputs: Sequence[Any], outputs: Sequence[Any]) -> Sequence[int] | None:
+        return None if 0 in self.axes else (0,)
+
     def widened(self, dy: Tensor, x: Tensor) -> Tensor:
         """dy with reduced dimensions of length 1."""
         return reshape(dy, reduced_shape(x.shape, self.axes, True))

@@ -103,6 +103,7 @@ class Reshape(Op):
 
     shape: Shape
     alias = True
+    images = (0,)
 
     def infer(self, x: Tensor) -> TensorSpec:
         kept = {axis for axis, n in enumerate(self.shape) if n is None}
@@ -130,6 +131,7 @@ class ExpandDims(Op):
 
     axes: Axes
     alias = True
+    images = (0,)
 
     def infer(self, x: Tensor) -> TensorSpec:
         rest = iter(x.shape)
@@ -146,6 +148,7 @@ class Squeeze(Op):
 
     axes: Axes
     alias = True
+    images = (0,)
 
     def infer(self, x: Tensor) -> TensorSpec:
         for axis in self.axes:
@@ -274,6 +277,9 @@ class BroadcastTo(Op):
         ):
             raise Error(f"broadcast_to: a tensor of shape {x.shape} does not fit {self.shape}")
         return TensorSpec(tuple(n if m is None else m for n, m in zip(own, self.shape, strict=True)), x.dtype)
+
+    def by_image(self, inputs: Sequence[Any], outputs: Sequence[Any]) -> Sequence[int] | None:
+        return (0,) if len(inputs[0].shape) == len(self.shape) and inputs[0].shape[0] != 1 else ()
 
     def gradient(self, inputs: Any, outputs: Any, grads: Any) -> tuple[Tensor]:
         from fastcnn.ops.reduction import sum_to_shape  # repeating and summing are each other's gradients
@@ -580,6 +586,9 @@ class Concatenate(Op):
         dims[self.axis] = None if None in lengths else sum(known(lengths))
         return TensorSpec(tuple(dims), xs[0].dtype)
 
+    def by_image(self, inputs: Sequence[Any], outputs: Sequence[Any]) -> Sequence[int] | None:
+        return range(len(inputs)) if self.axis > 0 else None
+
     def places(self, shapes: Sequence[Sequence[int | None]]) -> list[tuple[Step, ...]]:
         """Where each input lies in the output."""
         places: list[tuple[Step, ...]] = []
@@ -746,6 +755,7 @@ class Resize(Op):
 
     size: tuple[int, int]
     interpolation: str
+    images = (0,)
 
     def output_size(self, h: int | None, w: int | None) -> Shape:
         return self.size
@@ -779,6 +789,7 @@ class ResizeGrad(Op):
 
     size: tuple[int, ...]
     interpolation: str
+    images = (0,)
 
     def infer(self, dy: Tensor) -> TensorSpec:
         return TensorSpec((dy.shape[0], *self.size, dy.shape[3]), dy.dtype)

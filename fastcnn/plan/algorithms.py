@@ -1,14 +1,40 @@
-"""Which algorithm computes an op, where there are several."""
+"""Which algorithm computes an op, where there are several.
+
+An op that has alternatives says what each of them costs for its shapes (`Op.cost`), by a model: a function of the
+shapes alone, so that what is chosen, and with it every bit of a result, does not change from run to run.
+"""
+
+import math
 
 from fastcnn import config
+from fastcnn.graph import Node, Op
 from fastcnn.plan.rewrite import Rewrite
 
 
 def choose_convolutions(rewrite: Rewrite) -> None:
-    """Convolutions gather their columns on the fly, unless `config` asks for explicit ones.
+    """Every convolution by the algorithm that `config` names, where it can, or by the cheapest that it permits."""
+    for node in rewrite.nodes.values():
+        if node.operation.alternatives:
+            ready = all(rewrite.is_constant(node.inputs[i]) for i in node.operation.weights)
+            node.operation = choose(node, ready)
 
-    The first needs less memory and time on every shape measured so far; there is nothing to decide per shape yet.
-    """
-    if config.convolution_algorithm() != "implicit":
-        for node in rewrite.nodes.values():
-            node.operation = node.operation.using(config.convolution_algorithm())
+
+def choose(node: Node, ready: bool) -> Op:
+    """The operation of the node by another algorithm, or as it is. ready: what `prepare` makes is there already."""
+    op, wanted = node.operation, config.convolution_algorithm()
+    inputs, outputs = [x.spec for x in node.inputs], [y.spec for y in node.outputs]
+    if wanted != "auto":
+        found = op.using(wanted)
+        return found if permitted(found) and found.cost(inputs, outputs, ready) < math.inf else op
+    found = [op, *(op.using(name) for name in op.alternatives)]
+    # Gradients in float64 are compared with finite differences: there every digit counts.
+    exact = inputs[0].dtype == "float64"
+    return min(
+        (one for one in found if permitted(one) and (one.exact or not exact)),
+        key=lambda one: one.cost(inputs, outputs, ready),
+    )
+
+
+def permitted(op: Op) -> bool:
+    """Whether `config` lets an algorithm round more than a plain sum does."""
+    return op.exact or config.precision() == "fast"

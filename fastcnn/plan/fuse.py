@@ -27,3 +27,12 @@ def _absorb(rewrite: Rewrite, node: Node) -> bool:
     if fused is None and len(node.outputs) == 1:
         fused = reader.operation.absorb_source(reader, node)
     return fused is not None and rewrite.merge(node, reader, fused)
+
+
+def take_apart(rewrite: Rewrite) -> None:
+    """Ops that consist of several, so that a plan may run the parts apart, are replaced by these."""
+    with tracing(Trace(training=False)):
+        for node in list(rewrite.nodes.values()):
+            outputs = node.operation.parts(node.inputs)
+            if outputs is not None:
+                rewrite.expand(node, outputs)

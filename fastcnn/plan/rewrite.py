@@ -68,6 +68,21 @@ class Rewrite:
             self._replace(before, after)
         return True
 
+    def expand(self, node: Node, outputs: Sequence[Tensor]) -> None:
+        """Put the nodes that have just been made to compute `outputs` in the place of `node`."""
+        known = {id(x) for x in node.inputs}
+        makers = [
+            maker for maker in ancestors(outputs) if maker.serial not in self.nodes and maker is not node
+        ]
+        makers = [maker for maker in makers if all(id(y) not in known for y in maker.outputs)]
+        self._remove(node)
+        for i, maker in enumerate(makers):
+            maker.serial, maker.scope = node.serial + i / len(makers), node.scope
+            self.nodes[maker.serial] = maker
+            self._register(maker)
+        for before, after in zip(node.outputs, outputs, strict=True):
+            self._replace(before, after)
+
     def _are_constant(self, makers: Sequence[Node]) -> bool:
         own = {id(y) for maker in makers for y in maker.outputs}
         return all(id(x) in own or self.is_constant(x) for maker in makers for x in maker.inputs)

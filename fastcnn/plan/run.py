@@ -5,18 +5,21 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from types import ModuleType
+from typing import Any
 
 from fastcnn.graph import Node, ancestors, variables_of
 from fastcnn.plan.algorithms import choose_convolutions
+from fastcnn.plan.bind import Binding, Bound
+from fastcnn.plan.chain import Chain, continues, form_chains, local_first
 from fastcnn.plan.description import table
-from fastcnn.plan.fuse import absorb_readers
+from fastcnn.plan.fuse import absorb_readers, take_apart
 from fastcnn.plan.memory import Storage
 from fastcnn.plan.progress import compile_kernels
 from fastcnn.plan.rewrite import Rewrite
 from fastcnn.tensor import Clock, Tensor
 
 # What happens to the nodes before they get memory and kernels, in this order.
-PASSES: list[Callable[[Rewrite], None]] = [absorb_readers, choose_convolutions]
+PASSES: list[Callable[[Rewrite], None]] = [absorb_readers, choose_convolutions, take_apart]
 
 
 class Plan:
@@ -41,33 +44,29 @@ class Plan:
         outputs = [rewrite.current(y) for y in outputs]
         for node in updates:
             node.inputs = [rewrite.current(x) for x in node.inputs]
-        self.nodes = _insert_updates(rewrite.in_order(), updates)
         self.backend = backend
-        self.storage = Storage(self.nodes, inputs, outputs, rewrite.is_constant)
+        self.chains = _chains(rewrite, updates)
+        self.nodes = [node for chain in self.chains for node in chain.nodes]
+        self.storage = Storage(self.chains, inputs, outputs, rewrite.is_constant, backend.num_threads())
         self.arena = backend.allocate(self.storage.nbytes)
         self.input_arrays = [self.storage.view(x, self.arena) for x in inputs]
         self.output_arrays = [self.storage.view(y, self.arena) for y in outputs]
-        launches = [(node, *self._launches(node)) for node in self.nodes]
-        self.steps = [(node, [*first, *then]) for node, first, then in launches]
-        compile_kernels([launch for _, both in self.steps for launch in both])
-        self.preparation = Preparation(launches, rewrite.is_constant, backend)
+        bindings = [
+            Binding(number, chain, self.storage, self.arena, backend.kernels)
+            for number, chain in enumerate(self.chains)
+        ]
+        steps = [bound for binding in bindings for bound in binding.steps]
+        self.steps = [(bound.node, [*bound.preparing, *bound.running]) for bound in steps]
+        compile_kernels([launch for _, launches in self.steps for launch in launches])
+        self._blocks = [backend.Blocks(b.lists, b.memory) if b.lists else None for b in bindings]
+        work = [one for pair in zip(bindings, self._blocks, strict=True) for one in _in_order(*pair)]
+        self.preparation = Preparation(work, rewrite.is_constant, backend)
         self.program = backend.Program(self.preparation.rest)
         self._clock = Clock()
         changed = {id(x): x for node in updates for x in (node.inputs[i] for i in node.operation.mutates)}
         for variable in changed.values():
             variable.clocks.append(self._clock)
         self._is_changing = bool(changed)
-
-    def _launches(self, node: Node) -> tuple[list, list]:
-        """(what prepares the weights of a node, what runs it)."""
-        if node.operation.alias:
-            return [], []
-        inputs = [self.storage.view(x, self.arena) for x in node.inputs]
-        outputs = [self.storage.view(y, self.arena) for y in node.outputs]
-        prepared, scratch = self.storage.scratch_views(node, self.arena)
-        operation, kernels = node.operation, self.backend.kernels
-        first = operation.prepare(kernels, inputs, outputs, prepared)
-        return first, operation.launch(kernels, inputs, outputs, [*prepared, *scratch])
 
     def run(self) -> None:
         """Compute everything once."""
@@ -89,26 +88,27 @@ class Plan:
 class Preparation:
     """What a plan makes of weights and constants alone. It is made again only after a variable may have changed."""
 
-    def __init__(self, launches: list, is_constant: Callable[[Tensor], bool], backend: ModuleType):
+    def __init__(self, work: Sequence[Bound], is_constant: Callable[[Tensor], bool], backend: ModuleType):
         self._is_constant = is_constant
-        first = [self._split(*parts) for parts in launches]
+        split = [self._split(bound) for bound in work]
         readers = [
-            node
-            for (node, _, _), (now, _) in zip(launches, first, strict=True)
-            if now or node.operation.alias
+            bound.node
+            for bound, (now, _) in zip(work, split, strict=True)
+            if now or bound.node.operation.alias
         ]
         self._variables = variables_of(readers)
-        self._program = backend.Program([launch for now, _ in first for launch in now])
-        self.rest = [launch for _, later in first for launch in later]
+        self._program = backend.Program([launch for now, _ in split for launch in now])
+        self.rest = [launch for _, later in split for launch in later]
         self._time, self._versions, self._is_exposed = -1, [-1], False
 
-    def _split(self, node: Node, preparing: list, running: list) -> tuple[list, list]:
+    def _split(self, bound: Bound) -> tuple[list, list]:
         """(launches that depend on constants alone, others)."""
+        node = bound.node
         if all(map(self._is_constant, node.inputs)):
-            return [*preparing, *running], []
+            return [*bound.preparing, *bound.running], []
         if all(self._is_constant(node.inputs[i]) for i in node.operation.weights):
-            return preparing, running
-        return [], [*preparing, *running]
+            return bound.preparing, bound.running
+        return [], [*bound.preparing, *bound.running]
 
     def run(self) -> None:
         """Bring everything up to date."""
@@ -122,8 +122,46 @@ class Preparation:
             self._program.run()
 
 
+def _in_order(binding: Binding, blocks: Any) -> list[Bound]:
+    """The launches of a chain as they run: with blocks, first what prepares weights, then all blocks as one launch."""
+    if blocks is None:
+        return binding.steps
+    preparing = [Bound(bound.node, bound.preparing) for bound in binding.steps]
+    return [*preparing, Bound(binding.steps[-1].node, running=[blocks.launch])]
+
+
+def _chains(rewrite: Rewrite, updates: Sequence[Node]) -> list[Chain]:
+    """All nodes and updates in the order in which they run, in chains."""
+    nodes = rewrite.in_order()
+    resting = [node for node in nodes if rewrite.is_at_rest(node)]
+    others = nodes[len(resting) :]
+    order = [*resting, *local_first(others, _held_back(nodes, updates))]
+    return form_chains(_insert_updates(order, updates), rewrite.is_at_rest)
+
+
+def _held_back(nodes: Sequence[Node], updates: Sequence[Node]) -> dict[float, set[float]]:
+    """For nodes that were made after an update and see what it has changed: those that must run before the update."""
+    origin = {id(node.outputs[0]): node.inputs[0] for node in nodes if node.operation.alias}
+    touched = [(node.serial, *_touched(node, origin)) for node in nodes]
+    found: dict[float, set[float]] = {}
+    for node in updates:
+        reads, writes = _touched(node, origin)
+        later = [
+            serial for serial, read, _ in touched if serial > node.serial and not read.isdisjoint(writes)
+        ]
+        if later:
+            before = {
+                serial
+                for serial, read, wrote in touched
+                if serial < node.serial and not (writes.isdisjoint(read) and reads.isdisjoint(wrote))
+            }
+            for serial in later:
+                found[serial] = found.get(serial, set()) | before
+    return found
+
+
 def _insert_updates(nodes: list[Node], updates: Sequence[Node]) -> list[Node]:
-    """Place each update as early as the order in which the nodes were made allows.
+    """Place each update as early as the order in which the nodes were made allows, but not into a chain.
 
     It comes after what computes its inputs, after earlier readers of what it changes, and after earlier changes of
     what it reads. Nodes made after it that read what it changes stay behind it and see the change.
@@ -138,6 +176,10 @@ def _insert_updates(nodes: list[Node], updates: Sequence[Node]) -> list[Node]:
                 writes.isdisjoint(other_reads) and reads.isdisjoint(other_writes)
             ):
                 position = i + 1
+        while 0 < position < len(order) and order[position][1].isdisjoint(writes):
+            if not continues(order[position - 1][0], order[position][0]):
+                break
+            position += 1
         order.insert(position, (node, reads, writes))
     return [node for node, _, _ in order]
 

@@ -239,20 +239,10 @@ def tile(typingctx, rows, vectors, depth, a, a_step, valid, b, start, lower, c):
 
 
 def _tile_function(context, module, dtype, shape, kinds):
-    """The tile of that shape as a function of its own, once a module.
-
-    Inlined, LLVM would copy its hundreds of instructions into every branch and unswitched loop around it: the
-    kernels would take minutes to compile. A call costs a few nanoseconds.
-    """
+    """The tile of that shape as a function of its own, once a module. A call costs a few nanoseconds."""
+    kind = ir.FunctionType(ir.VoidType(), [ir.DoubleType(), *kinds])
     name = f"fastcnn_tile_{shape[0]}x{shape[1]}_{dtype}"
-    function = module.globals.get(name)
-    if function is None:
-        signature = ir.FunctionType(ir.VoidType(), [ir.DoubleType(), *kinds])
-        function = ir.Function(module, signature, name=name)
-        function.linkage = "internal"
-        function.attributes.add("noinline")
-        _emit_tile(context, ir.IRBuilder(function.append_basic_block("entry")), dtype, shape)
-    return function
+    return function_once(module, name, kind, lambda builder: _emit_tile(context, builder, dtype, shape))
 
 
 def _emit_tile(context, builder, dtype, shape):
@@ -304,6 +294,77 @@ def _accumulate(v, depth, a, b, sums, shape):
                 slot = slots[i * vectors + j]
                 builder.store(v.multiply_add(number, row_of_b[j], builder.load(slot)), slot)
     return [builder.load(slot) for slot in slots]
+
+
+@intrinsic(prefer_literal=True)
+def product_tile(typingctx, rows, vectors, adding, depth, a, a_step, b, c):
+    """c[i,j] = sum_k a[i,k] b[k,j], plus c[i,j] if `adding`, for `rows` x `vectors` vectors (all three literal).
+
+    The plain tile: all its rows are read and written, nothing is bounded.
+    """
+    shape, adds = (literal(rows, "tile rows"), literal(vectors, "tile vectors")), literal(adding, "adding")
+    word = types.intp
+    signature = types.void(rows, vectors, adding, word, a, word, b, c)
+
+    def codegen(context, builder, signature, args):
+        kinds = signature.args
+        windows = [window_of(context, builder, kinds[i], args[i]) for i in (4, 6, 7)]
+        words = [args[3], args[5], *(word for window in windows for word in window)]
+        kind = ir.FunctionType(ir.VoidType(), [w.type for w in words])
+        dtype = kinds[4].types[0].dtype
+        name = f"fastcnn_{'add_' * adds}product_{shape[0]}x{shape[1]}_{dtype}"
+
+        def emit(inner):
+            _emit_product(context, inner, dtype, shape, adds)
+
+        builder.call(function_once(builder.module, name, kind, emit), words)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+def _emit_product(context, builder, dtype, shape, adds):
+    depth, a_step, pa, a_row, pb, b_row, pc, c_row = builder.function.args
+    v = Vectors(context, builder, dtype, lanes(context.get_abi_sizeof(context.get_data_type(dtype))))
+    offsets = [builder.mul(ir.Constant(WORD, i), a_row) for i in range(shape[0])]
+    places = _places(builder, v.count, shape, c_row)
+    sums = [v.load(pc, place) if adds else ir.Constant(v.kind, None) for place in places]
+    sums = _accumulate(v, depth, (pa, offsets, a_step), (pb, b_row), sums, shape)
+    for value, place in zip(sums, places, strict=True):
+        v.store(value, pc, place)
+    builder.ret_void()
+
+
+def function_once(module, name, kind, emit):
+    """The function of that name in the module; `emit(builder)` writes it where there is none. Never inlined.
+
+    Inlined, LLVM would copy hundreds of instructions into every branch and unswitched loop around them: kernels
+    would take minutes to compile.
+    """
+    function = module.globals.get(name)
+    if function is None:
+        function = ir.Function(module, kind, name=name)
+        function.linkage = "internal"
+        function.attributes.add("noinline")
+        emit(ir.IRBuilder(function.append_basic_block("entry")))
+    return function
+
+
+@intrinsic
+def distance(typingctx, here, there):
+    """How many numbers `there` begins after `here`: here[distance + i] is there[i]. For tables of places of which
+    some are in another array; both arrays must be of one dtype."""
+
+    def codegen(context, builder, signature, args):
+        zero = ir.Constant(WORD, 0)
+        addresses = [
+            builder.ptrtoint(pointer_to(context, builder, kind, array, zero), WORD)
+            for kind, array in zip(signature.args, args, strict=True)
+        ]
+        size = ir.Constant(WORD, itemsize_of(context, signature.args[0]))
+        return builder.sdiv(builder.sub(addresses[1], addresses[0]), size)
+
+    return types.intp(here, there), codegen
 
 
 @device_function

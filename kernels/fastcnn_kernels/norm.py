@@ -198,7 +198,7 @@ def batch_norm_sums(x, dy, mean, var, gamma, beta, partial, epsilon, slope, uppe
     """partial[m,k] = (sum of dv, sum of dv xhat) over the rows of a chunk, xhat = (x - mean) / sqrt(var + epsilon).
 
     dy is the gradient of rectify(v), dv that of v = gamma xhat + beta.
-    x, dy (m,r,c); mean, var (m,c); gamma, beta (c,); partial (m,k,2,c) float64.
+    x, dy (m,r,c); mean, var (m,c), or (1,c) for all m; gamma, beta (c,); partial (m,k,2,c) float64.
     """
     rows, c, chunks = x.shape[1], x.shape[2], partial.shape[1]
     xs, dys, centre, sums = (
@@ -212,13 +212,14 @@ def batch_norm_sums(x, dy, mean, var, gamma, beta, partial, epsilon, slope, uppe
     total, product = stack_array(np.float64, TILE), stack_array(np.float64, TILE)
     for item in range(first, last):
         m, chunk = item // chunks, item % chunks
+        own = min(m, mean.shape[0] - 1)
         top, bottom = chunk_range(chunk, chunks, rows)
         begin, end = (m * rows + top) * c, (m * rows + bottom) * c
         for start in range(0, c, TILE):
             length, width = segment_length(bottom - top, c, start), min(c - start, TILE)
-            load(centre, mean[m], start, width, length)
+            load(centre, mean[own], start, width, length)
             load(shift, beta, start, width, length)
-            load_scale(scale, gamma, var[m], epsilon, start, width, length)
+            load_scale(scale, gamma, var[own], epsilon, start, width, length)
             v = Affine(centre, scale, shift, slope, upper)
             product_sums(xs, dys, v, sums, total, product, begin + start, end, length, c)
             fold(total, width, length)
@@ -226,7 +227,7 @@ def batch_norm_sums(x, dy, mean, var, gamma, beta, partial, epsilon, slope, uppe
             for j in range(width):
                 ch = start + j
                 partial[m, chunk, 0, ch] = total[j]
-                partial[m, chunk, 1, ch] = product[j] * inverse_deviation(np.float64(var[m, ch]), epsilon)
+                partial[m, chunk, 1, ch] = product[j] * inverse_deviation(np.float64(var[own, ch]), epsilon)
 
 
 class Affine(NamedTuple):

@@ -35,7 +35,14 @@ from fastcnn_kernels.atomics import (
     release_lock,
     yield_thread,
 )
-from fastcnn_kernels.jit import COMPILED, Launch, compile_host_functions, device_function, host_function
+from fastcnn_kernels.jit import (
+    COMPILED,
+    Launch,
+    compile_host_functions,
+    cpu_kernel,
+    device_function,
+    host_function,
+)
 
 # Byte offsets of the words that the threads share. What different threads write is on different cache lines.
 BUSY, ARRIVED, PHASE, JOINED = 0, 64, 128, 192
@@ -164,19 +171,46 @@ class Program:
         self._blocks = np.array(
             [w for code, ws in zip(codes, words, strict=True) for w in (code, *ws)], np.int64
         )
-        self._table = np.empty((len(self.launches), ROW // 8), np.int64)
+        self.table = np.empty((len(self.launches), ROW // 8), np.int64)
         address = self._blocks.ctypes.data
         for row, (launch, ws, layout) in enumerate(zip(self.launches, words, layouts, strict=True)):
             sharing = _most_threads(launch) if _is_large(launch) else 1
-            self._table[row] = entries[layout], address, launch.items, sharing
+            self.table[row] = entries[layout], address, launch.items, sharing
             address += 8 * (1 + len(ws))
         self.rows = len(self.launches)
-        self.address = self._table.ctypes.data
+        self.address = self.table.ctypes.data
         self.is_parallel = any(map(_is_large, self.launches))
 
     def run(self) -> None:
         """Execute all launches in order, each seeing the results of those before it."""
         _team.run(self)
+
+
+@cpu_kernel(lambda table, starts, workspace: workspace.shape[0])
+def run_blocks(table, starts, workspace, first, last, thread):
+    """Run the rows [starts[b], starts[b + 1]) of a program's table, for every block b, each row as a whole.
+
+    Item `slot` takes the blocks slot, slot + slots, ... one after the other: their rows may use the same memory.
+    """
+    slots = workspace.shape[0]
+    for slot in range(first, last):
+        for block in range(slot, starts.size - 1, slots):
+            for row in range(starts[block], starts[block + 1]):
+                call_entry(table[row, 0], table[row, 1], 0, table[row, 2], thread)
+
+
+class Blocks:
+    """Lists of launches that do not depend on each other, to be shared out among threads by whole lists.
+
+    workspace: an array with a row for each of the slots that lists may run in at the same time; launches of list b
+    may write to row b % slots of it.
+    """
+
+    def __init__(self, lists: list[list[Launch]], workspace: np.ndarray):
+        self._program = Program([launch for block in lists for launch in block])
+        counts = [sum(launch.items > 0 for launch in block) for block in lists]
+        starts = np.cumsum([0, *counts])
+        self.launch = run_blocks.bind(self._program.table, starts, workspace)
 
 
 def run(launches: list[Launch]) -> None:

@@ -10,7 +10,11 @@ import pytest
 from fastcnn_kernels import machine
 
 HERE = Path(__file__).parent
-TESTS = {"test_gemm.py": "test_multiply_tile or test_gemm", "test_conv.py": "test_conv_forward"}
+TESTS = {
+    "test_gemm.py": "test_multiply_tile or test_gemm",
+    "test_conv.py": "test_conv_forward",
+    "test_winograd.py": "test_winograd",
+}
 
 # Name, features, bits of a vector register. With "generic" Numba leaves all extensions out.
 PROCESSORS = [

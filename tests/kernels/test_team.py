@@ -490,3 +490,29 @@ def test_workspaces_are_not_shared(threads, workspaces):
         y[:] = -1
         program.run()
         np.testing.assert_array_equal(y, np.arange(4096.0))
+
+
+@pytest.mark.parametrize("threads", THREADS)
+@pytest.mark.parametrize("slots", [1, 2, 8])
+def test_blocks_run_their_lists_in_order(threads, slots):
+    """Every list is a chain of `mirror` through the slot's memory; run_blocks gives each list to one thread."""
+    set_num_threads(threads)
+    memory, x = np.zeros((slots, 2, 2048)), np.arange(13 * 2048.0).reshape(13, 2048)
+    y, lists = np.zeros_like(x), []
+    for i in range(13):
+        first, second = memory[i % slots]
+        lists.append(
+            [mirror.bind(x[i], first, 1.0), mirror.bind(first, second, 1.0), mirror.bind(second, y[i], 1.0)]
+        )
+    blocks = team.Blocks(lists, memory.reshape(slots, -1).view(np.uint8))
+    program = Program([blocks.launch])
+    for _ in range(20):
+        y[:] = -1
+        program.run()
+        np.testing.assert_array_equal(y, x[:, ::-1] + 3.0)
+
+
+def test_blocks_may_be_empty():
+    nothing = team.Blocks([[], [mirror.bind(np.zeros(0), np.zeros(0), 0.0)], []], np.zeros((2, 64), np.uint8))
+    assert nothing.launch.kernel is team.run_blocks
+    Program([nothing.launch]).run()

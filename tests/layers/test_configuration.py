@@ -9,10 +9,10 @@ from layer_harness import randomize, round_trip
 import fastcnn
 from fastcnn import initializers, layers, registry, regularizers
 
-IMAGE, ROW, VECTOR = (None, 7, 8, 4), (None, 9, 4), (None, 6)
+IMAGE, ROW, VECTOR, VOLUME = (None, 7, 8, 4), (None, 9, 4), (None, 6), (None, 5, 6, 4, 2)
 
 WINDOW = {
-    "strides": (2, 1), "padding": "same", "dilation_rate": (1, 2), "activation": "relu", "use_bias": False,
+    "strides": (2, 1), "padding": "same", "activation": "relu", "use_bias": False,
     "activity_regularizer": "l2", "bias_constraint": "non_neg", "trainable": False,
 }  # fmt: skip
 KERNEL = {
@@ -39,21 +39,30 @@ CASES = [
     (layers.Conv1D(4, 3, 2, "causal", groups=2, **KERNEL), ROW),
     (layers.Conv1D(4, 3, padding=(2, 1)), ROW),
     (layers.Conv2D(4, (3, 2), groups=2, **WINDOW, **KERNEL), IMAGE),
+    (layers.Conv2D(4, (3, 2), dilation_rate=(1, 2)), IMAGE),
+    (layers.Conv3D(4, (2, 3, 2), groups=2, strides=(2, 1, 1), padding="same", **KERNEL), VOLUME),
+    (layers.Conv3DTranspose(2, 3, (2, 1, 1), "same", output_padding=(1, 0, 0), **KERNEL), VOLUME),
     (layers.Conv2D(4, 3, padding=((1, 0), (2, 1))), IMAGE),
     (layers.Conv1DTranspose(4, 3, 2, "same", 1, **KERNEL), ROW),
     (layers.Conv2DTranspose(4, (3, 2), output_padding=(1, 0), **WINDOW, **KERNEL), IMAGE),
     (layers.DepthwiseConv1D(3, 2, depth_multiplier=2, **DEPTHWISE), ROW),
-    (layers.DepthwiseConv2D((3, 2), depth_multiplier=2, **WINDOW, **DEPTHWISE), IMAGE),
+    (layers.DepthwiseConv2D((3, 2), depth_multiplier=2, dilation_rate=(1, 2), **WINDOW, **DEPTHWISE), IMAGE),
     (layers.SeparableConv1D(5, 3, depth_multiplier=2, **DEPTHWISE, **POINTWISE), ROW),
     (layers.SeparableConv2D(5, (3, 2), depth_multiplier=2, **WINDOW, **DEPTHWISE, **POINTWISE), IMAGE),
     (layers.MaxPooling1D(3, 2, "same", name="pool"), ROW),
     (layers.MaxPooling2D((3, 2), 1, ((1, 0), (0, 1))), IMAGE),
+    (layers.MaxPooling3D((2, 3, 2), 1, "same"), VOLUME),
+    (layers.AveragePooling3D((2, 3, 2), 1, ((1, 0), (0, 1), (1, 1))), VOLUME),
     (layers.AveragePooling1D(3, 2, "same"), ROW),
     (layers.AveragePooling2D((3, 2), (1, 2), "same"), IMAGE),
     (layers.GlobalAveragePooling1D(keepdims=True), ROW),
     (layers.GlobalAveragePooling2D(keepdims=True), IMAGE),
     (layers.GlobalMaxPooling1D(keepdims=True), ROW),
     (layers.GlobalMaxPooling2D(keepdims=True), IMAGE),
+    (layers.GlobalAveragePooling3D(keepdims=True), VOLUME),
+    (layers.GlobalMaxPooling3D(keepdims=True), VOLUME),
+    (layers.AdaptiveAveragePooling3D((2, 3, 2)), VOLUME),
+    (layers.AdaptiveMaxPooling3D((2, 3, 2)), VOLUME),
     (layers.AdaptiveAveragePooling1D(4), ROW),
     (layers.AdaptiveAveragePooling2D((2, 3)), IMAGE),
     (layers.AdaptiveMaxPooling1D(4), ROW),
@@ -61,10 +70,16 @@ CASES = [
     (layers.BatchNormalization(1, 0.9, 1e-5, scale=False, moving_variance_initializer="zeros", **AFFINE), IMAGE),
     (layers.LayerNormalization((2, 3), 1e-5, center=False, **AFFINE), IMAGE),
     (layers.GroupNormalization(2, epsilon=1e-5, scale=False, **AFFINE), IMAGE),
+    (layers.LayerNormalization(rms_scaling=True), IMAGE),
+    (layers.RMSNormalization((2, 3), 1e-5), IMAGE),
     (layers.UnitNormalization(axis=(1, 2)), IMAGE),
+    (layers.Embedding(6, 3, "ones", "l2", "non_neg"), VECTOR),
+    (layers.TimeDistributed(layers.Conv2D(3, 2)), (None, 3, 5, 4, 2)),
+    (layers.SpectralNormalization(layers.Dense(3), 2), VECTOR),
     (layers.Dropout(0.4, (None, 1, 1, 4), seed=7), IMAGE),
     (layers.SpatialDropout1D(0.4, seed=7), ROW),
     (layers.SpatialDropout2D(0.4, seed=7, name="spatial"), IMAGE),
+    (layers.SpatialDropout3D(0.4, seed=7), VOLUME),
     (layers.GaussianNoise(0.3, seed=7), IMAGE),
     (layers.GaussianDropout(0.3, seed=7), IMAGE),
     (layers.AlphaDropout(0.3, (None, 1, 1, 4), seed=7), IMAGE),
@@ -88,10 +103,15 @@ CASES = [
     (layers.RepeatVector(3), VECTOR),
     (layers.ZeroPadding1D((1, 2)), ROW),
     (layers.ZeroPadding2D(((1, 2), (0, 3))), IMAGE),
+    (layers.ZeroPadding3D(((1, 2), (0, 3), (1, 1))), VOLUME),
+    (layers.Cropping3D(((1, 2), (0, 3), (1, 1))), VOLUME),
+    (layers.UpSampling3D((1, 2, 3)), VOLUME),
     (layers.Cropping1D((1, 2)), ROW),
     (layers.Cropping2D(((1, 2), (0, 3))), IMAGE),
     (layers.UpSampling1D(3), ROW),
     (layers.UpSampling2D((2, 3), interpolation="bilinear"), IMAGE),
+    (layers.UpSampling2D(2, interpolation="bicubic"), IMAGE),
+    (layers.Resizing(3, 4, "bilinear", antialias=True), IMAGE),
     (layers.Rescaling(0.5, [1.0, 2.0, 3.0, 4.0]), IMAGE),
     (layers.Normalization(-1, [1.0, 2.0, 3.0, 4.0], [1.0, 1.0, 2.0, 2.0], True), IMAGE),
     (layers.CenterCrop(3, 4), IMAGE),
@@ -129,11 +149,12 @@ def test_round_trip(layer, shape):
 
 
 def test_every_layer_has_a_case():
-    tested = {type(layer) for layer, _ in CASES} | {layers.Layer, layers.Lambda}
+    bases = {layers.Layer, layers.Wrapper, layers.InputSpec}
+    tested = {type(layer) for layer, _ in CASES} | {layers.Lambda, *bases}
     public = {value for name in layers.__all__ if inspect.isclass(value := getattr(layers, name))}
     assert public - tested == set()
     known = set(registry.registry("layer").values())
-    assert {cls for cls in public if cls is not layers.Layer} <= known
+    assert {cls for cls in public if cls not in (layers.Layer, layers.InputSpec)} <= known
 
 
 @pytest.mark.parametrize(

@@ -76,9 +76,13 @@ CASES = {
     "Dense": (layers.Dense, (6,), {}, VECTOR, lambda x, w, b: x @ w + b),
     "Dense on images": (layers.Dense, (6, "relu"), {}, IMAGE, lambda x, w, b: F.relu(x @ w + b)),
     "Conv2D": (layers.Conv2D, (6, (3, 2)), {}, IMAGE, conv),
-    "Conv2D strided, dilated, grouped": (
-        layers.Conv2D, (6, (2, 3), (2, 1)), {"dilation_rate": (1, 2), "groups": 2, "activation": "relu"}, IMAGE,
-        lambda x, w, b: F.relu(conv(x, w, b, stride=(2, 1), dilation=(1, 2), groups=2)),
+    "Conv2D strided, grouped": (
+        layers.Conv2D, (6, (2, 3), (2, 1)), {"groups": 2, "activation": "relu"}, IMAGE,
+        lambda x, w, b: F.relu(conv(x, w, b, stride=(2, 1), groups=2)),
+    ),
+    "Conv2D dilated, grouped": (
+        layers.Conv2D, (6, (2, 3)), {"dilation_rate": (1, 2), "groups": 2}, IMAGE,
+        lambda x, w, b: conv(x, w, b, dilation=(1, 2), groups=2),
     ),
     "Conv2D same": (
         layers.Conv2D, (5, (3, 4), 2, "same"), {}, IMAGE,

@@ -8,11 +8,18 @@ from op_harness import Row
 
 from fastcnn import ops
 from fastcnn.graph import gradients
+from fastcnn.ops import winograd
 from fastcnn.ops.columns import ColumnsConv, ColumnsConvInputGrad, ColumnsConvKernelGrad
 from fastcnn.ops.conv import Correlation, Transposed
 
 COVERED_ELSEWHERE: set[type] = {Correlation, Transposed}  # what they have in common
 COVERED_ELSEWHERE |= {ColumnsConv, ColumnsConvInputGrad, ColumnsConvKernelGrad}  # in plan/test_plan.py
+COVERED_ELSEWHERE |= {winograd.WinogradConv, winograd.WinogradConvInputGrad, winograd.WinogradConvKernelGrad}
+COVERED_ELSEWHERE |= {
+    winograd.WinogradConvF2,
+    winograd.WinogradConvInputGradF2,
+    winograd.WinogradConvKernelGradF2,
+}
 EXPLICIT = ((1, 0), (0, 2))
 
 

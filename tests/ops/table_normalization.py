@@ -5,10 +5,20 @@ import reference
 from op_harness import Row
 
 from fastcnn import ops
-from fastcnn.ops.normalization import MovingAverage, Rectified
+from fastcnn.ops.normalization import (
+    BatchMoments,
+    BatchNormCoefficients,
+    BatchNormInputGrad,
+    BatchNormSums,
+    BatchStatistics,
+    MovingAverage,
+    Rectified,
+)
 
 COVERED_ELSEWHERE: set[type] = {MovingAverage}
 COVERED_ELSEWHERE |= {Rectified}  # in plan/test_fuse.py
+PARTS = {BatchMoments, BatchStatistics, BatchNormSums, BatchNormCoefficients, BatchNormInputGrad}
+COVERED_ELSEWHERE |= PARTS  # of BatchNorm and BatchNormGrad in every plan
 
 
 def positive(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:

@@ -134,7 +134,7 @@ def test_explicit_columns_give_the_same(x, kernel, options, dtype):
         results = by_columns(*arrays)
         plan, _ = by_columns.plan([TensorSpec(a.shape, dtype) for a in arrays])
     finally:
-        config.set_convolution_algorithm("implicit")
+        config.set_convolution_algorithm("auto")
     assert {"ColumnsConv", "ColumnsConvInputGrad", "ColumnsConvKernelGrad"} <= {
         n.operation.name for n in plan.nodes
     }

@@ -1,0 +1,164 @@
+"""Chains: nodes that a plan executes together, a few images at a time, while these are in the cache.
+
+One op after the other over a whole batch, every tensor goes out to memory and comes back. A chain is a row of nodes
+that compute each image from the same image (`Op.by_image`). The batch is cut into blocks; a thread takes a block
+through all the nodes of the chain before it takes the next. What is only read inside the chain needs memory for one
+block a thread, and no thread waits for another between two nodes.
+"""
+
+import math
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fastcnn.graph import Node
+from fastcnn.tensor import Constant, Tensor, TensorSpec, Variable
+
+CACHE = 1 << 20  # bytes that the inputs and outputs of a node may have in a block: half a second-level cache
+WORTH = 1 << 18  # bytes of all tensors of a chain below which blocks are not worth it
+LEAST = max(
+    8, os.cpu_count() or 1
+)  # blocks of a batch, for threads to share; not their number, which may change
+SIMILAR = 4  # nodes whose best blocks differ by more than this factor go into different chains
+
+
+@dataclass
+class Chain:
+    """Nodes to be executed together, a block of images at a time; one node over the whole batch has no blocks."""
+
+    nodes: list[Node]
+    images: int = 0
+    block: int = 0
+
+    def specs(self, node: Node, images: int) -> tuple[list[TensorSpec], list[TensorSpec]]:
+        """(inputs, outputs) of a node when only so many images are computed."""
+        cut = node.operation.by_image([x.spec for x in node.inputs], [y.spec for y in node.outputs]) or ()
+        inputs = [self.spec(x, images) if i in cut else x.spec for i, x in enumerate(node.inputs)]
+        return inputs, [self.spec(y, images) for y in node.outputs]
+
+    def spec(self, tensor: Tensor, images: int) -> TensorSpec:
+        """Of the part of a tensor that belongs to so many images."""
+        n, *rest = tensor.spec.dims
+        return TensorSpec((n * images // self.images, *rest), tensor.dtype)
+
+    @property
+    def blocks(self) -> list[tuple[int, int]]:
+        """First image and one past the last, of each block."""
+        return [(i, min(i + self.block, self.images)) for i in range(0, self.images, self.block)]
+
+
+def rows(tensor: Any) -> int:
+    """First dimension; 0 of a scalar."""
+    return tensor.spec.dims[0] if tensor.spec.shape else 0
+
+
+def cut_tensors(node: Node) -> list[Tensor] | None:
+    """The tensors of the node that are cut by images; None if it cannot be executed so."""
+    cut = node.operation.by_image([x.spec for x in node.inputs], [y.spec for y in node.outputs])
+    if cut is None or any(isinstance(node.inputs[i], Variable | Constant) for i in cut):
+        return None
+    return [*(node.inputs[i] for i in cut), *node.outputs]
+
+
+def step(node: Node, images: int) -> int | None:
+    """The node can be executed for any multiple of so many of the images; None if not."""
+    tensors, found = cut_tensors(node), 1
+    for tensor in tensors or []:
+        n = rows(tensor)
+        if n == 0 or (n % images and images % n):
+            return None
+        found = math.lcm(found, images // math.gcd(n, images))
+    return found if tensors and found < images else None
+
+
+def images_of(node: Node) -> int:
+    """How many images the node works on: the rows of its first cut input."""
+    return rows((cut_tensors(node) or node.outputs)[0])
+
+
+def wanted(node: Node, images: int) -> float:
+    """How many images of this node the cache holds."""
+    nbytes = sum(tensor.spec.nbytes for tensor in cut_tensors(node) or [])
+    return CACHE * images / max(nbytes, 1)
+
+
+def form_chains(nodes: Sequence[Node], stands_alone: Callable[[Node], bool]) -> list[Chain]:
+    """The nodes in the same order, neighbours that can be executed together in chains."""
+    chains: list[Chain] = []
+    run: list[Node] = []
+    for node in nodes:
+        if not run or stands_alone(run[-1]) or stands_alone(node) or not _continues(run, node):
+            chains += _close(run)
+            run = []
+        run.append(node)
+    return [*chains, *_close(run)]
+
+
+def _continues(run: list[Node], node: Node) -> bool:
+    """Whether a node can be executed together with those of the run."""
+    if not run or cut_tensors(run[0]) is None:
+        return False
+    images = images_of(run[0])
+    if step(run[0], images) is None or step(node, images) is None:
+        return False
+    sizes = [wanted(other, images) for other in run if not other.operation.alias]
+    size = wanted(node, images)
+    return node.operation.alias or not sizes or (size < SIMILAR * min(sizes) and size * SIMILAR > max(sizes))
+
+
+def _close(run: list[Node]) -> Iterable[Chain]:
+    """A chain of the nodes, or a chain for each of them where blocks bring nothing."""
+    alone = [Chain([node]) for node in run]
+    working = [node for node in run if not node.operation.alias]
+    if len(working) < 2:
+        return alone
+    images = images_of(run[0])
+    multiple = math.lcm(*(step(node, images) or 1 for node in run))
+    best = min(min(wanted(node, images) for node in working), images // LEAST)
+    block = max(int(best) // multiple, 1) * multiple
+    nbytes = sum(y.spec.nbytes for node in working for y in node.outputs)
+    return alone if block * LEAST > images or nbytes < WORTH else [Chain(run, images, block)]
+
+
+def cut(array: np.ndarray, images: int, first: int, last: int) -> np.ndarray:
+    """The part of an array that belongs to the images [first, last) of `images`."""
+    n = array.shape[0]
+    return array[n * first // images : n * last // images]
+
+
+def local_first(nodes: Sequence[Node], held_back: Mapping[float, set[float]]) -> list[Node]:
+    """The nodes in an order that keeps their dependencies and makes long chains. `held_back`: further dependencies.
+
+    A node that can be executed by images comes as soon as it can, if that continues a chain. Others wait.
+    """
+    known = {node.serial for node in nodes}
+    waiting = {
+        node.serial: ({x.node.serial for x in node.inputs if x.node} | held_back.get(node.serial, set()))
+        & known
+        for node in nodes
+    }
+    by_serial = {node.serial: node for node in nodes}
+    readers: dict[float, list[float]] = {serial: [] for serial in waiting}
+    for serial, needs in waiting.items():
+        for other in needs:
+            readers[other].append(serial)
+    ready = sorted(serial for serial, needs in waiting.items() if not needs)
+    order: list[Node] = []
+    while ready:
+        serial = next((s for s in ready if order and continues(order[-1], by_serial[s])), ready[0])
+        ready.remove(serial)
+        order.append(by_serial[serial])
+        for reader in readers[serial]:
+            waiting[reader].discard(serial)
+            if not waiting[reader]:
+                ready.append(reader)
+        ready.sort()
+    return order
+
+
+def continues(before: Node, node: Node) -> bool:
+    """Whether a node can be in the chain that another, right before it, is in."""
+    return _continues([before], node)

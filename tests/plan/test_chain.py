@@ -1,0 +1,128 @@
+"""Chains: the same results as one op after the other, whatever the block; what they save; that order is kept."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fastcnn
+from fastcnn import layers, ops
+from fastcnn.models.step import Batch
+from fastcnn.plan import Function, chain
+from fastcnn.tensor import TensorSpec
+
+
+@pytest.fixture(autouse=True)
+def small_tensors_are_worth_it(monkeypatch):
+    monkeypatch.setattr(chain, "WORTH", 1)
+    monkeypatch.setattr(chain, "LEAST", 2)
+
+
+def network() -> fastcnn.Model:
+    """All kinds of layers that chains know, with branches."""
+    fastcnn.utils.set_random_seed(0)
+    inputs = layers.Input((8, 8, 3))
+    x = layers.ReLU()(layers.BatchNormalization()(layers.Conv2D(16, 3, padding="same")(inputs)))
+    y = layers.BatchNormalization()(layers.Conv2D(16, 3, padding="same", use_bias=False)(x))
+    x = layers.ReLU()(layers.Add()([x, y]))
+    x = layers.Concatenate()([layers.MaxPooling2D(2)(x), layers.AveragePooling2D(2)(x)])
+    x = layers.DepthwiseConv2D(3, padding="same", activation="tanh")(x)
+    x = layers.GroupNormalization(4)(layers.Conv2D(12, 1, strides=2)(x))
+    x = layers.Dropout(0.25)(layers.Conv2DTranspose(6, 3, strides=2)(layers.LeakyReLU()(x)))
+    x = layers.Flatten()(x)
+    model = fastcnn.Model(inputs, layers.Dense(5)(layers.BatchNormalization()(layers.Dense(9)(x))))
+    model.compile("adam", fastcnn.losses.SparseCategoricalCrossentropy(from_logits=True))
+    return model
+
+
+def results(n: int, steps: int = 2) -> tuple[list[np.ndarray], Any, Any]:
+    """Losses, predictions and weights after some steps with n images, and the plans."""
+    rng = np.random.default_rng(1)
+    x, y = rng.normal(size=(n, 8, 8, 3)), rng.integers(0, 5, n)
+    model = network()
+    losses = [model.train_on_batch(x, y) for _ in range(steps)]
+    found = [np.array(losses), model.predict_on_batch(x), *model.get_weights()]
+    train, _, _ = model._step("train")._plan(Batch(x.astype("float32"), y))
+    predict, _, _ = model._step("predict")._plan(Batch(x.astype("float32")))
+    return found, train, predict
+
+
+@pytest.mark.parametrize("n", [2, 7, 12, 17, 32])
+def test_blocks_give_what_the_whole_batch_gives(n, monkeypatch):
+    whole: list = []
+    with monkeypatch.context() as patch:
+        patch.setattr(chain, "WORTH", 1 << 60)
+        whole, plain, _ = results(n)
+        assert not any(c.block for c in plain.chains)
+    for cache in (1 << 12, 1 << 15, 1 << 20):
+        monkeypatch.setattr(chain, "CACHE", cache)
+        found, train, predict = results(n)
+        assert any(c.block for c in train.chains) and any(c.block for c in predict.chains)
+        for a, b in zip(found, whole, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
+def test_threads_give_the_same_bits():
+    before, found = fastcnn.num_threads(), []
+    try:
+        for threads in (1, 2, 3):
+            fastcnn.set_num_threads(threads)
+            found.append(results(12)[0])
+    finally:
+        fastcnn.set_num_threads(before)
+    for other in found[1:]:
+        for a, b in zip(found[0], other, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_fewer_threads_may_run_a_plan_that_was_made_for_more():
+    function, x = Function(lambda x: ops.exp(ops.relu(ops.square(x) * 0.5))), np.ones((64, 500), "float32")
+    before = fastcnn.num_threads()
+    try:
+        for made, run in ((3, 1), (1, 3)):
+            fastcnn.set_num_threads(made)
+            function.plan([TensorSpec(x.shape, "float32")], key=made)
+            fastcnn.set_num_threads(run)
+            np.testing.assert_allclose(function(x, key=made), np.exp(0.5 * x), rtol=1e-6)
+    finally:
+        fastcnn.set_num_threads(before)
+
+
+def test_what_only_a_chain_reads_needs_memory_for_a_block_a_thread(monkeypatch):
+    monkeypatch.setattr(chain, "CACHE", 1 << 14)
+    function = Function(lambda x: ops.sum(ops.exp(ops.relu(ops.tanh(x))), axis=(1, 2)))
+    shape = (64, 32, 32)
+    plan, _ = function.plan([TensorSpec(shape, "float32")])
+    (blocked,) = [c for c in plan.chains if c.block]
+    assert [node.operation.name for node in blocked.nodes] == ["Tanh", "Relu", "Exp", "Sum"]
+    assert plan.nbytes < 1.5 * np.zeros(shape, "float32").nbytes  # the input, and little more
+
+
+def test_gradients_of_weights_wait_for_the_chain():
+    """They read what the chain computes but are sums over all images: they come behind it, not between."""
+
+    def body(x, v, w):
+        y = ops.relu(ops.conv2d(x, v, padding="same"))
+        loss = ops.sum(ops.conv2d(y, w, padding="same"))
+        return fastcnn.gradients(loss, [x, v, w])
+
+    plan, _ = Function(body).plan([TensorSpec(s) for s in ((16, 8, 8, 4), (3, 3, 4, 8), (3, 3, 8, 4))])
+    kinds = [[node.operation.name.removeprefix("Winograd") for node in c.nodes] for c in plan.chains]
+    assert kinds[-3:] == [["ActivationGrad", "ConvInputGrad"], ["ConvKernelGrad"], ["ConvKernelGrad"]]
+
+
+def test_changes_of_variables_are_seen_behind_and_not_before():
+    """A chain is not formed across an assignment that its nodes see."""
+    counter = fastcnn.Variable(np.ones((8, 4)), name="counter")
+
+    def body(x):
+        first = ops.exp(x * counter)
+        counter.assign(counter * 2.0)
+        return first, ops.exp(x * counter)
+
+    x = np.linspace(0, 1, 32).reshape(8, 4).astype("float32")
+    function = Function(body)
+    for run in range(3):
+        first, second = function(x)
+        np.testing.assert_allclose(first, np.exp(x * 2.0**run), rtol=1e-5)
+        np.testing.assert_allclose(second, np.exp(x * 2.0 ** (run + 1)), rtol=1e-5)
