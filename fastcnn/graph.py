@@ -151,7 +151,7 @@ class Node:
         self.outputs = [Tensor(*spec) for spec in specs]
         self.scope = scope
         self.call = call  # how a layer was called: arguments with tensors in place
-        self.serial = next(_serial)  # creation order is an execution order
+        self.serial: float = next(_serial)  # creation order is an execution order; parts of a node get fractions
         for output in self.outputs:
             output.node = self
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from fastcnn_kernels.team import num_threads
 from fastcnn_kernels.winograd import (
     WinogradGeometry,
     backwards,
@@ -35,8 +34,8 @@ def itemsize_of(tensors: Sequence[Any]) -> int:
 
 
 def workspace(g: WinogradGeometry, tensors: Sequence[Any], weights: bool = False) -> TensorSpec:
-    """Memory for each thread; weights: for the gradient of the weights."""
-    return TensorSpec((num_threads(), workspace_size(g, itemsize_of(tensors), weights)), tensors[0].dtype)
+    """Memory of a thread; weights: for the gradient of the weights."""
+    return TensorSpec((workspace_size(g, itemsize_of(tensors), weights),), tensors[0].dtype)
 
 
 @dataclass(frozen=True)
@@ -60,8 +59,8 @@ class WinogradConv(Conv):
     def prepare(self, k: Any, inputs: Any, outputs: Any, prepared: Any) -> list:
         return [k.winograd_weights.bind(inputs[1], prepared[0], self.cut(inputs, outputs))]
 
-    def scratch(self, inputs: Sequence[TensorSpec], outputs: Any) -> list[TensorSpec]:
-        return [workspace(self.cut(inputs, outputs), inputs)]
+    def workspace(self, inputs: Sequence[TensorSpec], outputs: Any) -> TensorSpec:
+        return workspace(self.cut(inputs, outputs), inputs)
 
     def launch(self, k: Any, inputs: Any, outputs: Any, scratch: Any) -> list:
         (x, _, *bias), (y,), (weights, work) = inputs, outputs, scratch
@@ -96,8 +95,8 @@ class WinogradConvInputGrad(ConvInputGrad):
     def prepare(self, k: Any, inputs: Any, outputs: Any, prepared: Any) -> list:
         return [k.winograd_weights_rotated.bind(inputs[1], prepared[0], self.cut(inputs))]
 
-    def scratch(self, inputs: Sequence[TensorSpec], outputs: Any) -> list[TensorSpec]:
-        return [workspace(self.cut(inputs), inputs)]
+    def workspace(self, inputs: Sequence[TensorSpec], outputs: Any) -> TensorSpec:
+        return workspace(self.cut(inputs), inputs)
 
     def launch(self, k: Any, inputs: Any, outputs: Any, scratch: Any) -> list:
         (dy, _), (dx,), (weights, work) = inputs, outputs, scratch
@@ -128,11 +127,13 @@ class WinogradConvKernelGrad(ConvKernelGrad):
 
     def scratch(self, inputs: Sequence[TensorSpec], outputs: Any) -> list[TensorSpec]:
         g = self.cut(inputs)
-        partials = TensorSpec(partial_gradients_shape(g), inputs[0].dtype)
-        return [workspace(g, inputs, weights=True), *([partials] if g.parts > 1 else [])]
+        return [TensorSpec(partial_gradients_shape(g), inputs[0].dtype)] if g.parts > 1 else []
+
+    def workspace(self, inputs: Sequence[TensorSpec], outputs: Any) -> TensorSpec:
+        return workspace(self.cut(inputs), inputs, weights=True)
 
     def launch(self, k: Any, inputs: Any, outputs: Any, scratch: Any) -> list:
-        (x, dy), (dkernel,), (work, *partials), g = inputs, outputs, scratch, self.cut(inputs)
+        (x, dy), (dkernel,), (*partials, work), g = inputs, outputs, scratch, self.cut(inputs)
         kernel = k.winograd_backward_weights
         return reduced(k, g.parts, lambda p: kernel.bind(x, dy, p, work, g), dkernel, partials)
 

@@ -33,6 +33,12 @@ class Chain:
     images: int = 0
     block: int = 0
 
+    def sizes(self, node: Node) -> list[tuple[list[TensorSpec], list[TensorSpec]]]:
+        """(inputs, outputs) of a node in blocks, once for blocks of each size."""
+        if not self.block:
+            return [([x.spec for x in node.inputs], [y.spec for y in node.outputs])]
+        return [self.specs(node, size) for size in sorted({last - first for first, last in self.blocks})]
+
     def specs(self, node: Node, images: int) -> tuple[list[TensorSpec], list[TensorSpec]]:
         """(inputs, outputs) of a node when only so many images are computed."""
         cut = node.operation.by_image([x.spec for x in node.inputs], [y.spec for y in node.outputs]) or ()

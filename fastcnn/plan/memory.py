@@ -105,15 +105,22 @@ class Storage:
             self._prepared[node.serial] = [
                 (s, Block(s.nbytes, *life)) for s in node.operation.prepared(*specs)
             ]
-            wide = node.operation.workspace(*specs)
-            own = [] if wide is None else [TensorSpec((self._threads, *wide.dims), wide.dtype)]
-            self._workspace[node.serial] = [(s, Block(s.nbytes, number, number)) for s in own]
+            self._workspace[node.serial] = [(s, Block(s.nbytes, number, number)) for s in self._rows(chain, node)]
             if not chain.block:
                 scratch = node.operation.scratch(*specs)
                 self._scratch[node.serial] = [(s, Block(s.nbytes, number, number)) for s in scratch]
         if chain.block:
             slots = Slots(chain, inside, self.root)
             self.slots[number] = slots, Block(self._threads * slots.nbytes, number, number)
+
+    def _rows(self, chain: Chain, node: Node) -> list[TensorSpec]:
+        """The workspaces of all threads, wide enough for blocks of any size."""
+        wanted = [node.operation.workspace(*specs) for specs in chain.sizes(node)]
+        specs = [spec for spec in wanted if spec is not None]
+        if not specs:
+            return []
+        widest = max(specs, key=lambda spec: spec.nbytes)
+        return [TensorSpec((self._threads, *widest.dims), widest.dtype)]
 
     def _is_inside(self, tensor: Tensor, number: int) -> bool:
         """Whether nothing but the chain of that number reads what it computes."""
@@ -175,7 +182,6 @@ class Slots:
         self._root = root
         self._inside = list(inside)  # keeps ids valid
         death = {id(root(x)): i for i, node in enumerate(chain.nodes) for x in node.inputs}
-        sizes = sorted({last - first for first, last in chain.blocks})
         hidden = {id(y) for y in inside}
         self._blocks: dict[int, Block] = {}
         self._scratch: dict[float, list[Block]] = {}
@@ -185,7 +191,7 @@ class Slots:
                     nbytes = y.spec.nbytes // chain.images * chain.block
                     self._blocks[id(y)] = Block(nbytes, i, death.get(id(y), i))
             if not node.operation.alias:
-                wanted = [node.operation.scratch(*chain.specs(node, size)) for size in sizes]
+                wanted = [node.operation.scratch(*specs) for specs in chain.sizes(node)]
                 self._scratch[node.serial] = [
                     Block(max(spec.nbytes for spec in specs), i, i) for specs in zip(*wanted, strict=True)
                 ]
