@@ -218,7 +218,7 @@ def update(op: Op, *inputs: Tensor) -> None:
 
 def ancestors(tensors: Iterable[Tensor]) -> list[Node]:
     """All nodes that the tensors depend on, in execution order."""
-    found: dict[int, Node] = {}
+    found: dict[float, Node] = {}
     stack = [t.node for t in tensors if t.node is not None]
     while stack:
         node = stack.pop()
@@ -265,13 +265,13 @@ def gradients(
     return [totals.get(id(x)) for x in with_respect_to]
 
 
-def _depends(x: Tensor, sources: set[int], dependents: set[int]) -> bool:
+def _depends(x: Tensor, sources: set[int], dependents: set[float]) -> bool:
     return id(x) in sources or (x.node is not None and x.node.serial in dependents)
 
 
-def _dependents(nodes: list[Node], sources: set[int]) -> set[int]:
+def _dependents(nodes: list[Node], sources: set[int]) -> set[float]:
     """Serials of the nodes whose outputs depend on the source tensors (given by id)."""
-    found: set[int] = set()
+    found: set[float] = set()
     for node in nodes:
         if any(_depends(x, sources, found) for x in node.inputs):
             found.add(node.serial)

@@ -37,7 +37,7 @@ class Network:
     def _between(self) -> list[Node]:
         """The nodes from the inputs to the outputs in order; those of the inputs themselves come first."""
         given = {id(x) for x in self.flat_inputs}
-        found: dict[int, Node] = {}
+        found: dict[float, Node] = {}
         stack = list(self.flat_outputs)
         while stack:
             tensor = stack.pop()
@@ -61,7 +61,7 @@ class Network:
         which a depth-first walk from the outputs meets them. Inputs that nothing uses have distance 0.
         """
         met, finished = self._walk()
-        distance: dict[int, int] = {}  # of nodes by serial
+        distance: dict[float, int] = {}  # of nodes by serial
         of_layer = {
             id(x.node.operation): 0 for x in self.flat_inputs if x.node is not None and not x.node.inputs
         }
@@ -81,7 +81,7 @@ class Network:
         """Depth first from the outputs: when each operation was met, and the nodes, sources before readers."""
         inside = {node.serial for node in self.nodes}
         met: dict[int, int] = {}
-        done: set[int] = set()
+        done: set[float] = set()
         finished: list[Node] = []
         stack = [(y.node, False) for y in reversed(self.flat_outputs) if y.node is not None]
         while stack:

@@ -87,7 +87,7 @@ class Rewrite:
         own = {id(y) for maker in makers for y in maker.outputs}
         return all(id(x) in own or self.is_constant(x) for maker in makers for x in maker.inputs)
 
-    def _place(self, node: Node, reader: Node) -> int | None:
+    def _place(self, node: Node, reader: Node) -> float | None:
         """Where in the order one node can take the place of two: the place of `node`, if its inputs are there by then.
 
         Else that of `reader`; not where `node` has other outputs, which may be wanted before.
