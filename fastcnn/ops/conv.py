@@ -332,6 +332,24 @@ class ConvKernelGrad(Correlation):
 # --- depthwise convolutions ------------------------------------------------------------------------------------
 
 
+def planes_of(tensors: Sequence[TensorSpec], multiplier: int | None) -> list[TensorSpec]:
+    """Scratch for the planes of tensors (..., c, mult), which a multiplier of 1 does not need."""
+    return [] if multiplier == 1 else [TensorSpec(x.shape, x.dtype) for x in tensors]
+
+
+def split(k: Any, tensors: Sequence[Any], planes: Sequence[Any], multiplier: int) -> list:
+    """Launches that cut tensors (..., c, mult) into planes (mult, ..., c)."""
+    pairs = zip(tensors, planes, strict=False) if multiplier > 1 else ()
+    return [k.split_planes.bind(x.reshape(-1, multiplier), p.reshape(multiplier, -1)) for x, p in pairs]
+
+
+def joined(k: Any, planes: Any, tensor: Any, multiplier: int) -> list:
+    """The launch that joins planes (mult, ..., c) to a tensor (..., c, mult)."""
+    if multiplier == 1:
+        return []
+    return [k.join_planes.bind(planes.reshape(multiplier, -1), tensor.reshape(-1, multiplier))]
+
+
 @dataclass(frozen=True)
 class DepthwiseConv(Correlation):
     """y[..., c mult + m] = max(x[..., c] * kernel[..., c, m] + bias, lower), every channel by itself.
@@ -365,10 +383,18 @@ class DepthwiseConv(Correlation):
     def flops(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> int:
         return 2 * outputs[0].size * math.prod(known(inputs[1].shape[:2]))
 
+    def scratch(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> list[TensorSpec]:
+        return planes_of([*inputs[1:], *outputs], inputs[1].shape[-1])
+
     def launch(self, k: Any, inputs: Any, outputs: Any, scratch: Any) -> list:
-        (x, kernel, *bias), (y,) = inputs, outputs
-        g = self.geometry(x.shape, (*kernel.shape[:2], 1), y.shape)
-        return [k.depthwise_forward.bind(x, kernel, no_bias(bias, y), y, floor_of(self.lower), g)]
+        (x, *weights), (y,) = inputs, outputs
+        multiplier = weights[0].shape[-1]
+        g = self.geometry(x.shape, (*weights[0].shape[:2], 1), y.shape)
+        *parts, planes = scratch or (*weights, y)
+        filtered = k.depthwise_forward.bind(
+            x, parts[0], no_bias(parts[1:], y), planes, floor_of(self.lower), g
+        )
+        return [*split(k, weights, parts, multiplier), filtered, *joined(k, planes, y, multiplier)]
 
 
 @dataclass(frozen=True)
@@ -390,10 +416,14 @@ class DepthwiseInputGrad(Correlation):
     def flops(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> int:
         return 2 * inputs[0].size * math.prod(known(inputs[1].shape[:2]))
 
+    def scratch(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> list[TensorSpec]:
+        return planes_of(inputs, inputs[1].shape[-1])
+
     def launch(self, k: Any, inputs: Any, outputs: Any, scratch: Any) -> list:
         (dy, kernel), (dx,) = inputs, outputs
         g = self.geometry(dx.shape, (*kernel.shape[:2], 1), dy.shape)
-        return [k.depthwise_backward_data.bind(dy, kernel, dx, g)]
+        planes = scratch or inputs
+        return [*split(k, inputs, planes, kernel.shape[-1]), k.depthwise_backward_data.bind(*planes, dx, g)]
 
 
 @dataclass(frozen=True)
@@ -417,15 +447,22 @@ class DepthwiseKernelGrad(Correlation):
     def flops(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> int:
         return 2 * inputs[1].size * math.prod(self.shape[:2])
 
-    def scratch(self, inputs: Sequence[TensorSpec], outputs: Any) -> list[TensorSpec]:
+    def scratch(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> list[TensorSpec]:
         shape = depthwise_partials_shape(self.geometry_of(inputs))
-        return [TensorSpec(shape, inputs[0].dtype)] if shape[0] > 1 else []
+        partials = [TensorSpec(shape, inputs[0].dtype)] if shape[0] > 1 else []
+        return [*partials, *planes_of([inputs[1], *outputs], self.shape[-1])]
 
     def launch(self, k: Any, inputs: Any, outputs: Any, scratch: Any) -> list:
         (x, dy), (dkernel,) = inputs, outputs
-        g = self.geometry_of(inputs)
+        g, multiplier = self.geometry_of(inputs), self.shape[-1]
         parts, _ = depthwise_partials_shape(g)
-        return reduced(k, parts, lambda p: k.depthwise_backward_weights.bind(x, dy, p, g), dkernel, scratch)
+        planes = scratch[-2:] if multiplier > 1 else (dy, dkernel)
+
+        def products(partials: Any) -> Any:
+            return k.depthwise_backward_weights.bind(x, planes[0], partials, g)
+
+        summed = reduced(k, parts, products, planes[1], scratch[: parts > 1])
+        return [*split(k, [dy], planes, multiplier), *summed, *joined(k, planes[1], dkernel, multiplier)]
 
 
 # --- functions -------------------------------------------------------------------------------------------------

@@ -1,10 +1,13 @@
 """Depthwise convolutions: every channel is filtered by kernels of its own, without sums over channels.
 
-x (n, h, w, c), weights (kh, kw, c, multiplier), y (n, oh, ow, c * multiplier); output channel c * multiplier + m
-reads input channel c. A `ConvGeometry` describes them, with f = c * multiplier and groups = c.
+x (n, h, w, c), weights (kh, kw, c), y (n, oh, ow, c). A `ConvGeometry` describes them, with groups = c. With a
+multiplier, f = c * multiplier, weights and y have as many planes: (multiplier, kh, kw, c), (multiplier, n, oh, ow, c);
+`split_planes` and `join_planes` lead from the usual order to this one and back.
 
-There is no matrix to multiply: a vector register holds neighbouring channels, a few of them neighbouring pixels,
-and the taps stream by. With a multiplier above 1 output channels are handled one by one.
+There is no matrix to multiply. A vector register holds neighbouring channels, and results stay in registers while
+pixels and taps pass by. For 3 x 3 taps they are those of a square of pixels (`filter_squares`), because neighbours in
+both directions share the pixels that they read; in general those of a few pixels of a row (`filter_pixels`). What is
+outside the image is read from a piece of memory that holds zeros, so that borders need no code of their own.
 """
 
 import math
@@ -15,15 +18,16 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from fastcnn_kernels.conv import Landing, backward_sampling, blocks, forward_sampling, taps_of
+from fastcnn_kernels.conv import blocks, taps_of
 from fastcnn_kernels.jit import (
     TILE_ROWS,
     TILE_VECTORS,
     VECTOR_BYTES,
+    chunk_count,
     cpu_kernel,
     device_function,
     shape_function,
-    stack_array,
+    span,
 )
 from fastcnn_kernels.microkernel import (
     WORD,
@@ -31,46 +35,516 @@ from fastcnn_kernels.microkernel import (
     Vectors,
     clear,
     flat,
-    itemsize_of,
+    function_once,
     lanes,
-    lanes_of,
     literal,
     window_of,
 )
 
-WIDE = 4  # vector registers of neighbouring channels in the largest tile
-PIXELS = 4 if TILE_ROWS * TILE_VECTORS > 16 else 2  # neighbouring pixels in it: what registers hold
-MOST = WIDE * VECTOR_BYTES // 4  # channels of float32 in it
-CHANNELS = 64  # channels of a work item, or more
-ITEMS = 96  # work items of the weights' gradient
+MASKED = VECTOR_BYTES == 64  # vectors can be loaded and stored in part
+# Results in registers: SIDE x SIDE pixels of a vector, SIDE pixels of VECTORS vectors or 2 SIDE pixels of one.
+SIDE = 4 if TILE_ROWS * TILE_VECTORS > 16 else 2
+VECTORS = SIDE * SIDE // 4
+TAPS = 3  # side of the kernels that squares are for
+CHANNELS, FEW_CHANNELS = 256, 64  # of a work item; the few where there are fewer bands of SIDE rows than
+BANDS = 8
+MOST_CHANNELS = 2 * CHANNELS  # the last block of channels has fewer
+ITEMS = 96  # work items of a large convolution
+NOTHING, ROW, RESULTS = 0, 1, 2  # what results begin with: zeros, one row for all pixels, what stands there
 
 
-class Stencil(NamedTuple):
-    """ny x nx taps and the distances in memory between neighbouring ones, in the image and in the weights."""
-
-    ny: int
-    nx: int
-    image_row: int
-    image_column: int
-    weight_row: int
-    weight_column: int
+@shape_function
+def block_of_channels(g):
+    """How many channels a block of them has: the more, the longer are the runs of memory that are read."""
+    return CHANNELS if g.n * blocks(g.oh, SIDE) >= BANDS else FEW_CHANNELS
 
 
 @shape_function
 def channel_blocks(g):
-    """How many blocks the channels are cut into."""
-    return max(g.c // CHANNELS, 1)
+    """How many blocks the channels are cut into; the last has the rest as well."""
+    return max(g.c // block_of_channels(g), 1)
+
+
+@shape_function
+def item_rows(g, height):
+    """How many rows of images of that height a work item has."""
+    rows = g.n * height * channel_blocks(g) // ITEMS
+    return min(max(rows // SIDE, 1) * SIDE, height)
+
+
+@shape_function
+def item_count(g, height):
+    """Work items: blocks of channels of blocks of rows of images."""
+    return g.n * blocks(height, item_rows(g, height)) * channel_blocks(g)
 
 
 @shape_function
 def weight_parts(g):
     """Parts of the rows of y whose contributions to the weights' gradient are summed apart."""
-    return min(blocks(ITEMS, channel_blocks(g)), g.n * g.oh)
+    return min(blocks(ITEMS, channel_blocks(g)), g.n * blocks(g.oh, SIDE))
 
 
 def depthwise_partials_shape(g) -> tuple[int, int]:
     """(parts, weights): what `depthwise_backward_weights` writes, to be added up over the parts."""
     return weight_parts(g), g.kh * g.kw * g.f
+
+
+@shape_function
+def is_square(g, stride):
+    """Whether a square of results of that stride's convolution can be made at once."""
+    return g.kh == TAPS and g.kw == TAPS and g.sh == stride and g.sw == stride and g.dh == 1 and g.dw == 1
+
+
+@shape_function
+def margin(g):
+    """Rows that the gradient of the input has above the first, so that squares begin at the same class of pixels."""
+    return g.pt % 2 if is_square(g, 2) else 0
+
+
+@device_function
+def channels_of(g, block):
+    """(first channel, number of channels) of a block."""
+    first = block * block_of_channels(g)
+    return first, block_of_channels(g) if block + 1 < channel_blocks(g) else g.c - first
+
+
+# --- vectors of channels -------------------------------------------------------------------------------------------
+
+
+class Channels(Vectors):
+    """Emits instructions for the neighbouring channels of a vector, or for the first `present` of them."""
+
+    def __init__(self, context, builder, dtype, count, present=None):
+        super().__init__(context, builder, dtype, count)
+        self.present = None
+        if present is not None:
+            numbers = ir.Constant(ir.VectorType(WORD, count), list(range(count)))
+            limit = builder.insert_element(ir.Constant(numbers.type, None), present, ir.Constant(WORD, 0))
+            first = ir.Constant(ir.VectorType(ir.IntType(32), count), None)
+            self.present = builder.icmp_signed("<", numbers, builder.shuffle_vector(limit, limit, first))
+
+    def read(self, pointer, index):
+        if self.present is None:
+            return self.load(pointer, index)
+        place, nothing = self._place(pointer, index), ir.Constant(self.kind, None)
+        return self._masked("load", self.kind, [place, self._alignment(), self.present, nothing])
+
+    def write(self, value, pointer, index):
+        if self.present is None:
+            self.store(value, pointer, index)
+        else:
+            place = self._place(pointer, index)
+            self._masked("store", ir.VoidType(), [value, place, self._alignment(), self.present])
+
+    def _place(self, pointer, index):
+        return self.builder.bitcast(self.builder.gep(pointer, [index]), self.kind.as_pointer())
+
+    def _alignment(self):
+        return ir.Constant(ir.IntType(32), self.itemsize)
+
+    def _masked(self, what, result, args):
+        module = self.builder.module
+        name = f"llvm.masked.{what}.v{self.count}f{8 * self.itemsize}.p0"
+        function = module.globals.get(name)
+        if function is None:
+            function = ir.Function(module, ir.FunctionType(result, [arg.type for arg in args]), name=name)
+        return self.builder.call(function, args)
+
+    def add_product(self, total, x, y):
+        """total (a place) += x * y."""
+        self.builder.store(self.multiply_add(x, y, self.builder.load(total)), total)
+
+    def zeros(self):
+        """Memory to read instead of what is outside."""
+        name = f"fastcnn_zeros_{self.scalar}"
+        module, kind = self.builder.module, ir.ArrayType(self.scalar, MOST_CHANNELS)
+        memory = module.globals.get(name)
+        if memory is None:
+            memory = ir.GlobalVariable(module, kind, name)
+            memory.linkage, memory.global_constant, memory.align = "internal", True, VECTOR_BYTES
+            memory.initializer = ir.Constant(kind, None)
+        return self.builder.bitcast(memory, self.scalar.as_pointer())
+
+    def spare(self):
+        """Memory to write instead of what is outside."""
+        with self.builder.goto_entry_block():
+            memory = self.builder.alloca(ir.ArrayType(self.scalar, MOST_CHANNELS))
+        return self.builder.bitcast(memory, self.scalar.as_pointer())
+
+    def word(self, number):
+        return ir.Constant(WORD, number)
+
+    def times(self, number, word):
+        return self.builder.mul(self.word(number), word)
+
+    def plus(self, number, word):
+        return self.builder.add(self.word(number), word)
+
+    def below(self, number, word):
+        """number < word."""
+        return self.builder.icmp_signed("<", self.word(number), word)
+
+    def inside(self, word, size):
+        """0 <= word < size."""
+        return self.builder.icmp_unsigned("<", word, size)
+
+    def place(self, pointer, *pairs):
+        """pointer + the sum of the products of pairs of words."""
+        index = self.builder.mul(*pairs[0])
+        for pair in pairs[1:]:
+            index = self.builder.add(index, self.builder.mul(*pair))
+        return self.builder.gep(pointer, [index])
+
+    def steps(self, first, last, step):
+        """A loop over first, first + step, ... below last."""
+        return cgutils.for_range_slice(self.builder, first, last, self.word(step))
+
+
+def call_for_channels(context, builder, name, dtype, emit, size, pointers, words, vectors=1):
+    """Call functions for `size` channels: for groups of so many vectors, for single vectors, and for what is left.
+
+    emit(v, vectors, groups, args) writes the body of one: v are its vectors, args the pointers, at the first channel,
+    and the words.
+    """
+    whole = lanes(context.get_abi_sizeof(context.get_data_type(dtype)))
+    several = [(whole, vectors, False)] * (vectors > 1)
+    done = ir.Constant(WORD, 0)
+    for count, group, masked in [*several, (whole, 1, False), (whole if MASKED else 1, 1, MASKED)]:
+        left, width = builder.sub(size, done), ir.Constant(WORD, count * group)
+        groups = ir.Constant(WORD, 1) if masked else builder.udiv(left, width)
+        args = [left, groups, *(builder.gep(pointer, [done]) for pointer in pointers), *words]
+
+        def write(inner, count=count, group=group, masked=masked):
+            left, groups, *rest = inner.function.args
+            emit(Channels(context, inner, dtype, count, left if masked else None), group, groups, rest)
+            inner.ret_void()
+
+        kind = ir.FunctionType(ir.VoidType(), [arg.type for arg in args])
+        full_name = f"fastcnn_{name}_{dtype}_{group}x{count}{'_masked' * masked}"
+        some = builder.icmp_signed(">", left if masked else groups, ir.Constant(WORD, 0))
+        with builder.if_then(some):
+            builder.call(function_once(builder.module, full_name, kind, write), args)
+        done = builder.add(done, builder.mul(groups, width))
+
+
+# --- squares of results --------------------------------------------------------------------------------------------
+
+
+class Square(NamedTuple):
+    """Up to SIDE rows of results, of any number of columns, below and beside a margin that is not written.
+
+    The cell of the image that tap (0, 0) of the margin's first pixel meets (a spread one: its cell (0, 0)) is (y, x) of
+    h x w. The rest are distances in memory.
+    """
+
+    top: int
+    left: int
+    rows: int
+    columns: int
+    y: int
+    x: int
+    h: int
+    w: int
+    image_row: int
+    image_column: int
+    weight_row: int
+    weight_column: int
+    out_row: int
+    out_column: int
+
+
+def cells(spread):
+    """The image's cell that pixel p and tap t of a side of a square meet in, for the pairs that do meet."""
+    if spread == 0:
+        return {(p, t): p + t for p in range(SIDE) for t in range(TAPS)}
+    pairs = [(p, t) for p in range(SIDE) for t in range(TAPS) if (p - t) % spread == 0]
+    return {(p, t): (p - t) // spread + (TAPS - 1) // spread for p, t in pairs}
+
+
+@intrinsic(prefer_literal=True)
+def filter_squares(typingctx, spread, size, s, image, weights, begun, start, lower, out):
+    """out[q, p] = max(begin + sum over 3 x 3 taps of image[cell(q, ty), cell(p, tx)] * weights[ty, tx], lower).
+
+    Forward (spread, literal, is 0) tap t of pixel p meets cell p + t. Backward, where spread is the stride, it meets
+    (p - t) / stride, if that is whole, and cells are counted from -((TAPS - 1) // stride). s is a `Square`; image,
+    weights, start and out are Matrix tuples at the first of `size` channels of cell (y, x), tap (0, 0), any pixel, and
+    the margin's first pixel. `begun` says what results begin with.
+    """
+    distance = literal(spread, "spread")
+    signature = types.void(spread, types.intp, s, image, weights, types.intp, start, types.float64, out)
+
+    def emit(v, _, vectors, args):
+        _emit_squares(v, vectors, args, distance)
+
+    def codegen(context, builder, signature, args):
+        pointers = [window_of(context, builder, signature.args[i], args[i])[0] for i in (3, 4, 6, 8)]
+        words = [args[5], args[7], *cgutils.unpack_tuple(builder, args[2])]
+        dtype = signature.args[3].types[0].dtype
+        call_for_channels(context, builder, f"square_{distance}", dtype, emit, args[1], pointers, words)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+def _emit_squares(v, vectors, args, spread):
+    image, weights, start, out, begun, lower, *fields = args
+    s, builder, zeros, spare = Square(*fields), v.builder, v.zeros(), v.spare()
+    start = builder.select(v.below(NOTHING, begun), start, zeros)
+    inside = [v.inside(v.plus(q, s.y), s.h) for q in range(max(cells(spread).values()) + 1)]
+    wanted = [v.inside(v.plus(q, builder.neg(s.top)), s.rows) for q in range(SIDE)]
+    with v.steps(v.word(0), builder.add(s.left, s.columns), SIDE) as (first, _):
+        begin = builder.udiv(first, v.word(max(spread, 1)))
+        pixels = _places(v, image, zeros, inside, begin, s.x, s.w, s.image_row, s.image_column)
+        margin = builder.neg(s.left)
+        results = _places(v, out, spare, wanted, first, margin, s.columns, s.out_row, s.out_column)
+        with cgutils.for_range(builder, vectors) as vector:
+            channel = v.times(v.count, vector.index)
+            sums = _begin_squares(v, results, channel, begun, v.read(start, channel))
+            _add_squares(v, sums, pixels, weights, s, channel, cells(spread))
+            bound = v.splat(v.of_double(lower))
+            for at, total in sums.items():
+                v.write(v.at_least(builder.load(total), bound), results[at], channel)
+
+
+def _places(v, pointer, other, rows, first, origin, width, row_pitch, column_pitch):
+    """Places of the pixels [q, first + p], as many p as q, in memory; `other` for the rows and columns outside."""
+    places = {}
+    for p in range(len(rows)):
+        column = v.plus(p, first)
+        inside = v.inside(v.builder.add(origin, column), width)
+        for q, row in enumerate(rows):
+            place = v.place(pointer, (v.word(q), row_pitch), (column, column_pitch))
+            places[q, p] = v.builder.select(v.builder.and_(row, inside), place, other)
+    return places
+
+
+def _begin_squares(v, results, channel, begun, start):
+    sums = {at: v.variable(start) for at in results}
+    with v.builder.if_then(v.below(ROW, begun)):
+        for at, place in results.items():
+            v.builder.store(v.read(place, channel), sums[at])
+    return sums
+
+
+def _add_squares(v, sums, pixels, weights, s, channel, meeting):
+    taps = [(ty, tx) for ty in range(TAPS) for tx in range(TAPS)]
+    weight = {
+        (ty, tx): v.read(v.place(weights, (v.word(ty), s.weight_row), (v.word(tx), s.weight_column)), channel)
+        for ty, tx in taps
+    }
+    side = range(max(meeting.values()) + 1)
+    for y in side:
+        row = [v.read(pixels[y, x], channel) for x in side]
+        for (q, ty), cell in meeting.items():
+            if cell == y:
+                for (p, tx), x in meeting.items():
+                    v.add_product(sums[q, p], row[x], weight[ty, tx])
+
+
+# --- results of a row ----------------------------------------------------------------------------------------------
+
+
+class Row(NamedTuple):
+    """A row of results: `pixels` ones, of which the first's tap 0 is at column x of an image's rows of `width` columns.
+
+    Pixels are `pitch` columns apart, taps `step`; the rows [top, bottom) of taps are inside the image, and nx taps are
+    in a row. The rest are distances in memory.
+    """
+
+    pixels: int
+    x: int
+    width: int
+    pitch: int
+    step: int
+    top: int
+    bottom: int
+    nx: int
+    image_row: int
+    image_column: int
+    weight_row: int
+    weight_column: int
+    out_column: int
+
+
+@intrinsic
+def filter_pixels(typingctx, size, row, image, weights, begun, start, lower, out):
+    """out[p] = max(begin + sum over taps of image[ty, p * pitch + tx * step] * weights[ty, tx], lower).
+
+    row is a `Row`; image, weights, start and out are Matrix tuples at the first of `size` channels of the first pixel,
+    the image at its tap (0, 0). `begun` says what results begin with.
+    """
+    signature = types.void(types.intp, row, image, weights, types.intp, start, types.float64, out)
+
+    def codegen(context, builder, signature, args):
+        pointers = [window_of(context, builder, signature.args[i], args[i])[0] for i in (2, 3, 5, 7)]
+        words = [args[4], args[6], *cgutils.unpack_tuple(builder, args[1])]
+        dtype = signature.args[2].types[0].dtype
+        call_for_channels(context, builder, "pixels", dtype, _emit_pixels, args[0], pointers, words, VECTORS)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+def _emit_pixels(v, vectors, groups, args):
+    image, weights, start, out, begun, lower, *fields = args
+    row, builder, zeros, spare = Row(*fields), v.builder, v.zeros(), v.spare()
+    start = builder.select(v.below(NOTHING, begun), start, zeros)
+    bound, count = v.splat(v.of_double(lower)), SIDE if vectors > 1 else 2 * SIDE
+    parts = [v.word(i * v.count) for i in range(vectors)]
+    with v.steps(v.word(0), row.pixels, count) as (first, _), cgutils.for_range(builder, groups) as group:
+        channel = v.times(v.count * vectors, group.index)
+        numbers = [v.plus(p, first) for p in range(count)]
+        sums, places = [], []
+        for p in numbers:
+            place = builder.select(v.inside(p, row.pixels), v.place(out, (p, row.out_column)), spare)
+            begin = builder.gep(builder.select(v.below(ROW, begun), place, start), [channel])
+            places.append(builder.gep(place, [channel]))
+            sums.append([v.variable(v.read(begin, part)) for part in parts])
+        shifted = [builder.gep(pointer, [channel]) for pointer in (image, weights)]
+        _add_taps(v, sums, [builder.mul(p, row.pitch) for p in numbers], row, *shifted, zeros, parts)
+        for totals, place in zip(sums, places, strict=True):
+            for total, part in zip(totals, parts, strict=True):
+                v.write(v.at_least(builder.load(total), bound), place, part)
+
+
+def _add_taps(v, sums, columns, row, image, weights, zeros, parts):
+    """Emit the loops over taps; `columns` are those of the pixels' tap 0, sums[pixel] has a place for each part."""
+    builder = v.builder
+    with cgutils.for_range_slice(builder, row.top, row.bottom, v.word(1)) as (ty, _):
+        with cgutils.for_range(builder, row.nx) as tap:
+            at = v.place(weights, (ty, row.weight_row), (tap.index, row.weight_column))
+            weight = [v.read(at, part) for part in parts]
+            for totals, column in zip(sums, columns, strict=True):
+                column = builder.add(column, builder.mul(tap.index, row.step))
+                inside = v.inside(builder.add(row.x, column), row.width)
+                place = v.place(image, (ty, row.image_row), (column, row.image_column))
+                place = builder.select(inside, place, zeros)
+                for total, part, w in zip(totals, parts, weight, strict=True):
+                    v.add_product(total, v.read(place, part), w)
+
+
+# --- products for the weights' gradient ----------------------------------------------------------------------------
+
+
+class Products(NamedTuple):
+    """Rows of dy and the taps that its pixels have in an image of h x w: ny x nx of TAPS x TAPS.
+
+    Tap (ty, tx) of pixel (q, p) is at (y + q * sy + ty * dy, x + p * sx + tx * dx). The rest are distances in memory.
+    """
+
+    rows: int
+    columns: int
+    y: int
+    x: int
+    h: int
+    w: int
+    sy: int
+    sx: int
+    dy: int
+    dx: int
+    ny: int
+    nx: int
+    image_row: int
+    image_column: int
+    grad_row: int
+    grad_column: int
+    total_row: int
+    total_column: int
+
+
+@intrinsic(prefer_literal=True)
+def add_products(typingctx, stride, size, g, image, grad, total):
+    """total[ty, tx] += sum over pixels of the image at their tap (ty, tx) * grad[pixel].
+
+    g are `Products` of up to SIDE // stride rows, where stride is literal and neighbouring pixels share taps, or of one
+    row, where stride is 0 and they need not. image, grad and total are Matrix tuples at the first of `size` channels of
+    pixel or tap (0, 0). Where pixels share taps a NaN may spread among the taps of its channel.
+    """
+    shared = literal(stride, "stride")
+    signature = types.void(stride, types.intp, g, image, grad, total)
+
+    def emit(v, _, vectors, args):
+        _emit_products(v, vectors, args, shared)
+
+    def codegen(context, builder, signature, args):
+        pointers = [window_of(context, builder, signature.args[i], args[i])[0] for i in (3, 4, 5)]
+        words, dtype = cgutils.unpack_tuple(builder, args[2]), signature.args[3].types[0].dtype
+        call_for_channels(context, builder, f"products_{shared}", dtype, emit, args[1], pointers, words)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+def _emit_products(v, vectors, args, stride):
+    image, grad, total, *fields = args
+    g, builder, zeros, spare = Products(*fields), v.builder, v.zeros(), v.spare()
+    rows = max(SIDE // stride, 1) if stride else 1
+    totals = {}
+    for tap in range(TAPS * TAPS):
+        ty, tx = divmod(tap, TAPS)
+        wanted = builder.and_(v.below(ty, g.ny), v.below(tx, g.nx))
+        place = v.place(total, (v.word(ty), g.total_row), (v.word(tx), g.total_column))
+        totals[ty, tx] = builder.select(wanted, place, spare)
+    lines = _axis(v, v.word(0), rows, stride, (g.rows, g.ny, g.y, g.h, g.sy, g.dy))
+    wanted = [v.below(q, g.rows) for q in range(rows)]
+    with v.steps(v.word(0), g.columns, SIDE) as (first, _):
+        columns = _axis(v, first, SIDE, stride, (g.columns, g.nx, g.x, g.w, g.sx, g.dx))
+        pixels = {}
+        for ky, (y, inside_y) in enumerate(lines):
+            for kx, (x, inside_x) in enumerate(columns):
+                place = v.place(image, (y, g.image_row), (x, g.image_column))
+                pixels[ky, kx] = builder.select(builder.and_(inside_y, inside_x), place, zeros)
+        count = builder.sub(g.columns, first)
+        grads = {}
+        for p in range(SIDE):
+            for q in range(rows):
+                place = v.place(grad, (v.word(q), g.grad_row), (v.plus(p, first), g.grad_column))
+                grads[q, p] = builder.select(builder.and_(wanted[q], v.below(p, count)), place, zeros)
+        with cgutils.for_range(builder, vectors) as vector:
+            channel = v.times(v.count, vector.index)
+            sums = {tap: v.variable(v.read(place, channel)) for tap, place in totals.items()}
+            _multiply_pixels(v, sums, pixels, grads, channel, stride)
+            for tap, place in totals.items():
+                v.write(builder.load(sums[tap]), place, channel)
+
+
+def _multiply_pixels(v, sums, pixels, grads, channel, stride):
+    ds = {at: v.read(place, channel) for at, place in grads.items()}
+    rows, columns = max(q for q, _ in grads) + 1, max(p for _, p in grads) + 1
+    for (y, x), place in pixels.items():
+        pixel = v.read(place, channel)
+        for q, ty in meeting(y, rows, stride):
+            for p, tx in meeting(x, columns, stride):
+                v.add_product(sums[ty, tx], pixel, ds[q, p])
+
+
+def meeting(cell, count, stride):
+    """The pairs of one of `count` neighbouring pixels and a tap that meet in a cell of the image."""
+    if stride == 0:
+        return [divmod(cell, TAPS)]
+    return [(p, cell - p * stride) for p in range(count) if 0 <= cell - p * stride < TAPS]
+
+
+def _axis(v, first, count, stride, fields):
+    """(distance from the first pixel's tap 0, whether it is inside and needed) of the cells along an axis."""
+    pixels, taps, origin, size, pitch, step = fields
+    cells = []
+    for cell in range((count - 1) * stride + TAPS if stride else count * TAPS):
+        if stride:
+            distance = v.plus(cell, v.times(stride, first))
+            end = v.plus(TAPS - stride, v.times(stride, pixels))
+            needed = v.builder.icmp_signed("<", distance, end)
+        else:
+            p, t = divmod(cell, TAPS)
+            number = v.plus(p, first)
+            distance = v.builder.add(v.builder.mul(number, pitch), v.times(t, step))
+            needed = v.builder.and_(v.inside(number, pixels), v.below(t, taps))
+        inside = v.inside(v.builder.add(origin, distance), size)
+        cells.append((distance, v.builder.and_(needed, inside)))
+    return cells
+
+
+# --- kernels -------------------------------------------------------------------------------------------------------
 
 
 @device_function
@@ -80,275 +554,182 @@ def valid_range(origin, step, size, count):
     return first, max(min(blocks(size - origin, step), count), first)
 
 
-@device_function
-def lanes_at(channel, end, most):
-    """How many channels the next tile takes: `most`, a quarter of it, a quarter of that, or 1."""
-    size = most
-    while channel + size > end and size > most // 16:
-        size //= 4
-    return max(size, 1) if channel + size <= end else 1
-
-
-# --- vector pieces -------------------------------------------------------------------------------------------------
-
-
-class Channels(Vectors):
-    """Emits instructions for neighbouring channels: WIDE vectors, or a literal share of that."""
-
-    def __init__(self, context, builder, array, share):
-        vector = lanes(itemsize_of(context, array))
-        super().__init__(context, builder, array.dtype, max(1, min(vector, WIDE * vector // share)))
-        self.offsets = [ir.Constant(WORD, i * self.count) for i in range(max(1, WIDE // share))]
-
-    def load_all(self, pointer, index):
-        return [self.load(pointer, self.builder.add(index, offset)) for offset in self.offsets]
-
-    def store_all(self, values, pointer, index):
-        for value, offset in zip(values, self.offsets, strict=True):
-            self.store(value, pointer, self.builder.add(index, offset))
-
-    def add_products(self, totals, xs, ys):
-        """totals (places) += xs * ys (values)."""
-        for total, x, y in zip(totals, xs, ys, strict=True):
-            self.builder.store(self.multiply_add(x, y, self.builder.load(total)), total)
-
-
-@intrinsic(prefer_literal=True)
-def filter_tile(typingctx, pixels, share, stencil, image, weights, start, lower, out):
-    """out[p] = max(start[p] + sum over taps of image[p, tap] * weights[tap], lower) for p < pixels.
-
-    pixels and share are literal: each number stands for as many channels as 1/share of WIDE vector registers hold.
-    image, start and out are Matrix tuples with a pixel a row; `weights` one whose row is not used.
-    """
-    count, part = literal(pixels, "pixels"), literal(share, "share")
-    signature = types.void(pixels, share, stencil, image, weights, start, types.float64, out)
-
-    def codegen(context, builder, signature, args):
-        kinds = signature.args
-        v = Channels(context, builder, kinds[3].types[0], part)
-        ny, nx, image_row, image_column, weight_row, weight_column = cgutils.unpack_tuple(builder, args[2])
-        pi, i_pixel = window_of(context, builder, kinds[3], args[3])
-        pw, _ = window_of(context, builder, kinds[4], args[4])
-        ps, s_pixel = window_of(context, builder, kinds[5], args[5])
-        po, o_pixel = window_of(context, builder, kinds[7], args[7])
-
-        def of_pixel(p, pitch):
-            return builder.mul(ir.Constant(WORD, p), pitch)
-
-        sums = [[v.variable(x) for x in v.load_all(ps, of_pixel(p, s_pixel))] for p in range(count)]
-        with cgutils.for_range(builder, ny) as rows, cgutils.for_range(builder, nx) as columns:
-            at = builder.add(builder.mul(rows.index, weight_row), builder.mul(columns.index, weight_column))
-            weight = v.load_all(pw, at)
-            at = builder.add(builder.mul(rows.index, image_row), builder.mul(columns.index, image_column))
-            for p, totals in enumerate(sums):
-                v.add_products(totals, v.load_all(pi, builder.add(at, of_pixel(p, i_pixel))), weight)
-        bound = v.splat(v.of_double(args[6]))
-        for p, totals in enumerate(sums):
-            v.store_all([v.at_least(builder.load(t), bound) for t in totals], po, of_pixel(p, o_pixel))
-        return context.get_dummy_value()
-
-    return signature, codegen
-
-
-@intrinsic(prefer_literal=True)
-def add_products(typingctx, share, x, dy, count, total):
-    """total[0] += sum of x[p] * dy[p] over p < count, for as many channels as 1/share (literal) of WIDE vectors.
-
-    x, dy and total are Matrix tuples with a pixel a row.
-    """
-    part = literal(share, "share")
-    signature = types.void(share, x, dy, types.intp, total)
-
-    def codegen(context, builder, signature, args):
-        kinds = signature.args
-        v = Channels(context, builder, kinds[1].types[0], part)
-        px, x_pixel = window_of(context, builder, kinds[1], args[1])
-        py, y_pixel = window_of(context, builder, kinds[2], args[2])
-        pt, _ = window_of(context, builder, kinds[4], args[4])
-        zero, several = ir.Constant(WORD, 0), ir.Constant(WORD, PIXELS)
-        nothing = [ir.Constant(v.kind, None) for _ in v.offsets]
-        starts = [v.load_all(pt, zero)] + [nothing] * (PIXELS - 1)
-        sums = [[v.variable(value) for value in start] for start in starts]
-
-        def add(pixel, totals):
-            xs, ys = v.load_all(px, builder.mul(pixel, x_pixel)), v.load_all(py, builder.mul(pixel, y_pixel))
-            v.add_products(totals, xs, ys)
-
-        whole = builder.udiv(args[3], several)
-        done = builder.mul(whole, several)
-        with cgutils.for_range(builder, whole) as loop:
-            for i, totals in enumerate(sums):
-                add(builder.add(builder.mul(loop.index, several), ir.Constant(WORD, i)), totals)
-        with cgutils.for_range(builder, builder.sub(args[3], done)) as loop:
-            add(builder.add(done, loop.index), sums[0])
-        results = [builder.load(total) for total in sums[0]]
-        for totals in sums[1:]:
-            results = [builder.fadd(r, builder.load(t)) for r, t in zip(results, totals, strict=True)]
-        v.store_all(results, pt, zero)
-        return context.get_dummy_value()
-
-    return signature, codegen
-
-
-@device_function
-def filter_pixels(several, size, stencil, image, weights, start, lower, out):
-    """`filter_tile` for PIXELS pixels, or one, and `size` channels."""
-    most = WIDE * lanes_of(image.data)
-    if size == most and several:
-        filter_tile(PIXELS, 1, stencil, image, weights, start, lower, out)
-    elif size == most:
-        filter_tile(1, 1, stencil, image, weights, start, lower, out)
-    elif size == most // 4 and several:
-        filter_tile(PIXELS, 4, stencil, image, weights, start, lower, out)
-    elif size == most // 4:
-        filter_tile(1, 4, stencil, image, weights, start, lower, out)
-    elif size == most // 16 and several:
-        filter_tile(PIXELS, 16, stencil, image, weights, start, lower, out)
-    elif size == most // 16:
-        filter_tile(1, 16, stencil, image, weights, start, lower, out)
-    elif several:
-        filter_tile(PIXELS, 256, stencil, image, weights, start, lower, out)
-    else:
-        filter_tile(1, 256, stencil, image, weights, start, lower, out)
-
-
-@device_function
-def clipped(stencil, ny, nx):
-    """The stencil with fewer taps."""
-    s = stencil
-    return Stencil(ny, nx, s.image_row, s.image_column, s.weight_row, s.weight_column)
-
-
-@device_function
-def filter_row(image, s, weights, stencil, start, lower, out, o, n, qy, size):
-    """One row of `size` channels. image: of the implicit pixel (0, 0); weights: of tap (0, 0).
-
-    start: what is added, one row for all pixels (row pitch 0), or the results so far.
-    """
-    y = qy * s.my + s.by
-    top, bottom = valid_range(y, s.sy, s.h, s.ny)
-    reach = max(s.nx - 1, 0) * s.sx
-    begin, end = valid_range(s.bx, s.mx, s.w - reach, s.qw)  # pixels whose taps are all inside
-    line = image.at + (n * s.h + y + top * s.sy) * s.w * s.pitch
-    row_out = out.at + ((n * o.h + o.by + qy * o.my) * o.w + o.bx) * o.pitch
-    qx = 0
-    while qx < s.qw:
-        several = begin <= qx < end and end - begin >= PIXELS
-        left, right = 0, s.nx
-        if several and start.row == 0:
-            qx = min(qx, end - PIXELS)  # the last tile overlaps the one before it
-        elif several:
-            several = qx + PIXELS <= end
-        x = qx * s.mx + s.bx
-        if not several:
-            left, right = valid_range(x, s.sx, s.w, s.nx)
-        taps = clipped(stencil, bottom - top, right - left)
-        source = Matrix(image.data, line + (x + left * s.sx) * s.pitch, s.mx * s.pitch)
-        w = Matrix(weights.data, weights.at + top * stencil.weight_row + left * stencil.weight_column, 0)
-        into = Matrix(out.data, row_out + qx * o.mx * o.pitch, o.mx * o.pitch)
-        filter_pixels(several, size, taps, source, w, start if start.row == 0 else into, lower, into)
-        qx += PIXELS if several else 1
-
-
-# --- kernels -------------------------------------------------------------------------------------------------------
-
-
-@cpu_kernel(lambda x, weight, bias, y, lower, g: g.n * g.oh * channel_blocks(g))
+@cpu_kernel(lambda x, weight, bias, y, lower, g: g.f // g.c * item_count(g, g.oh))
 def depthwise_forward(x, weight, bias, y, lower, g, first, last):
-    """y[n,oy,ox,c*mult+m] = max(sum over ky,kx of x[n,iy,ix,c] w[ky,kx,c,m] + bias[c*mult+m], lower).
+    """y[m,n,oy,ox,c] = max(sum over ky,kx of x[n,iy,ix,c] w[m,ky,kx,c] + bias[m,c], lower).
 
-    x (n,h,w,c), weight (kh,kw,c,mult), bias (c*mult,) or empty -> y (n,oh,ow,c*mult). lower may be -inf.
+    x (n,h,w,c), weight (mult,kh,kw,c), bias (mult,c) or empty -> y (mult,n,oh,ow,c). lower may be -inf.
     """
     x, weight, bias, y = flat(x), flat(weight), flat(bias), flat(y)
-    zeros = stack_array(y, MOST)
-    clear(zeros, 0, MOST)
-    multiplier, parts = g.f // g.c, channel_blocks(g)
-    s, o = forward_sampling(g, 0), Landing(g.oh, g.ow, g.f, 0, 1, 1, 0, 0)
-    stencil = Stencil(g.kh, g.kw, g.dh * g.w * g.c, g.dw * g.c, g.kw * g.f, g.f)
+    cuts, tall, begun = channel_blocks(g), item_rows(g, g.oh), ROW if bias.size else NOTHING
+    lines = blocks(g.oh, tall)
     for item in range(first, last):
-        part, line = item % parts, item // parts
-        channel, end = g.c * part // parts * multiplier, g.c * (part + 1) // parts * multiplier
-        while channel < end:
-            size = lanes_at(channel, end, WIDE * lanes_of(y)) if multiplier == 1 else 1
-            image, w = Matrix(x, channel // multiplier, 0), Matrix(weight, channel, 0)
-            start = Matrix(bias, channel, 0) if bias.size else Matrix(zeros, 0, 0)
-            out = Matrix(y, channel, 0)
-            filter_row(image, s, w, stencil, start, lower, out, o, line // g.oh, line % g.oh, size)
-            channel += size
-
-
-@cpu_kernel(lambda dy, weight, dx, g: g.n * g.h * channel_blocks(g))
-def depthwise_backward_data(dy, weight, dx, g, first, last):
-    """dx[n,iy,ix,c] = sum over ky,kx,m of dy[n,oy,ox,c*mult+m] w[ky,kx,c,m].
-
-    dy (n,oh,ow,c*mult), weight (kh,kw,c,mult) -> dx (n,h,w,c). Pixel classes as in `conv_backward_data`.
-    """
-    dy, weight, dx = flat(dy), flat(weight), flat(dx)
-    zeros = stack_array(dx, MOST)
-    clear(zeros, 0, MOST)
-    multiplier, parts = g.f // g.c, channel_blocks(g)
-    for item in range(first, last):
-        part, line = item % parts, item // parts
-        n, iy, ry = line // g.h, line % g.h, line % g.h % g.sh
-        rows = taps_of(ry, g.pt, g.kh, g.sh, g.dh)
-        for rx in range(min(g.sw, g.w)):
-            columns = taps_of(rx, g.pl, g.kw, g.sw, g.dw)
-            s, o = backward_sampling(g, 0, ry, rx), Landing(g.h, g.w, g.c, 0, g.sh, g.sw, ry, rx)
-            stencil = Stencil(
-                rows.number, columns.number, rows.step * g.ow * g.f, columns.step * g.f,
-                -rows.period * g.kw * g.f, -columns.period * g.f,
-            )  # fmt: skip
-            w_at = (rows.highest * g.kw + columns.highest) * g.f
-            channel, end = g.c * part // parts, g.c * (part + 1) // parts
-            while channel < end:
-                size = lanes_at(channel, end, WIDE * lanes_of(dx)) if multiplier == 1 else 1
-                for m in range(multiplier):
-                    at = channel * multiplier + m
-                    start = Matrix(zeros, 0, 0) if m == 0 else Matrix(dx, 0, 1)
-                    image, w = Matrix(dy, at, 0), Matrix(weight, w_at + at, 0)
-                    out = Matrix(dx, channel, 0)
-                    filter_row(image, s, w, stencil, start, -math.inf, out, o, n, iy // g.sh, size)
-                channel += size
-
-
-@cpu_kernel(lambda x, dy, partials, g: weight_parts(g) * channel_blocks(g))
-def depthwise_backward_weights(x, dy, partials, g, first, last):
-    """partials[part] = sum over the rows n,oy of a part of x[n,iy,ix,c] dy[n,oy,ox,c*mult+m], at [ky,kx,c,m].
-
-    x (n,h,w,c), dy (n,oh,ow,c*mult) -> partials (parts, kh*kw*c*mult); their sum is the gradient of the weights.
-    """
-    x, dy, partials = flat(x), flat(dy), flat(partials)
-    multiplier, parts, cuts = g.f // g.c, weight_parts(g), channel_blocks(g)
-    for item in range(first, last):
-        part, cut = item // cuts, item % cuts
-        begin, end = g.c * cut // cuts * multiplier, g.c * (cut + 1) // cuts * multiplier
-        for tap in range(g.kh * g.kw):
-            clear(partials, (part * g.kh * g.kw + tap) * g.f + begin, end - begin)
-        for line in range(g.n * g.oh * part // parts, g.n * g.oh * (part + 1) // parts):
-            for tap in range(g.kh * g.kw):
-                iy, kx = line % g.oh * g.sh - g.pt + tap // g.kw * g.dh, tap % g.kw * g.dw - g.pl
-                left, right = valid_range(kx, g.sw, g.w, g.ow)
-                if 0 <= iy < g.h and left < right:
-                    x_at = ((line // g.oh * g.h + iy) * g.w + kx + left * g.sw) * g.c
-                    channel = begin
-                    while channel < end:
-                        size = lanes_at(channel, end, WIDE * lanes_of(x)) if multiplier == 1 else 1
-                        image = Matrix(x, x_at + channel // multiplier, g.sw * g.c)
-                        grad = Matrix(dy, (line * g.ow + left) * g.f + channel, g.f)
-                        total = Matrix(partials, (part * g.kh * g.kw + tap) * g.f + channel, 0)
-                        add_row(size, image, grad, right - left, total)
-                        channel += size
+        channel, size = channels_of(g, item % cuts)
+        top, image = item // cuts % lines * tall, item // cuts // lines
+        plane, n = image // g.n, image % g.n
+        w, start = (
+            Matrix(weight, plane * g.kh * g.kw * g.c + channel, 0),
+            Matrix(bias, plane * g.c + channel, 0),
+        )
+        for oy in range(top, min(top + tall, g.oh), SIDE if is_square(g, 1) else 1):
+            source = Matrix(x, ((n * g.h + oy * g.sh - g.pt) * g.w - g.pl) * g.c + channel, 0)
+            out = Matrix(y, (image * g.oh + oy) * g.ow * g.c + channel, 0)
+            if is_square(g, 1):
+                square = forward_square(g, oy, min(top + tall, g.oh))
+                filter_squares(0, size, square, source, w, begun, start, lower, out)
+            else:
+                filter_pixels(size, forward_row(g, oy), source, w, begun, start, lower, out)
 
 
 @device_function
-def add_row(size, image, grad, count, total):
-    """`add_products` for `size` channels."""
-    most = WIDE * lanes_of(total.data)
-    if size == most:
-        add_products(1, image, grad, count, total)
-    elif size == most // 4:
-        add_products(4, image, grad, count, total)
-    elif size == most // 16:
-        add_products(16, image, grad, count, total)
-    else:
-        add_products(256, image, grad, count, total)
+def forward_square(g, oy, bottom):
+    """Rows of y from oy on."""
+    return Square(
+        0, 0, bottom - oy, g.ow, oy - g.pt, -g.pl, g.h, g.w, g.w * g.c, g.c, TAPS * g.c, g.c, g.ow * g.c, g.c
+    )
+
+
+@device_function
+def forward_row(g, oy):
+    """Row oy of y."""
+    top, bottom = valid_range(oy * g.sh - g.pt, g.dh, g.h, g.kh)
+    image, weights = (g.dh * g.w * g.c, g.c), (g.kw * g.c, g.c)
+    return Row(g.ow, -g.pl, g.w, g.sw, g.dw, top, bottom, g.kw, *image, *weights, g.c)
+
+
+@cpu_kernel(lambda dy, weight, dx, g: item_count(g, g.h + margin(g)))
+def depthwise_backward_data(dy, weight, dx, g, first, last):
+    """dx[n,iy,ix,c] = sum over ky,kx,m of dy[m,n,oy,ox,c] w[m,ky,kx,c].
+
+    dy (mult,n,oh,ow,c), weight (mult,kh,kw,c) -> dx (n,h,w,c). Pixel classes as in `conv_backward_data`; a square
+    has pixels of all of them.
+    """
+    dy, weight, dx = flat(dy), flat(weight), flat(dx)
+    cuts, tall = channel_blocks(g), item_rows(g, g.h + margin(g))
+    lines, squares = blocks(g.h + margin(g), tall), is_square(g, 1) or is_square(g, 2)
+    for item in range(first, last):
+        channel, size = channels_of(g, item % cuts)
+        n, top = item // cuts // lines, item // cuts % lines * tall - margin(g)
+        bottom = min(top + tall, g.h)
+        for line in range((bottom - top) * (g.f // g.c)):
+            plane, iy = line // (bottom - top), top + line % (bottom - top)
+            image, begun = (plane * g.n + n) * g.oh * g.ow * g.c + channel, RESULTS if plane else NOTHING
+            w, out = plane * g.kh * g.kw * g.c + channel, (n * g.h + iy) * g.w * g.c + channel
+            if squares and (iy - top) % SIDE == 0:
+                square = backward_square(g, iy, bottom)
+                source = Matrix(dy, image + (square.y * g.ow + square.x) * g.c, 0)
+                weights, into = Matrix(weight, w, 0), Matrix(dx, out - square.left * g.c, 0)
+                if g.sh == 1:
+                    filter_squares(1, size, square, source, weights, begun, weights, -math.inf, into)
+                else:
+                    filter_squares(2, size, square, source, weights, begun, weights, -math.inf, into)
+            elif not squares:
+                for rx in range(min(g.sw, g.w)):
+                    row, at, tap = backward_row(g, iy, rx)
+                    source, weights = Matrix(dy, image + at, 0), Matrix(weight, w + tap, 0)
+                    into = Matrix(dx, out + rx * g.c, 0)
+                    filter_pixels(size, row, source, weights, begun, weights, -math.inf, into)
+
+
+@device_function
+def backward_square(g, iy, bottom):
+    """SIDE rows of dx from iy on, of which those in [0, bottom) are wanted; iy + pt is a multiple of the stride."""
+    above, beside, reach = max(-iy, 0), g.pl % g.sw, (TAPS - 1) // g.sh
+    oy, ox = (iy + g.pt) // g.sh - reach, (g.pl - beside) // g.sw - reach
+    image, weights = (g.oh, g.ow, g.ow * g.c, g.c), (TAPS * g.c, g.c)
+    return Square(
+        above, beside, min(bottom - iy, SIDE) - above, g.w, oy, ox, *image, *weights, g.w * g.c, g.c
+    )
+
+
+@device_function
+def backward_row(g, iy, rx):
+    """Class rx of row iy of dx; where tap (0, 0) of its first pixel is in the image, and in the weights."""
+    rows, columns = taps_of(iy % g.sh, g.pt, g.kh, g.sh, g.dh), taps_of(rx, g.pl, g.kw, g.sw, g.dw)
+    y, x = iy // g.sh + rows.offset, columns.offset
+    top, bottom = valid_range(y, rows.step, g.oh, rows.number)
+    image, weights = (rows.step * g.ow * g.c, g.c), (-rows.period * g.kw * g.c, -columns.period * g.c)
+    row = Row(
+        blocks(g.w - rx, g.sw),
+        x,
+        g.ow,
+        1,
+        columns.step,
+        top,
+        bottom,
+        columns.number,
+        *image,
+        *weights,
+        g.sw * g.c,
+    )
+    return row, (y * g.ow + x) * g.c, (rows.highest * g.kw + columns.highest) * g.c
+
+
+@shape_function
+def shared_stride(g):
+    """The stride if neighbouring pixels share taps, else 0."""
+    return g.sh if g.sh == g.sw and g.sh < TAPS and g.dh == 1 and g.dw == 1 else 0
+
+
+@cpu_kernel(lambda x, dy, partials, g: weight_parts(g) * channel_blocks(g) * (g.f // g.c))
+def depthwise_backward_weights(x, dy, partials, g, first, last):
+    """partials[part] = sum over the rows n,oy of a part of x[n,iy,ix,c] dy[m,n,oy,ox,c], at [m,ky,kx,c].
+
+    x (n,h,w,c), dy (mult,n,oh,ow,c) -> partials (parts, mult*kh*kw*c); their sum is the gradient of the weights.
+    """
+    x, dy, partials = flat(x), flat(dy), flat(partials)
+    parts, cuts, bands = weight_parts(g), channel_blocks(g), blocks(g.oh, SIDE)
+    squares, rows = blocks(g.kw, TAPS), max(SIDE // shared_stride(g), 1) if shared_stride(g) else 1
+    for item in range(first, last):
+        channel, size = channels_of(g, item % cuts)
+        part, plane = item // cuts % parts, item // cuts // parts
+        total = (part * g.f + plane * g.c) * g.kh * g.kw + channel
+        for tap in range(g.kh * g.kw):
+            clear(partials, total + tap * g.c, size)
+        for band in range(g.n * bands * part // parts, g.n * bands * (part + 1) // parts):
+            n, begin = band // bands, band % bands * SIDE
+            end = min(begin + SIDE, g.oh)
+            for oy in range(begin, end, rows):
+                grad = Matrix(dy, ((plane * g.n + n) * g.oh + oy) * g.ow * g.c + channel, 0)
+                for square in range(blocks(g.kh, TAPS) * squares):
+                    ky, kx = square // squares * TAPS, square % squares * TAPS
+                    p = products(g, oy, min(end - oy, rows), ky, kx)
+                    image = Matrix(x, ((n * g.h + p.y) * g.w + p.x) * g.c + channel, 0)
+                    into = Matrix(partials, total + (ky * g.kw + kx) * g.c, 0)
+                    if shared_stride(g) == 1:
+                        add_products(1, size, p, image, grad, into)
+                    elif shared_stride(g) == 2:
+                        add_products(2, size, p, image, grad, into)
+                    else:
+                        add_products(0, size, p, image, grad, into)
+
+
+@device_function
+def products(g, oy, rows, ky, kx):
+    """Those of some rows of dy from oy on with the taps from (ky, kx) on."""
+    y, x = oy * g.sh - g.pt + ky * g.dh, kx * g.dw - g.pl
+    steps, pitches = (g.sh, g.sw, g.dh, g.dw), (g.w * g.c, g.c, g.ow * g.c, g.c, g.kw * g.c, g.c)
+    return Products(rows, g.ow, y, x, g.h, g.w, *steps, g.kh - ky, g.kw - kx, *pitches)
+
+
+# --- multipliers ---------------------------------------------------------------------------------------------------
+
+
+@cpu_kernel(lambda x, planes: chunk_count(x.shape[0]))
+def split_planes(x, planes, first, last):
+    """planes[m, r] = x[r, m].  x (rows, mult) -> planes (mult, rows)."""
+    begin, end = span(first, last, x.shape[0])
+    for m in range(x.shape[1]):
+        xs, plane = x[begin:end, m], planes[m, begin:end]
+        for i in range(plane.size):
+            plane[i] = xs[i]
+
+
+@cpu_kernel(lambda planes, x: chunk_count(x.shape[0]))
+def join_planes(planes, x, first, last):
+    """x[r, m] = planes[m, r].  planes (mult, rows) -> x (rows, mult)."""
+    begin, end = span(first, last, x.shape[0])
+    for m in range(x.shape[1]):
+        xs, plane = x[begin:end, m], planes[m, begin:end]
+        for i in range(plane.size):
+            xs[i] = plane[i]

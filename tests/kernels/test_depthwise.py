@@ -11,6 +11,8 @@ from fastcnn_kernels.depthwise import (
     depthwise_backward_weights,
     depthwise_forward,
     depthwise_partials_shape,
+    join_planes,
+    split_planes,
 )
 
 
@@ -36,6 +38,12 @@ CASES = [
     pytest.param(Case((1, 1, 1, 1), (1, 1, 1)), id="smallest"),
     pytest.param(Case((2, 6, 7, 37), (3, 3, 1), pads=AROUND), id="channels: vectors, a quarter, one"),
     pytest.param(Case((1, 5, 14, 130), (3, 3, 1), pads=AROUND), id="two blocks of channels"),
+    pytest.param(Case((5, 9, 3, 517), (3, 3, 1), pads=AROUND), id="two blocks of many channels"),
+    pytest.param(Case((2, 8, 11, 19), (3, 3, 1), (2, 2), pads=((1, 1), (1, 1))), id="stride 2, odd margin"),
+    pytest.param(Case((2, 7, 6, 18), (3, 3, 2), (2, 2), pads=((2, 1), (1, 2))), id="stride 2, much padding"),
+    pytest.param(Case((1, 8, 12, 17), (3, 3, 2), pads=((2, 2), (2, 2))), id="full padding"),
+    pytest.param(Case((2, 6, 11, 33), (3, 3, 1), (1, 2), pads=AROUND), id="different strides"),
+    pytest.param(Case((1, 9, 10, 70), (7, 5, 1), pads=((3, 3), (2, 2))), id="7x5"),
     pytest.param(Case((2, 6, 9, 4), (3, 3, 3), pads=AROUND), id="multiplier"),
     pytest.param(Case((2, 9, 12, 5), (3, 3, 2), (2, 2), pads=AFTER), id="multiplier, stride"),
     pytest.param(Case((2, 9, 13, 6), (5, 5, 1), pads=((2, 2), (2, 2))), id="5x5"),
@@ -62,6 +70,16 @@ def poisoned(shape, dtype):
     return np.full(shape, np.nan, dtype)
 
 
+def planes(tensor, case):
+    """(..., c * mult) or (..., c, mult) -> (mult, rows, c)."""
+    return np.ascontiguousarray(np.moveaxis(tensor.reshape(-1, *case.weight[2:]), -1, 0))
+
+
+def joined(tensor, shape, case):
+    """The inverse of `planes`."""
+    return np.moveaxis(tensor.reshape(case.weight[3], -1, case.weight[2]), 0, -1).reshape(shape)
+
+
 def assert_close(actual, expected, terms):
     """Rounding errors of a sum of `terms` products grow like its square root."""
     eps = np.finfo(actual.dtype).eps
@@ -82,9 +100,10 @@ def test_depthwise_forward(case, dtype, rng, on_threads):
     terms = case.weight[0] * case.weight[1] + 1
 
     def compute(bias, lower):
-        y = poisoned(case.y, dtype)
-        depthwise_forward(x, weight, bias, y, lower, case.geometry)
-        return [y]
+        y = poisoned(math.prod(case.y), dtype)
+        bias = planes(bias, case) if bias.size else bias
+        depthwise_forward(x, planes(weight, case), bias, y, lower, case.geometry)
+        return [joined(y, case.y, case)]
 
     assert_close(on_threads(lambda: compute(bias, -math.inf))[0], expected, terms)
     assert_close(compute(bias, 0.25)[0], np.maximum(expected, 0.25), terms)
@@ -97,7 +116,7 @@ def test_depthwise_backward_data(case, dtype, rng, on_threads):
 
     def compute():
         dx = poisoned(case.x, dtype)
-        depthwise_backward_data(dy, weight, dx, case.geometry)
+        depthwise_backward_data(planes(dy, case), planes(weight, case), dx, case.geometry)
         return [dx]
 
     expected = reference.depthwise_conv2d_input_gradient(dy, weight, case.x[1:3], **case.options)
@@ -110,11 +129,11 @@ def test_depthwise_backward_weights(case, dtype, rng, on_threads):
 
     def compute():
         partials = poisoned(depthwise_partials_shape(case.geometry), dtype)
-        depthwise_backward_weights(x, dy, partials, case.geometry)
+        depthwise_backward_weights(x, planes(dy, case), partials, case.geometry)
         return [partials]
 
     expected = reference.depthwise_conv2d_weight_gradient(dy, x, case.weight[:2], **case.options)
-    actual = on_threads(compute)[0].sum(0).reshape(case.weight)
+    actual = joined(on_threads(compute)[0].sum(0), case.weight, case)
     assert_close(actual, expected, math.prod(case.y[:3]))
 
 
@@ -129,3 +148,27 @@ def test_a_nan_reaches_exactly_the_outputs_that_read_it(rng):
     depthwise_backward_data(dy, weight, dx, case.geometry)
     expected = reference.depthwise_conv2d_input_gradient(dy, weight, case.x[1:3], **case.options)
     np.testing.assert_array_equal(np.isnan(dx), np.isnan(expected))
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (7, 3), (5000, 2), (4099, 5)])
+def test_split_planes(shape, dtype, rng, on_threads):
+    x = random(rng, shape, dtype)
+
+    def compute():
+        planes = poisoned(shape[::-1], dtype)
+        split_planes(x, planes)
+        return [planes]
+
+    np.testing.assert_array_equal(on_threads(compute)[0], x.T)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (7, 3), (5000, 2), (4099, 5)])
+def test_join_planes(shape, dtype, rng, on_threads):
+    planes = random(rng, shape[::-1], dtype)
+
+    def compute():
+        x = poisoned(shape, dtype)
+        join_planes(planes, x)
+        return [x]
+
+    np.testing.assert_array_equal(on_threads(compute)[0], planes.T)
