@@ -104,5 +104,6 @@ rate = EPOCHS * steps * BATCH / minutes / 60
 print("accuracy per epoch:", " ".join(f"{100 * a:.1f}" for a in history.history["val_accuracy"]))
 mirrored = model.predict(test, verbose=0) + model.predict(test[:, :, ::-1], verbose=0)
 both = np.mean(mirrored.argmax(-1) == np.ravel(y_test))
-print(f"{100 * history.history['val_accuracy'][-1]:.2f} % of the test images right, {minutes:.1f} min, {rate:.0f} images/s")
+accuracy = 100 * history.history["val_accuracy"][-1]
+print(f"{accuracy:.2f} % of the test images right, {minutes:.1f} min, {rate:.0f} images/s")
 print(f"{100 * both:.2f} % with each image also seen in the mirror")

@@ -10,7 +10,7 @@ import numpy as np
 from fastcnn.errors import Error, did_you_mean
 
 FLOAT_TYPES = ("float32", "float64")
-CONVOLUTIONS = ("auto", "implicit", "columns", "winograd", "winograd2")
+CONVOLUTIONS = ("auto", "implicit", "columns", "lanes", "winograd", "winograd2")
 PRECISIONS = ("fast", "strict")
 
 _floatx = "float32"
@@ -60,6 +60,7 @@ def set_convolution_algorithm(name: str) -> None:
 
     - "auto": by a model of what each algorithm costs for the shapes at hand;
     - "implicit": a matrix product whose columns are gathered while they are multiplied;
+    - "lanes": sums over taps for as many images at a time as a vector has lanes;
     - "columns": the same with columns that are stored first (im2col, product, col2im);
     - "winograd", "winograd2": 3 x 3 kernels of stride 1 by Winograd's algorithm, tiles of 4 x 4 or 2 x 2.
     """

@@ -29,7 +29,7 @@ class Op:
 
     alias = False  # the output is the first input under another shape: no kernel, no memory
     mutates: tuple[int, ...] = ()  # positions of the inputs (variables) that running it changes
-    weights: tuple[int, ...] = ()  # positions of the inputs that `prepare` reads
+    weights: ClassVar[tuple[int, ...]] = ()  # positions of the inputs that `prepare` reads
     images: tuple[int, ...] | None = None  # what `by_image` says, where it is the same for all shapes
     exact = True  # no more rounding errors than a plain sum of the same numbers has
 
@@ -151,7 +151,9 @@ class Node:
         self.outputs = [Tensor(*spec) for spec in specs]
         self.scope = scope
         self.call = call  # how a layer was called: arguments with tensors in place
-        self.serial: float = next(_serial)  # creation order is an execution order; parts of a node get fractions
+        self.serial: float = next(
+            _serial
+        )  # creation order is an execution order; parts of a node get fractions
         for output in self.outputs:
             output.node = self
 

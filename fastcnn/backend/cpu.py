@@ -17,7 +17,7 @@ from fastcnn_kernels.team import Blocks, Program, num_threads, set_num_threads
 __all__ = ["Blocks", "Program", "allocate", "kernels", "num_threads", "set_num_threads"]
 
 FAMILIES = (
-    "activation", "conv", "depthwise", "elementwise", "gemm", "loss", "norm", "optimizer", "pool", "random",
+    "activation", "conv", "depthwise", "elementwise", "gemm", "lanes", "loss", "norm", "optimizer", "pool", "random",
     "reduction", "shape", "winograd",
 )  # fmt: skip
 

@@ -13,6 +13,7 @@ from fastcnn.plan import Function
 from fastcnn.tensor import Shape, TensorSpec, Variable
 
 IMAGE = (2, 6, 6, 4)
+FEW_CHANNELS, MANY_CHANNELS = (32, 8, 8, 1), (16, 16, 16, 64)
 ROWS = (2, 4)
 LABELS = (2,)
 
@@ -97,6 +98,8 @@ def _layer_work(dtype: str) -> Iterator[Work]:
     for layer in [*on_images, layers.Dense(3)]:
         layer.dtype = dtype
         yield layer.name, layer, [IMAGE if layer in on_images else ROWS]
+    for filters, images in ((4, FEW_CHANNELS), (64, MANY_CHANNELS)):  # other algorithms
+        yield "conv2d", layers.Conv2D(filters, 3, padding="same", dtype=dtype), [images]
     yield "dot", lambda x, y: layers.Dot(axes=1)([x, y]), [ROWS, ROWS]
 
 

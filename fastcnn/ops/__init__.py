@@ -14,6 +14,7 @@ from fastcnn.ops.core import *
 from fastcnn.ops.creation import *
 from fastcnn.ops.elementwise import *
 from fastcnn.ops.image import *
+from fastcnn.ops.lanes import *
 from fastcnn.ops.logic import *
 from fastcnn.ops.loss import *
 from fastcnn.ops.matmul import *

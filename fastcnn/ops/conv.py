@@ -8,7 +8,7 @@ either argument, so their gradients are these ops again, to any order.
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from fastcnn_kernels.conv import ConvGeometry, packed_size, packed_transposed_size, partials_shape
@@ -66,7 +66,7 @@ class Correlation(Op):
     strides: Pair
     padding: Padding
     dilation: Pair
-    weights = (1,)
+    weights: ClassVar[tuple[int, ...]] = (1,)
 
     def pads(self, size: Sequence[int], taps: Sequence[int]) -> Pads:
         """((top, bottom), (left, right)) for an image of `size` and a kernel of `taps`."""

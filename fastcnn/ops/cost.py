@@ -8,6 +8,7 @@ than the fastest.
 import math
 
 from fastcnn_kernels.conv import ConvGeometry, blocks
+from fastcnn_kernels.lanes import MOST_FILTERS
 from fastcnn_kernels.winograd import BLOCK, GRADIENT_CHANNELS, points
 
 Cost = float
@@ -18,6 +19,7 @@ ROWS, LANES = 4, 16  # of the smallest register tile: products of fewer rows or 
 # Of the implicit matrix product: a multiply-add, and gathering a number of the matrix; the same for weights' gradients.
 PRODUCT, GATHERED = 1.2, 16.0
 GRADIENT_PRODUCT, GRADIENT_GATHERED = 1.47, 28.0
+RUN = 400.0  # gathering some neighbouring numbers, however few: a row of taps, where these are neighbours
 PACKED = 10.0  # one weight
 
 # Of Winograd's algorithm: a multiply-add; transforming one channel and one filter of a tile of 4 x 4 or 2 x 2 outputs.
@@ -29,23 +31,51 @@ READ, FETCHED = 0.9, 11.0  # reading it for a block of tiles from a second-level
 CACHED = 400_000  # transformed weights that stay in such a cache
 SUMMED = 22.0  # taking one sum over tiles back to weights
 
+# Of images in lanes: a multiply-add, and taking a number into a panel or out of it.
+LANE_PRODUCT, LANE_GRADIENT_PRODUCT, TRANSPOSED = 1.7, 1.9, 16.0
+MOST_WEIGHTS = 12_000  # more do not stay in a first-level cache, and are read for every few pixels
+
 
 def filled(count: int) -> int:
     """Columns of whole vectors."""
     return blocks(count, LANES) * LANES
 
 
+def columns_of(g: ConvGeometry) -> int:
+    """Numbers of the implicit matrix."""
+    return g.n * g.oh * g.ow * g.kh * g.kw * g.c
+
+
+def runs_of(g: ConvGeometry) -> int:
+    """Copies that gather them; none where the matrix is the image itself."""
+    if (g.kh, g.kw, g.sh, g.sw, g.pt, g.pl) == (1, 1, 1, 1, 0, 0):
+        return 0
+    together = g.kw if g.dw == 1 and g.groups == 1 else 1
+    return g.n * g.oh * g.ow * g.groups * g.kh * g.kw // together
+
+
 def implicit_cost(g: ConvGeometry, ready: bool) -> Cost:
     """Of an implicit matrix product, forward or backward; ready: the weights are packed already."""
     weights = g.kh * g.kw * g.c * (g.f // g.groups)
-    columns = g.n * g.oh * g.ow * g.kh * g.kw * g.c
-    return columns * (filled(g.f // g.groups) * PRODUCT + GATHERED) + (0.0 if ready else weights * PACKED)
+    product = columns_of(g) * (filled(g.f // g.groups) * PRODUCT + GATHERED)
+    return product + runs_of(g) * RUN + (0.0 if ready else weights * PACKED)
 
 
 def implicit_gradient_cost(g: ConvGeometry) -> Cost:
     """Of the gradient of the weights by an implicit matrix product."""
-    columns = g.n * g.oh * g.ow * g.kh * g.kw * g.c
-    return columns * (filled(g.f // g.groups) * GRADIENT_PRODUCT + GRADIENT_GATHERED)
+    product = columns_of(g) * (filled(g.f // g.groups) * GRADIENT_PRODUCT + GRADIENT_GATHERED)
+    return product + runs_of(g) * RUN
+
+
+def lanes_cost(g: ConvGeometry, lanes: int, gradient: bool) -> Cost:
+    """With as many images at a time as a vector has lanes."""
+    if g.groups > 1 or g.f > MOST_FILTERS or g.kh * g.kw * g.c * g.f > MOST_WEIGHTS:
+        return IMPOSSIBLE
+    images = blocks(g.n, lanes) * lanes
+    results = images * g.oh * g.ow
+    product = LANE_GRADIENT_PRODUCT if gradient else LANE_PRODUCT
+    moved = images * g.h * g.w * g.c + results * g.f
+    return results * g.f * g.kh * g.kw * g.c * product + moved * TRANSPOSED
 
 
 def suits_winograd(g: ConvGeometry) -> bool:

@@ -105,7 +105,9 @@ class Storage:
             self._prepared[node.serial] = [
                 (s, Block(s.nbytes, *life)) for s in node.operation.prepared(*specs)
             ]
-            self._workspace[node.serial] = [(s, Block(s.nbytes, number, number)) for s in self._rows(chain, node)]
+            self._workspace[node.serial] = [
+                (s, Block(s.nbytes, number, number)) for s in self._rows(chain, node)
+            ]
             if not chain.block:
                 scratch = node.operation.scratch(*specs)
                 self._scratch[node.serial] = [(s, Block(s.nbytes, number, number)) for s in scratch]

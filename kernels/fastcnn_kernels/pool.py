@@ -12,6 +12,7 @@ from fastcnn_kernels.elementwise import larger
 from fastcnn_kernels.jit import cpu_kernel, device_function, scalar, shape_function, stack_array
 
 BLOCK = 256  # channels whose running results are kept on the stack
+FEW = 12  # channels: with fewer, a loop over them is too short to be worth its start
 
 
 class WindowGeometry(NamedTuple):
@@ -90,7 +91,7 @@ def max_pool_backward(x, y, dy, dx, g, first, last):
     x and y are input and output of the forward. x, dx (n,h,w,c); y, dy (n,oh,ow,c). An item writes one band of
     dx; it walks every window that reaches into the band from the window's top, so that "first" is known.
     """
-    pending = stack_array(dy, BLOCK)
+    pending, flat_x, flat_dx = stack_array(dy, BLOCK), x.reshape(x.size), dx.reshape(dx.size)
     bands = band_count(g)
     for item in range(first, last):
         n, band = item // bands, item % bands
@@ -98,6 +99,22 @@ def max_pool_backward(x, y, dy, dx, g, first, last):
         clear(dx[n, top:bottom])
         for oy in range(first_window(top, g.sh, g.pt, g.kh), min(g.oh, band + 1)):
             for ox in range(g.ow):
+                if g.c < FEW:
+                    for ch in range(g.c):
+                        route_one(
+                            flat_x,
+                            y[n, oy, ox, ch],
+                            dy[n, oy, ox, ch],
+                            flat_dx,
+                            n,
+                            oy,
+                            ox,
+                            ch,
+                            top,
+                            bottom,
+                            g,
+                        )
+                    continue
                 for start in range(0, g.c, BLOCK):
                     route(x[n], y[n, oy, ox], dy[n, oy, ox], dx[n], pending, oy, ox, start, top, bottom, g)
 
@@ -132,6 +149,20 @@ def route(x, y, dy, dx, pending, oy, ox, start, top, bottom, g):
                     hit = is_maximum(xs[j], ys[j])
                     dxs[j] += wait[j] if hit else nothing
                     wait[j] = nothing if hit else wait[j]
+
+
+@device_function
+def route_one(x, maximum, gradient, dx, n, oy, ox, ch, top, bottom, g):
+    """`route` of a single channel.  x, dx: the images in one dimension."""
+    first, last = window_start(oy, g.sh, g.pt), min(bottom, window_stop(oy, g.sh, g.pt, g.kh, g.h))
+    left, right = window_start(ox, g.sw, g.pl), window_stop(ox, g.sw, g.pl, g.kw, g.w)
+    for iy in range(first, last):
+        at = ((n * g.h + iy) * g.w + left) * g.c + ch
+        for i in range(right - left):
+            if is_maximum(x[at + i * g.c], maximum):
+                if iy >= top:
+                    dx[at + i * g.c] += gradient
+                return
 
 
 @scalar

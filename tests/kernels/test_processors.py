@@ -14,6 +14,7 @@ TESTS = {
     "test_gemm.py": "test_multiply_tile or test_gemm",
     "test_conv.py": "test_conv_forward",
     "test_winograd.py": "test_winograd",
+    "test_lanes.py": "test_lanes",
 }
 
 # Name, features, bits of a vector register. With "generic" Numba leaves all extensions out.

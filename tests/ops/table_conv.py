@@ -8,12 +8,17 @@ from op_harness import Row
 
 from fastcnn import ops
 from fastcnn.graph import gradients
-from fastcnn.ops import winograd
+from fastcnn.ops import lanes, winograd
 from fastcnn.ops.columns import ColumnsConv, ColumnsConvInputGrad, ColumnsConvKernelGrad
 from fastcnn.ops.conv import Correlation, Transposed
 
 COVERED_ELSEWHERE: set[type] = {Correlation, Transposed}  # what they have in common
 COVERED_ELSEWHERE |= {ColumnsConv, ColumnsConvInputGrad, ColumnsConvKernelGrad}  # in plan/test_plan.py
+COVERED_ELSEWHERE |= {
+    lanes.LanesConv,
+    lanes.LanesConvInputGrad,
+    lanes.LanesConvKernelGrad,
+}  # in test_lanes.py
 COVERED_ELSEWHERE |= {winograd.WinogradConv, winograd.WinogradConvInputGrad, winograd.WinogradConvKernelGrad}
 COVERED_ELSEWHERE |= {
     winograd.WinogradConvF2,

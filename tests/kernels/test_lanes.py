@@ -1,0 +1,103 @@
+"""Convolutions with images in the lanes of vectors, against the definition."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import reference
+from fastcnn_kernels.conv import ConvGeometry
+from fastcnn_kernels.lanes import (
+    lanes_backward_weights,
+    lanes_backwards,
+    lanes_forward,
+    lanes_partials_shape,
+    lanes_rotate_weights,
+    lanes_workspace_size,
+)
+
+
+class Case:
+    """A convolution: x shape, kernel (kh, kw), filters, strides, dilation, pads ((top, bottom), (left, right))."""
+
+    def __init__(self, x, taps, filters, strides=(1, 1), dilation=(1, 1), pads=((0, 0), (0, 0))):
+        n, h, w, c = x
+        self.x, self.weight, self.strides = x, (*taps, c, filters), strides
+        self.options = {"padding": pads, "stride": strides, "dilation": dilation}
+        oh, ow = reference.output_size(pads, (h, w), taps, strides, dilation)
+        self.y = (n, oh, ow, filters)
+        before = pads[0][0], pads[1][0]
+        self.geometry = ConvGeometry(n, h, w, c, *taps, *strides, *dilation, *before, oh, ow, filters, 1)
+
+
+CASES = [
+    pytest.param(Case((16, 6, 7, 1), (3, 3), 6), id="nothing equal"),
+    pytest.param(Case((1, 1, 1, 1), (1, 1), 1), id="smallest"),
+    pytest.param(Case((35, 5, 4, 3), (2, 3), 4, pads=((1, 0), (1, 1))), id="images left over"),
+    pytest.param(Case((3, 9, 8, 2), (3, 2), 5, strides=(2, 3)), id="strides"),
+    pytest.param(Case((17, 9, 10, 3), (3, 3), 7, dilation=(2, 3), pads=((2, 2), (0, 3))), id="dilation"),
+    pytest.param(Case((16, 64, 48, 3), (5, 5), 8, pads=((2, 2), (2, 2))), id="several bands"),
+    pytest.param(Case((16, 2, 3, 4), (3, 3), 3, pads=((4, 4), (5, 4))), id="rows of padding alone"),
+    pytest.param(Case((16, 5, 1, 33), (2, 1), 19), id="many channels and filters"),
+]
+
+
+def draw(shape, dtype, seed=0):
+    return np.random.default_rng(seed).normal(size=shape).astype(dtype)
+
+
+def workspace(g: ConvGeometry, dtype: str, threads: int = 8) -> np.ndarray:
+    """Memory that holds no zeros that a kernel could rely on."""
+    return np.full((threads, lanes_workspace_size(g, np.dtype(dtype).itemsize)), np.nan, dtype)
+
+
+def assert_close(actual: np.ndarray, expected: np.ndarray, dtype: str, terms: int) -> None:
+    bound = 8 * np.finfo(dtype).eps * np.sqrt(terms) * max(np.abs(expected).max(), 1)
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=bound)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_lanes_forward(case: Case, dtype: str, on_threads: Callable) -> None:
+    x, weight, bias = draw(case.x, dtype), draw(case.weight, dtype, 1), draw(case.weight[3:], dtype, 2)
+    g = case.geometry
+
+    def compute() -> list[np.ndarray]:
+        plain, floored = (np.full(case.y, np.nan, dtype) for _ in range(2))
+        lanes_forward(x, weight, np.empty(0, dtype), plain, workspace(g, dtype), -np.inf, g)
+        lanes_forward(x, weight, bias, floored, workspace(g, dtype), 0.0, g)
+        return [plain, floored]
+
+    plain, floored = on_threads(compute)
+    expected = reference.conv2d(x, weight, **case.options)
+    terms = int(np.prod(case.weight[:3]))
+    assert_close(plain, expected, dtype, terms)
+    assert_close(floored, np.maximum(expected + bias, 0), dtype, terms)
+
+
+@pytest.mark.parametrize("case", [p for p in CASES if p.values[0].strides == (1, 1)])
+def test_lanes_backward_data(case: Case, dtype: str, on_threads: Callable) -> None:
+    """The forward pass from dy to dx, with the weights that lanes_rotate_weights leaves."""
+    weight, dy, g = draw(case.weight, dtype, 1), draw(case.y, dtype, 2), lanes_backwards(case.geometry)
+
+    def compute() -> list[np.ndarray]:
+        rotated, dx = np.full(weight.size, np.nan, dtype), np.full(case.x, np.nan, dtype)
+        lanes_rotate_weights(weight, rotated, case.geometry)
+        lanes_forward(dy, rotated, np.empty(0, dtype), dx, workspace(g, dtype), -np.inf, g)
+        return [dx]
+
+    (dx,) = on_threads(compute)
+    expected = reference.conv2d_input_gradient(dy, weight, case.x[1:3], **case.options)
+    assert_close(dx, expected, dtype, int(np.prod(case.weight[:2]) * case.weight[3]))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_lanes_backward_weights(case: Case, dtype: str, on_threads: Callable) -> None:
+    x, dy, g = draw(case.x, dtype), draw(case.y, dtype, 2), case.geometry
+
+    def compute() -> list[np.ndarray]:
+        partials = np.full(lanes_partials_shape(g, x.itemsize), np.nan, dtype)
+        lanes_backward_weights(x, dy, partials, workspace(g, dtype), g)
+        return [partials]
+
+    (partials,) = on_threads(compute)
+    expected = reference.conv2d_weight_gradient(dy, x, case.weight[:2], **case.options)
+    assert_close(partials.sum(0).reshape(case.weight), expected, dtype, int(np.prod(case.y[:3])))
