@@ -6,9 +6,11 @@ those that must move: every input and output of an op once, scratch not at all. 
 run to the next move faster than memory, so rates are compared with a copy of equal size as well.
 """
 
+import contextlib
+import sys
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,7 +20,7 @@ from fastcnn_kernels.team import Program, num_threads
 from bench.ceilings import ceilings, copy_ceiling
 from bench.report import Row, cpu_model
 from fastcnn.graph import Node, ancestors, gradients
-from fastcnn.plan import Function, Plan
+from fastcnn.plan import Function, Plan, chain
 from fastcnn.tensor import Constant, Tensor, TensorSpec
 
 Input = tuple[int, ...] | np.ndarray  # a shape, to be filled with normal numbers, or values
@@ -58,7 +60,7 @@ class Meter:
     ) -> None:  # fmt: skip
         """The gradients of a function for the `wanted` inputs, given that of its result; not the forward."""
         arrays = self._arrays(inputs)
-        last_forward = 0
+        last_forward = 0.0
 
         def body(*tensors: Tensor) -> Any:
             nonlocal last_forward
@@ -71,10 +73,16 @@ class Meter:
             forward_values = [*tensors, *(y for node in forward for y in node.outputs)]
             return gradients(ys, [tensors[i] for i in wanted], dys), forward_values
 
-        plan, _ = Function(body, training).plan([_spec(x) for x in arrays])
+        with whole_batches():
+            plan, _ = Function(body, training).plan([_spec(x) for x in arrays])
         _fill(plan, arrays)
         plan.run()
-        steps = [(node, launches) for node, launches in plan.steps if node.serial > last_forward]
+        repeated = {id(launch) for launch in plan.preparation.rest}  # not what constants are made of
+        steps = [
+            (node, [launch for launch in launches if id(launch) in repeated])
+            for node, launches in plan.steps
+            if node.serial >= last_forward + 1  # the parts of the last node have fractions
+        ]
         program = Program([launch for _, launches in steps for launch in launches])
         self._time(_work(plan, steps, program.run))
         _check(plan)
@@ -135,6 +143,16 @@ def _work(plan: Plan, steps: Sequence[tuple[Node, list[Launch]]], run: Callable[
     launches = [launch for _, launches in steps for launch in launches]
     flops = sum(_flops(node) for node, _ in steps)
     return Work(run, flops, sum(_nbytes(node) for node, _ in steps), _names(launches), plan)
+
+
+@contextlib.contextmanager
+def whole_batches() -> Iterator[None]:
+    """Plans made inside execute one op after the other, so that some can be timed without those before them."""
+    worth, chain.WORTH = chain.WORTH, sys.maxsize
+    try:
+        yield
+    finally:
+        chain.WORTH = worth
 
 
 def _flops(node: Node) -> int:

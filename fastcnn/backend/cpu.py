@@ -3,7 +3,8 @@
 - `kernels`: an object whose attributes are the kernels; `kernels.NAME.bind(*arrays)` makes a launch;
 - `allocate(nbytes)`: 64-byte aligned memory of a plan's arena, as bytes;
 - `Program(launches)`: launches made ready to run as one, with `run()`;
-- `Blocks(lists, workspace).launch`: a launch that executes lists of launches, several at a time;
+- `Blocks(lists, workspace).launch`: a launch that executes lists of launches, several at a time; such lists are bound
+  inside of `on_one_thread()`;
 - `num_threads()`, `set_num_threads(n)`.
 """
 
@@ -11,10 +12,10 @@ import importlib
 from types import SimpleNamespace
 
 import numpy as np
-from fastcnn_kernels.jit import Kernel
+from fastcnn_kernels.jit import Kernel, on_one_thread
 from fastcnn_kernels.team import Blocks, Program, num_threads, set_num_threads
 
-__all__ = ["Blocks", "Program", "allocate", "kernels", "num_threads", "set_num_threads"]
+__all__ = ["Blocks", "Program", "allocate", "kernels", "num_threads", "on_one_thread", "set_num_threads"]
 
 FAMILIES = (
     "activation", "conv", "depthwise", "elementwise", "gemm", "lanes", "loss", "norm", "optimizer", "pool", "random",

@@ -297,6 +297,9 @@ class LogSumExp(Reduce, Op):
 class LogSumExpGrad(LogSumExp):
     """dx = dy exp(x - y)."""
 
+    def by_image(self, inputs: Sequence[Any], outputs: Sequence[Any]) -> Sequence[int] | None:
+        return None if 0 in self.axes else (0, 1, 2)
+
     def infer(self, *inputs: Tensor) -> TensorSpec:
         return inputs[0].spec
 

@@ -1,7 +1,7 @@
 """The launches of chains on their places in memory."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from types import ModuleType
 
 import numpy as np
 
@@ -23,14 +23,15 @@ class Bound:
 class Binding:
     """A chain with its launches. `lists`: those of each block of images, if it has blocks."""
 
-    def __init__(self, number: int, chain: Chain, storage: Storage, arena: np.ndarray, kernels: Any):
-        self._chain, self._storage, self._arena, self._kernels = chain, storage, arena, kernels
+    def __init__(self, number: int, chain: Chain, storage: Storage, arena: np.ndarray, backend: ModuleType):
+        self._chain, self._storage, self._arena, self._kernels = chain, storage, arena, backend.kernels
         self.lists: list[list] = []
         self.steps = [Bound(node) for node in chain.nodes]
         if chain.block:
             self.memory = storage.slot_memory(number, arena)
             self._slots, _ = storage.slots[number]
-            self.lists = [self._bind_block(i, *block) for i, block in enumerate(chain.blocks)]
+            with backend.on_one_thread():
+                self.lists = [self._bind_block(i, *block) for i, block in enumerate(chain.blocks)]
         elif not chain.nodes[0].operation.alias:
             self._bind_whole(self.steps[0])
 

@@ -17,11 +17,12 @@ import numpy as np
 from fastcnn.graph import Node
 from fastcnn.tensor import Constant, Tensor, TensorSpec, Variable
 
-CACHE = 1 << 20  # bytes that the inputs and outputs of a node may have in a block: half a second-level cache
-WORTH = 1 << 18  # bytes of all tensors of a chain below which blocks are not worth it
-LEAST = max(
-    8, os.cpu_count() or 1
-)  # blocks of a batch, for threads to share; not their number, which may change
+# Bytes that the inputs and outputs of a node may have in a block: some second-level caches. Smaller blocks cost the
+# matrix products more than they save the others.
+CACHE = 1 << 22
+WORTH = 1 << 25  # bytes of what a chain computes: less stays in a last-level cache anyway
+# Blocks of a batch, for threads to share; not as many as there are threads, which may change.
+LEAST = max(4, os.cpu_count() or 1)
 SIMILAR = 4  # nodes whose best blocks differ by more than this factor go into different chains
 
 
@@ -80,6 +81,15 @@ def step(node: Node, images: int) -> int | None:
     return found if tensors and found < images else None
 
 
+def is_light(node: Node) -> bool:
+    """Whether reading everything that is not cut (weights) again for every block costs less than the blocks save."""
+    cut = cut_tensors(node) or []
+    whole = sum(x.spec.nbytes for x in node.inputs if not any(x is other for other in cut))
+    specs = [x.spec for x in node.inputs], [y.spec for y in node.outputs]
+    whole += sum(spec.nbytes for spec in node.operation.prepared(*specs))
+    return LEAST * whole <= sum(x.spec.nbytes for x in cut)
+
+
 def images_of(node: Node) -> int:
     """How many images the node works on: the rows of its first cut input."""
     return rows((cut_tensors(node) or node.outputs)[0])
@@ -109,6 +119,8 @@ def _continues(run: list[Node], node: Node) -> bool:
         return False
     images = images_of(run[0])
     if step(run[0], images) is None or step(node, images) is None:
+        return False
+    if not is_light(run[0]) or not is_light(node):
         return False
     sizes = [wanted(other, images) for other in run if not other.operation.alias]
     size = wanted(node, images)

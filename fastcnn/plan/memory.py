@@ -1,7 +1,9 @@
 """Where every tensor of a plan lives: one arena, places shared by tensors that are never alive together."""
 
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from types import ModuleType
 
 import numpy as np
 
@@ -65,14 +67,14 @@ class Storage:
 
     def __init__(
         self, chains: Sequence[Chain], inputs: Sequence[Tensor], outputs: Sequence[Tensor],
-        is_constant: Callable[[Tensor], bool], threads: int,
+        is_constant: Callable[[Tensor], bool], backend: ModuleType,
     ):  # fmt: skip
         nodes = [node for chain in chains for node in chain.nodes]
         self._tensors = [*inputs, *outputs, *(t for node in nodes for t in [*node.inputs, *node.outputs])]
         self._origin = {
             id(node.outputs[0]): node.inputs[0] for node in nodes if node.operation.alias
         }  # ids stay valid because _tensors keeps the tensors alive
-        self._is_constant, self._threads = is_constant, threads
+        self._is_constant, self._threads = is_constant, backend.num_threads()
         self._death = self._last_reads(chains, outputs)
         self._kept = self._read_by_runs(nodes, outputs)
         self._end = len(chains)
@@ -82,7 +84,8 @@ class Storage:
         self._workspace: dict[float, Pieces] = {}
         self.slots: dict[int, tuple[Slots, Block]] = {}  # of the chains that have blocks, by position
         for number, chain in enumerate(chains):
-            self._enter(number, chain)
+            with backend.on_one_thread() if chain.block else contextlib.nullcontext():
+                self._enter(number, chain)
         work = [*self._prepared.values(), *self._scratch.values(), *self._workspace.values()]
         blocks = [*self._blocks.values(), *(block for pieces in work for _, block in pieces)]
         self.nbytes = place([*blocks, *(block for _, block in self.slots.values())])

@@ -47,12 +47,12 @@ class Plan:
         self.backend = backend
         self.chains = _chains(rewrite, updates)
         self.nodes = [node for chain in self.chains for node in chain.nodes]
-        self.storage = Storage(self.chains, inputs, outputs, rewrite.is_constant, backend.num_threads())
+        self.storage = Storage(self.chains, inputs, outputs, rewrite.is_constant, backend)
         self.arena = backend.allocate(self.storage.nbytes)
         self.input_arrays = [self.storage.view(x, self.arena) for x in inputs]
         self.output_arrays = [self.storage.view(y, self.arena) for y in outputs]
         bindings = [
-            Binding(number, chain, self.storage, self.arena, backend.kernels)
+            Binding(number, chain, self.storage, self.arena, backend)
             for number, chain in enumerate(self.chains)
         ]
         steps = [bound for binding in bindings for bound in binding.steps]

@@ -400,8 +400,9 @@ def _emit_pixels(v, vectors, groups, args):
             begin = builder.gep(builder.select(v.below(ROW, begun), place, start), [channel])
             places.append(builder.gep(place, [channel]))
             sums.append([v.variable(v.read(begin, part)) for part in parts])
-        shifted = [builder.gep(pointer, [channel]) for pointer in (image, weights)]
-        _add_taps(v, sums, [builder.mul(p, row.pitch) for p in numbers], row, *shifted, zeros, parts)
+        columns = [builder.mul(p, row.pitch) for p in numbers]
+        x, w = builder.gep(image, [channel]), builder.gep(weights, [channel])
+        _add_taps(v, sums, columns, row, x, w, zeros, parts)
         for totals, place in zip(sums, places, strict=True):
             for total, part in zip(totals, parts, strict=True):
                 v.write(v.at_least(builder.load(total), bound), place, part)
@@ -480,8 +481,8 @@ def _emit_products(v, vectors, args, stride):
     g, builder, zeros, spare = Products(*fields), v.builder, v.zeros(), v.spare()
     rows = max(SIDE // stride, 1) if stride else 1
     totals = {}
-    for tap in range(TAPS * TAPS):
-        ty, tx = divmod(tap, TAPS)
+    for number in range(TAPS * TAPS):
+        ty, tx = divmod(number, TAPS)
         wanted = builder.and_(v.below(ty, g.ny), v.below(tx, g.nx))
         place = v.place(total, (v.word(ty), g.total_row), (v.word(tx), g.total_column))
         totals[ty, tx] = builder.select(wanted, place, spare)
@@ -719,6 +720,11 @@ def products(g, oy, rows, ky, kx):
 def split_planes(x, planes, first, last):
     """planes[m, r] = x[r, m].  x (rows, mult) -> planes (mult, rows)."""
     begin, end = span(first, last, x.shape[0])
+    if x.shape[1] == 2:  # a constant that the compiler makes vector instructions of
+        pairs, evens, odds = flat(x)[2 * begin : 2 * end], planes[0, begin:end], planes[1, begin:end]
+        for i in range(evens.size):
+            evens[i], odds[i] = pairs[2 * i], pairs[2 * i + 1]
+        return
     for m in range(x.shape[1]):
         xs, plane = x[begin:end, m], planes[m, begin:end]
         for i in range(plane.size):
@@ -729,6 +735,11 @@ def split_planes(x, planes, first, last):
 def join_planes(planes, x, first, last):
     """x[r, m] = planes[m, r].  planes (mult, rows) -> x (rows, mult)."""
     begin, end = span(first, last, x.shape[0])
+    if x.shape[1] == 2:  # a constant that the compiler makes vector instructions of
+        pairs, evens, odds = flat(x)[2 * begin : 2 * end], planes[0, begin:end], planes[1, begin:end]
+        for i in range(evens.size):
+            pairs[2 * i], pairs[2 * i + 1] = evens[i], odds[i]
+        return
     for m in range(x.shape[1]):
         xs, plane = x[begin:end, m], planes[m, begin:end]
         for i in range(plane.size):

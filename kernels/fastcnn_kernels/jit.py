@@ -22,7 +22,8 @@ import pickle
 import platform
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -89,6 +90,24 @@ def compile_host_functions() -> None:
         dispatcher, signature = _host_functions[-1]
         dispatcher.compile(signature)
         _host_functions.pop()  # only now: another thread that comes meanwhile waits for the compiler
+
+
+_is_alone: ContextVar[bool] = ContextVar("fastcnn_alone", default=False)
+
+
+@contextlib.contextmanager
+def on_one_thread() -> Iterator[None]:
+    """What is bound inside is going to run on a single thread: there is no need to cut it into items for others."""
+    token = _is_alone.set(True)
+    try:
+        yield
+    finally:
+        _is_alone.reset(token)
+
+
+def items_wanted(usual: int) -> int:
+    """Work items that a launch should have: `usual`, for threads to share, or one."""
+    return 1 if _is_alone.get() else usual
 
 
 @shape_function

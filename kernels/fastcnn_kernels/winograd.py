@@ -33,6 +33,7 @@ from fastcnn_kernels.jit import (
     VECTOR_BYTES,
     cpu_kernel,
     device_function,
+    items_wanted,
     shape_function,
     stack_array,
 )
@@ -633,7 +634,7 @@ def winograd_geometry(g: ConvGeometry, itemsize: int, size: int) -> WinogradGeom
     down, across, channels = blocks(g.oh, size), blocks(g.ow, size), g.c // g.groups
     block, panels = min(g.n * down * across, BLOCK), blocks(g.f // g.groups, tile_width(itemsize))
     items = blocks(g.n * down * across, block) * g.groups * panels
-    wide = max(1, min(items // ITEMS, 2 if channels < MANY_CHANNELS else 4))
+    wide = max(1, min(items // items_wanted(ITEMS), 2 if channels < MANY_CHANNELS else 4))
     image, cut = (g.n, g.h, g.w, g.c, g.pt, g.pl, g.oh, g.ow, g.f, g.groups), (size, down, across, block)
     return WinogradGeometry(*image, *cut, min(wide, panels), channels, 1)
 

@@ -108,7 +108,10 @@ def test_gradients_of_weights_wait_for_the_chain():
 
     plan, _ = Function(body).plan([TensorSpec(s) for s in ((16, 8, 8, 4), (3, 3, 4, 8), (3, 3, 8, 4))])
     kinds = [[node.operation.name.removeprefix("Winograd") for node in c.nodes] for c in plan.chains]
-    assert kinds[-3:] == [["ActivationGrad", "ConvInputGrad"], ["ConvKernelGrad"], ["ConvKernelGrad"]]
+    assert [kind[-1].removeprefix("Lanes") for kind in kinds[-3:]] == [
+        "ConvInputGrad", "ConvKernelGrad", "ConvKernelGrad"
+    ]  # fmt: skip
+    assert "ActivationGrad" in kinds[-3]
 
 
 def test_changes_of_variables_are_seen_behind_and_not_before():
