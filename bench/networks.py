@@ -1,4 +1,4 @@
-"""The four networks that whole steps are measured on, for ten classes."""
+"""The networks that whole steps are measured on: four of ten classes, a larger one, and a detector."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -52,12 +52,21 @@ def _vgg_stage(filters: int) -> list[layers.Layer]:
 
 def resnet20() -> fastcnn.Model:
     """He et al. 2016, section 4.2, with projections where the size changes. 32 x 32 x 3."""
+    return _residual_network((16, 32, 64), 3, "resnet20")
+
+
+def resnet18() -> fastcnn.Model:
+    """He et al. 2016, table 1, for images of CIFAR's size: no stride and no pooling at the start. 32 x 32 x 3."""
+    return _residual_network((64, 128, 256, 512), 2, "resnet18")
+
+
+def _residual_network(stages: tuple[int, ...], blocks: int, name: str) -> fastcnn.Model:
     inputs = fastcnn.Input((32, 32, 3))
-    x = _normalized(inputs, 16, 3)
-    for filters in (16, 32, 64):
-        for number in range(3):
-            x = _residual_block(x, filters, 2 if filters > 16 and number == 0 else 1)
-    return fastcnn.Model(inputs, layers.Dense(10)(layers.GlobalAveragePooling2D()(x)), name="resnet20")
+    x = _normalized(inputs, stages[0], 3)
+    for filters in stages:
+        for number in range(blocks):
+            x = _residual_block(x, filters, 2 if filters > stages[0] and number == 0 else 1)
+    return fastcnn.Model(inputs, layers.Dense(10)(layers.GlobalAveragePooling2D()(x)), name=name)
 
 
 def _residual_block(x: Any, filters: int, stride: int) -> Any:
@@ -84,11 +93,22 @@ def mobilenet_small() -> fastcnn.Model:
     return fastcnn.Model(inputs, layers.Dense(10)(layers.GlobalAveragePooling2D()(x)), name="mobilenet_small")
 
 
+def tiny_detector() -> fastcnn.Model:
+    """A grid of 10 x 10 cells, two anchors and three classes, after the pattern of tiny YOLO. 160 x 160 x 3."""
+    stages: list[layers.Layer] = []
+    for filters in (16, 32, 64, 128):
+        stages += [layers.Conv2D(filters, 3, padding="same", use_bias=False), layers.BatchNormalization()]
+        stages += [layers.LeakyReLU(0.1), layers.MaxPooling2D(2)]
+    head = [layers.Conv2D(256, 3, padding="same", activation="relu"), layers.Conv2D(2 * (5 + 3), 1)]
+    return fastcnn.Sequential([fastcnn.Input((160, 160, 3)), *stages, *head], name="tiny_detector")
+
+
 class Network(NamedTuple):
-    """How to make it, and the shape of an image."""
+    """How to make it, the shape of an image, whether it tells ten classes apart."""
 
     make: Callable[[], fastcnn.Model]
     image: tuple[int, int, int]
+    classifies: bool = True
 
 
 NETWORKS = {
@@ -96,4 +116,6 @@ NETWORKS = {
     "VGG-small": Network(vgg_small, (32, 32, 3)),
     "ResNet-20": Network(resnet20, (32, 32, 3)),
     "MobileNet-small": Network(mobilenet_small, (32, 32, 3)),
+    "ResNet-18": Network(resnet18, (32, 32, 3)),
+    "tiny detector": Network(tiny_detector, (160, 160, 3), False),
 }

@@ -1,4 +1,9 @@
-"""A ResNet-9 of half width on CIFAR-10: to 92 % on two cores.
+"""A ResNet-9 of half width on CIFAR-10.
+
+Result (one run, CIFAR-10 as JPEG files, so not exactly comparable with published figures): 88.2 % test accuracy after
+16 epochs, 89.1 % when each image is also seen in the mirror; epoch by epoch 58.5 69.6 71.6 74.8 78.6 82.1 82.7 83.9
+84.0 85.1 85.4 86.1 86.8 87.6 87.8 88.2 %. 80 min on one thread of a machine that other work was sharing, before
+Winograd's algorithm was there; no time of its own has been measured yet.
 
 The network and the recipe follow D. Page's "How to train your ResNet" (2018): few layers, SGD with Nesterov momentum
 along one cycle of the learning rate, label smoothing, images shifted, mirrored and with a square cut out.

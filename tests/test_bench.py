@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from fastcnn_kernels import team
 
-from bench import ceilings, networks, report
+from bench import ceilings, networks, profile, report
 from bench.measure import Meter
-from fastcnn import ops
+from bench.versus import structure, worker
+from fastcnn import config, ops
 
 
 class Untimed:
@@ -79,4 +80,40 @@ def test_networks() -> None:
     for network in networks.NETWORKS.values():
         model = network.make()
         assert model.input_shape == (None, *network.image)
-        assert model.output_shape == (None, 10)
+        assert model.output_shape == ((None, 10) if network.classifies else (None, 10, 10, 16))
+
+
+@pytest.mark.parametrize("options", [["--batch", "2"], ["--batch", "1", "--infer"]])
+def test_profile_names_every_operation(options: list[str], monkeypatch, capsys) -> None:
+    monkeypatch.setattr("sys.argv", ["profile", "LeNet-5", *options])
+    profile.main()
+    shown = capsys.readouterr().out
+    assert "conv2d" in shown and "MFLOP" in shown and "images/s" in shown and "of FMA" in shown
+
+
+def test_networks_as_steps() -> None:
+    """Every step reads the input or earlier steps; additions read two."""
+    for network in networks.NETWORKS.values():
+        steps = structure.steps_of(network.make())
+        for i, step in enumerate(steps):
+            assert len(step.sources) == (2 if step.kind == "Add" else 1)
+            assert all(-1 <= source < i for source in step.sources)
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize("name", networks.NETWORKS)
+def test_peers_compute_the_same(name: str) -> None:
+    """Losses of some steps, and outputs, from the same weights."""
+    pytest.importorskip("torch", reason="PyTorch is not installed")
+    config.set_precision("strict")
+    try:
+        for training in (True, False):
+            results = []
+            for framework, mode in (("fastcnn", "fastcnn"), ("torch", "channels_last")):
+                peer = worker.make(framework, mode, 2)
+                peer.build(*worker.data(name, 4), training)
+                peer.made_comparable()
+                results.append([peer.step() for _ in range(3)] if training else peer.predict())
+            np.testing.assert_allclose(*results, rtol=1e-3, atol=1e-4)
+    finally:
+        config.set_precision("fast")

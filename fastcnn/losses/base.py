@@ -50,6 +50,10 @@ class Loss(Configurable):
         dtype = self.dtype or floating(y_pred)
         return op_function(self._reduced)(*(np.array(value, dtype, order="C") for value in given))[()]
 
+    def target_shape(self, shape: Shape) -> Shape:
+        """What targets look like for predictions of this shape."""
+        return shape
+
     def _reduced(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Tensor:
         y_pred = convert(y_pred)
         y_true, y_pred = expand_column(like(y_true, y_pred), y_pred)

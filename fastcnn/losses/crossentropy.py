@@ -279,6 +279,10 @@ class SparseCategoricalCrossentropy(_FormulaLoss):
         self.axis = axis
         self.label_smoothing = check_smoothing(self, label_smoothing)
 
+    def target_shape(self, shape: Shape) -> Shape:
+        axis = self.axis % len(shape)
+        return (*shape[:axis], *shape[axis + 1 :])
+
     def mask(self, y_true: Tensor, y_pred: Tensor, values: Tensor) -> Tensor | None:
         if self.ignore_class is None:
             return None

@@ -63,6 +63,11 @@ class Objective:
             total = weighted if total is None else total + weighted
         return total, parts
 
+    def target_shapes(self, shapes: Sequence[Shape]) -> list[Shape]:
+        """What targets look like for outputs of these shapes."""
+        pairs = zip(self.losses, shapes, strict=True)
+        return [shape if loss is None else loss.target_shape(shape) for loss, shape in pairs]
+
     def check_targets(self, targets: Sequence[np.ndarray | None], shapes: Sequence[Shape]) -> None:
         """Raise `Error` when targets cannot go with outputs of these shapes (labels outside the classes, ...)."""
         for loss, y, shape in zip(self.losses, targets, shapes, strict=True):

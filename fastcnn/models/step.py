@@ -162,15 +162,17 @@ class Step:
             objective.check_targets(arrange(data.y, objective.names, "y"), shapes)
 
     def describe(self, batch_size: int, timed: bool) -> str:
-        """The plan for batches of this size, with targets of the outputs' shapes."""
+        """The plan for batches of this size, with targets as the losses want them."""
         x = [np.zeros((batch_size, *shape[1:]), self.model.dtype) for shape in _list(self.model.input_shape)]
         if self.mode == "predict":
             batch = Batch(x[0] if len(x) == 1 else tuple(x))
         else:
-            y = [
-                np.zeros((batch_size, *shape[1:]), self.model.dtype)
-                for shape in _list(self.model.output_shape)
-            ]
+            shapes = [(batch_size, *shape[1:]) for shape in _list(self.model.output_shape)]
+            if self.model._objective is None:
+                self.model._match_outputs(
+                    [f"output_{i + 1}" for i in range(len(shapes))] if len(shapes) > 1 else ["output"]
+                )
+            y = [np.zeros(shape, self.model.dtype) for shape in self.model._objective.target_shapes(shapes)]
             batch = Batch(x[0] if len(x) == 1 else tuple(x), y[0] if len(y) == 1 else tuple(y))
         return self._plan(batch)[0].describe(timed)
 

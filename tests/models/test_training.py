@@ -290,3 +290,14 @@ def test_raw_images_give_a_notice(capsys):
 def test_kernel_larger_than_the_input():
     with pytest.raises(Error, match="layer number 1.*conv"):
         keras.Sequential([keras.Input((4, 4, 1)), layers.ReLU(), layers.Conv2D(2, 5)])
+
+
+@pytest.mark.parametrize("loss", ["sparse_categorical_crossentropy", "mse", None])
+def test_plan_is_shown_with_targets_as_the_loss_wants_them(loss):
+    model = keras.Sequential(
+        [layers.Input((4, 4, 2)), layers.Flatten(), layers.Dense(3, activation="softmax")]
+    )
+    model.compile("adam", loss)
+    if loss is not None:
+        assert "Adam" in model.plan(5) and "5x3" in model.plan(5)
+    assert "Dense" in model.plan(5, training=False)
