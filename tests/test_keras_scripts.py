@@ -14,7 +14,7 @@ SCRIPTS = sorted((Path(__file__).parent / "keras_scripts").glob("*.py"))
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
 def test_keras_script(script, tmp_path, monkeypatch):
     text = script.read_text().replace("import keras\n", "import fastcnn as keras\n")
-    text = text.replace("from keras ", "from fastcnn ")
+    text = text.replace("from keras ", "from fastcnn ").replace("from keras.", "from fastcnn.")
     changed = tmp_path / script.name
     changed.write_text(text)
     monkeypatch.chdir(tmp_path)

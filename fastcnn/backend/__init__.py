@@ -1,9 +1,32 @@
-"""Where plans run. A backend is a module with the names of `backend.cpu`; the only place that imports kernels."""
+"""Where plans run. A backend is a module with the names of `backend.cpu`; the only place that imports kernels.
+
+Scripts look for Keras's settings here, `keras.backend.clear_session` and its like; they are those of `fastcnn.config`.
+"""
 
 from types import ModuleType
 
 from fastcnn.backend import cpu
+from fastcnn.config import (
+    epsilon,
+    floatx,
+    image_data_format,
+    set_epsilon,
+    set_floatx,
+    set_image_data_format,
+)
 from fastcnn.errors import Error, did_you_mean
+from fastcnn.registry import reset_names as clear_session
+
+__all__ = [
+    "clear_session",
+    "epsilon",
+    "floatx",
+    "get",
+    "image_data_format",
+    "set_epsilon",
+    "set_floatx",
+    "set_image_data_format",
+]
 
 _backends: dict[str, ModuleType] = {"cpu": cpu}
 
