@@ -97,7 +97,7 @@ def body(lib, d, x):
             x = layers.BatchNormalization(momentum=d.one(0.99, 0.8))(x)
         x = layers.Activation(d.one("tanh", "softplus", "silu", "sigmoid"))(x)
     if d.int(0, 1):
-        x = layers.AveragePooling2D()(x)
+        x = layers.AveragePooling2D(2)(x)
     return layers.GlobalAveragePooling2D()(x) if d.int(0, 1) else layers.Flatten()(x)
 
 
@@ -109,8 +109,8 @@ TASKS = {  # activation of the head, its units, loss
 }
 METRICS = {
     "binary": ["accuracy", "AUC", "Precision", "mae"],
-    "classes": ["accuracy", "sparse_top_k_categorical_accuracy", "sparse_categorical_crossentropy"],
-    "one_hot": ["acc", "AUC", "categorical_crossentropy", "Recall", "top_k_categorical_accuracy"],
+    "classes": ["accuracy", "SparseCategoricalAccuracy", "sparse_categorical_crossentropy"],
+    "one_hot": ["acc", "AUC", "categorical_crossentropy", "Recall", "F1Score"],
     "numbers": ["mae", "mse", "RootMeanSquaredError", "cosine_similarity", "R2Score"],
 }
 LOSSES = {
@@ -141,7 +141,7 @@ def network(lib, seed, tasks):
         for i, t in enumerate(tasks)
     ]
     model = lib.Model(inputs, heads[0] if len(heads) == 1 else heads)
-    values = [0.5 * d.numbers(*w.shape) for w in model.weights]
+    values = [0.25 * d.numbers(*w.shape) for w in model.weights]
     model.set_weights(
         [abs(v) if "variance" in w.name else v for v, w in zip(values, model.weights, strict=True)]
     )
@@ -160,7 +160,7 @@ def optimizer(lib, d):
     return getattr(lib.optimizers, name)(rate, **options, **more)
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(24))
 def test_fit_with_one_output(seed):
     """History, evaluate, predict and weights after training with weights, validation, any loss and metric."""
 
@@ -169,7 +169,7 @@ def test_fit_with_one_output(seed):
         task = d.one(*TASKS)
         model = network(lib, seed, [task])
         metrics = list(d.rng.choice(METRICS[task], 2, replace=False))
-        weighted = [str(d.one(*METRICS[task]))] if d.int(0, 1) else None
+        weighted = ["mean_squared_logarithmic_error"] if task == "binary" and d.int(0, 1) else None
         model.compile(optimizer(lib, d), d.one(*LOSSES[task]), metrics=metrics, weighted_metrics=weighted)
         n = d.int(9, 14)
         x, y = d.numbers(n, 7, 6, 2), targets(d, task, n)
@@ -191,7 +191,7 @@ def test_fit_with_one_output(seed):
     agree(run, rtol=TOLERANCE, atol=TOLERANCE)
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(16))
 def test_fit_with_several_outputs(seed):
     """Losses, weights and metrics as lists and as dicts."""
 
@@ -211,11 +211,11 @@ def test_fit_with_several_outputs(seed):
             optimizer(lib, d), form(loss, kind if None not in loss else "list"),
             loss_weights=d.one(None, form([0.3, 1.0, 2.0][: len(tasks)], kind if None not in loss else "list")),
             metrics=form(metrics, d.one("list", "dict")),
-            weighted_metrics=d.one(None, form([METRICS[t][0] for t in tasks], "list")),
+            weighted_metrics=d.one(None, [[METRICS[t][2]] for t in tasks]),
         )  # fmt: skip
         x, y = d.numbers(9, 7, 6, 2), [targets(d, task, 9) for task in tasks]
         weight = d.one(None, [d.rng.random(9).astype("float32") for _ in tasks])
-        data = form(y, d.one("list", "dict") if None not in loss else "list")
+        data = form(y, "list" if None in loss or weight else d.one("list", "dict"))
         history = model.fit(
             x, data, 4, 2, verbose=0, shuffle=False, sample_weight=weight, validation_data=(x, y)
         )
@@ -360,7 +360,7 @@ METRIC_CLASSES = {  # class -> kinds of targets, options
     "SparseTopKCategoricalAccuracy": ("labels", [{"k": 2}]),
     "SpecificityAtSensitivity": ("bits", [{"sensitivity": 0.4}]),
     "SquaredHinge": ("bits", [{}]),
-    "TopKCategoricalAccuracy": ("one_hot", [{"k": 2}, {"k": 9}]),
+    "TopKCategoricalAccuracy": ("one_hot", [{"k": 2}]),
     "TrueNegatives": ("bits", [{}]),
     "TruePositives": ("bits", [{}]),
 }  # fmt: skip
@@ -393,10 +393,10 @@ def test_metric(name):
                 results = [metric.name]
                 for y, p, weight in batches:
                     metric.update_state(y, p, sample_weight=weight if weighted else None)
-                    results.append(metric.result())
+                    results.append(np.copy(plain(metric.result())))
                 metric.reset_state()
                 metric.update_state(*batches[0][:2])
-                return [*results, metric.result()]
+                return [*results, np.copy(plain(metric.result()))]
 
             agree(run, arguments, batches, weighted)
 
@@ -412,7 +412,7 @@ def test_running_reductions(name):
     def run(lib):
         d = Draw(0)
         metric = getattr(lib.metrics, name)()
-        results = [metric.name, metric.result()]
+        results = [metric.name, np.copy(plain(metric.result()))]
         for values, weight in [
             ((4,), (4,)),
             ((3, 2), (3,)),
@@ -422,7 +422,7 @@ def test_running_reductions(name):
         ]:
             weights = None if weight is None else d.rng.random(weight)
             metric.update_state(d.rng.random(values), sample_weight=weights)
-            results.append(metric.result())
+            results.append(np.copy(plain(metric.result())))
         return results
 
     agree(run)
@@ -484,8 +484,12 @@ def test_ten_steps(name, arguments):
                 seen.append([float(method.learning_rate), int(method.iterations)])
                 seen.append([np.array(v.numpy()) for v in variables])
             method.finalize_variable_values(variables)
-            config = {key: value for key, value in method.get_config().items() if key != "learning_rate"}
-            return [seen, [np.array(v.numpy()) for v in variables], config]
+            config = sorted(method.get_config().items())
+            return [
+                seen,
+                [np.array(v.numpy()) for v in variables],
+                [entry for entry in config if entry[0] not in ("learning_rate", "name")],
+            ]
 
         agree(run, number, options)
 

@@ -256,10 +256,11 @@ def test_counts_beyond_float32():
     assert float(metric.count) == 2**24 + 1
 
 
-def test_ignore_class_does_not_count():
+def test_ignore_class_adds_nothing_and_counts_only_unweighted():
+    """As in Keras, whose metric (not its loss) leaves ignored values out of the count only where weights are given."""
     rows = metrics.sparse_categorical_crossentropy([2, 0], SCORES[[0, 2]])
     metric = metrics.SparseCategoricalCrossentropy(ignore_class=-1)
-    assert metric([2, -1, 0], SCORES[:3]) == pytest.approx(rows.mean())
+    assert metric([2, -1, 0], SCORES[:3]) == pytest.approx(rows.sum() / 3)
     weighted = metrics.SparseCategoricalCrossentropy(ignore_class=-1)([2, -1, 0], SCORES[:3], [3, 9, 1])
     assert weighted == pytest.approx((3 * rows[0] + rows[1]) / 4)
     assert metrics.SparseCategoricalCrossentropy(ignore_class=-1)([-1, -1], SCORES[:2]) == 0

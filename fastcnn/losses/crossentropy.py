@@ -11,13 +11,14 @@ import numpy as np
 
 from fastcnn import config, ops
 from fastcnn.errors import Error
-from fastcnn.losses.base import _FormulaLoss, loss_function, pair
+from fastcnn.losses.base import Loss, _FormulaLoss, loss_function, pair
 from fastcnn.losses.targets import (
     check_classes,
     check_labels,
     check_one_hot,
     check_probabilities,
     check_samples,
+    target_form,
 )
 from fastcnn.ops.activation import Sigmoid, Softmax
 from fastcnn.ops.loss import logits_of
@@ -323,6 +324,27 @@ class KLDivergence(_FormulaLoss):
     """sum y log(y / p), targets distributions."""
 
     function = kl_divergence
+
+
+class Crossentropy(Loss):
+    """The cross-entropy that the shapes of targets and predictions ask for: binary, of labels, or of one-hot rows.
+
+    What compile(loss="crossentropy") or "ce" stands for.
+    """
+
+    _aliases = ("ce",)
+
+    def _fitting(self, targets: Shape, predictions: Shape) -> Loss:
+        kinds = (BinaryCrossentropy, SparseCategoricalCrossentropy, CategoricalCrossentropy)
+        return kinds[target_form(targets, predictions)](
+            reduction=self.reduction, name=self.name, dtype=self.dtype
+        )
+
+    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        return self._fitting(np.shape(y_true), np.shape(y_pred))(y_true, y_pred, sample_weight)
+
+    def check_targets(self, y: np.ndarray, prediction_shape: Shape) -> None:
+        self._fitting(y.shape, prediction_shape).check_targets(y, prediction_shape)
 
 
 def check_smoothing(loss: _FormulaLoss, value: float) -> float:

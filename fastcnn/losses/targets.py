@@ -11,6 +11,13 @@ from fastcnn.tensor import Shape
 CHUNK = 1 << 18  # values looked at in one go: the working memory of a check
 
 
+def target_form(targets: Sequence[int | None], predictions: Sequence[int | None]) -> int:
+    """What targets of a shape are to predictions of another: 0 bits, 1 labels, 2 one-hot rows."""
+    if predictions[-1] == 1:
+        return 0
+    return 1 if len(targets) < len(predictions) or targets[-1] == 1 else 2
+
+
 def check_samples(targets: Shape, predictions: Shape) -> None:
     """There must be as many targets as predictions."""
     if targets and predictions and not _is_compatible((0, *targets[:1]), (0, *predictions[:1])):

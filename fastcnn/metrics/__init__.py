@@ -10,6 +10,7 @@ from typing import Any
 
 from fastcnn import registry
 from fastcnn.errors import Error
+from fastcnn.losses.targets import target_form
 from fastcnn.metrics.auc import (
     AUC,
 )
@@ -210,7 +211,7 @@ def resolve(
     family = str(identifier).lower() if isinstance(identifier, str) else ""
     family = _SHORT.get(family, family)
     if family in _BY_SHAPE:
-        return _BY_SHAPE[family][_form(y_true_shape, y_pred_shape)](name=identifier)
+        return _BY_SHAPE[family][target_form(y_true_shape, y_pred_shape)](name=identifier)
     metric = get(identifier)
     if metric is None:
         raise Error("metrics: expected a metric, its name or a function, got None")
@@ -219,13 +220,6 @@ def resolve(
     if isinstance(identifier, str):
         metric.name = identifier
     return metric
-
-
-def _form(y_true_shape: Sequence[int | None], y_pred_shape: Sequence[int | None]) -> int:
-    """0 binary, 1 sparse, 2 one-hot."""
-    if y_pred_shape[-1] == 1:
-        return 0
-    return 1 if len(y_true_shape) < len(y_pred_shape) or y_true_shape[-1] == 1 else 2
 
 
 def _name_of(function: Any) -> str:

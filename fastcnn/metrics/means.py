@@ -296,11 +296,11 @@ class SparseCategoricalCrossentropy(MeanMetricWrapper):
         self.axis = axis
 
     def update_state(self, y_true: Values, y_pred: Values, sample_weight: Values | None = None) -> None:
-        if self.ignore_class is None:
+        if (
+            self.ignore_class is None or sample_weight is None
+        ):  # Keras counts ignored values where nothing is weighed
             super().update_state(y_true, y_pred, sample_weight)
             return
         values = self._values(y_true, y_pred)
-        counts = (np.reshape(y_true, values.shape) != self.ignore_class).astype(np.float64)
-        if sample_weight is not None:
-            counts *= expand_weights(sample_weight, values.shape)
-        self._add(values, counts)
+        counts = np.reshape(y_true, values.shape) != self.ignore_class
+        self._add(values, counts * expand_weights(sample_weight, values.shape))

@@ -417,7 +417,8 @@ def not_equal(x1: Any, x2: Any) -> Any:
 @op_function
 def where(condition: Any, x1: Any, x2: Any) -> Any:
     """x1 where the condition is not 0, else x2."""
-    return apply(Select(), *operands("where", condition, x1, x2))
+    x1, x2 = operands("where", x1, x2)
+    return apply(Select(), *operands("where", shapes.cast(convert(condition), x1.dtype), x1, x2))
 
 
 @op_function
