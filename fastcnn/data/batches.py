@@ -27,6 +27,7 @@ class Batches:
     """What all adapters share: the checks of a batch, and weights by class."""
 
     steps: int | None
+    data: Batch | None = None  # the whole data set, of the adapter that holds it
     exhausted = False
 
     def __init__(self, finite: bool, class_weight: Mapping[int, float] | None):
@@ -76,7 +77,7 @@ class ArrayBatches(Batches):
         super().__init__(finite, class_weight)
         if batch_size < 1:
             raise Error(f"batch_size must be at least 1, got {batch_size}")
-        self.data = self._weigh(as_batch(x, y, sample_weight))
+        self.data: Batch = self._weigh(as_batch(x, y, sample_weight))
         self.size = self.data.size
         self.batch_size = batch_size
         self.shuffle = shuffle

@@ -174,16 +174,16 @@ class Layer(Configurable):
 
     @property
     def losses(self) -> list[Any]:
-        """Penalties on weights and what `add_loss` was given.
+        """What `add_loss` was given, then penalties on weights.
 
         In `call` and `compute_loss` tensors, with those that layers have added so far in this pass; elsewhere the
         present values of the penalties on weights, and of functions given to `add_loss`, with what was added in
         the latest call on arrays.
         """
         trace = current_trace()
-        found = [v.regularizer(v) for v in self.trainable_weights if v.regularizer is not None]
-        found += [loss() for layer in self.layers_inside for loss in layer._added_losses]
-        return found + (trace.losses if trace else self._latest_losses)
+        added = [loss() for layer in self.layers_inside for loss in layer._added_losses]
+        penalties = [v.regularizer(v) for v in self.trainable_weights if v.regularizer is not None]
+        return added + (trace.losses if trace else self._latest_losses) + penalties
 
     @property
     def layers_inside(self) -> Iterator[Layer]:

@@ -199,6 +199,17 @@ _BY_SHAPE: dict[str, tuple[type[Metric], type[Metric], type[Metric]]] = {
 _SHORT = {"acc": "accuracy", "ce": "crossentropy"}
 
 
+def check(identifier: Any) -> None:
+    """Raise `Error` when an entry of `compile(metrics=[...])` stands for no metric, whatever the shapes."""
+    if not (isinstance(identifier, str) and _family(identifier) in _BY_SHAPE):
+        get(identifier)
+
+
+def _family(identifier: Any) -> str:
+    name = identifier.lower() if isinstance(identifier, str) else ""
+    return _SHORT.get(name, name)
+
+
 def resolve(
     identifier: Any, y_true_shape: Sequence[int | None], y_pred_shape: Sequence[int | None]
 ) -> Metric:
@@ -208,8 +219,7 @@ def resolve(
     when y_true has one column or a rank less, else the categorical one. A metric asked for by a string has it as
     its name, so that is what the history says; a function is averaged, under its own name.
     """
-    family = str(identifier).lower() if isinstance(identifier, str) else ""
-    family = _SHORT.get(family, family)
+    family = _family(identifier)
     if family in _BY_SHAPE:
         return _BY_SHAPE[family][target_form(y_true_shape, y_pred_shape)](name=identifier)
     metric = get(identifier)
@@ -224,4 +234,4 @@ def resolve(
 
 def _name_of(function: Any) -> str:
     name = getattr(function, "name", None) or getattr(function, "__name__", None)
-    return str(name or registry.snake_case(type(function).__name__))
+    return registry.snake_case(str(name or type(function).__name__))

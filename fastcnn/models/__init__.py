@@ -1,6 +1,7 @@
 """Models: Sequential, functional, subclassed; training, summaries and files."""
 
-from fastcnn.models.model import Model, clone_model, model_from_json
+from fastcnn.models.cloning import clone_model
+from fastcnn.models.model import Model, model_from_json
 from fastcnn.models.saving import load_model
 from fastcnn.models.sequential import Sequential
 

@@ -182,19 +182,8 @@ def _is_list_of_shapes(shape: Any) -> bool:
     return isinstance(shape, list | tuple) and bool(shape) and isinstance(shape[0], list | tuple)
 
 
-def clone_model(
-    model: Model, input_tensors: Any = None, clone_function: Callable[[Layer], Layer] | None = None
-) -> Model:
-    """The same architecture with fresh weights. `clone_function` may replace layers one by one."""
-    if clone_function is None:
-        return type(model).from_config(model.get_config())
-    config = model.get_config()
-    config["layers"] = [serialize(clone_function(deserialize("layer", entry))) for entry in config["layers"]]
-    return type(model).from_config(config)
-
-
-def model_from_json(text: str, custom_objects: dict[str, Any] | None = None) -> Model:
+def model_from_json(json_string: str, custom_objects: dict[str, Any] | None = None) -> Model:
     """The model that `to_json` described, with fresh weights."""
     import json
 
-    return deserialize("layer", json.loads(text), custom_objects)
+    return deserialize("layer", json.loads(json_string), custom_objects)

@@ -12,6 +12,7 @@ from fastcnn import losses, metrics
 from fastcnn.errors import Error, did_you_mean
 from fastcnn.losses import Loss
 from fastcnn.metrics import Mean, Metric
+from fastcnn.registry import deserialize
 from fastcnn.tensor import Shape, Tensor
 
 
@@ -29,6 +30,20 @@ def per_output(value: Any, names: Sequence[str], what: str) -> list[Any]:
             raise Error(f"{what}: {len(value)} given for {len(names)} outputs ({', '.join(names)})")
         return list(value)
     return [value] * len(names)
+
+
+def revived(argument: str, value: Any) -> Any:
+    """An argument of `compile` from its serialized form."""
+    kinds = {"optimizer": "optimizer", "loss": "loss", "metrics": "metric", "weighted_metrics": "metric"}
+    return _revived(kinds[argument], value) if argument in kinds else value
+
+
+def _revived(kind: str, value: Any) -> Any:
+    if isinstance(value, dict) and not {"class_name", "function"} & value.keys():
+        return {key: _revived(kind, item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_revived(kind, item) for item in value]
+    return deserialize(kind, value) if isinstance(value, dict) else value
 
 
 class Objective:
@@ -70,9 +85,13 @@ class Objective:
 
     def check_targets(self, targets: Sequence[np.ndarray | None], shapes: Sequence[Shape]) -> None:
         """Raise `Error` when targets cannot go with outputs of these shapes (labels outside the classes, ...)."""
-        for loss, y, shape in zip(self.losses, targets, shapes, strict=True):
-            if loss is not None and y is not None:
+        for loss, y, shape, name in zip(self.losses, targets, shapes, self.names, strict=True):
+            if loss is None or y is None:
+                continue
+            try:
                 loss.check_targets(y, shape)
+            except Error as error:
+                raise Error(f"output {name!r}: {error}") if len(self.names) > 1 else error from None
 
 
 class MetricSet:
@@ -82,6 +101,8 @@ class MetricSet:
         self.names = list(names)
         self._given = [_as_list(m) for m in self._split(given, "compile: metrics")]
         self._weighted = [_as_list(m) for m in self._split(weighted, "compile: weighted_metrics")]
+        for identifier in itertools.chain(*self._given, *self._weighted):
+            metrics.check(identifier)
         self.entries: list[tuple[int, str, Metric, bool]] = []  # output, name in the logs, metric, weighted?
         self.is_built = False
 
@@ -139,7 +160,7 @@ class MetricSet:
             if isinstance(value, Mapping):
                 results.update(value)
             else:
-                results[name] = value
+                results[name] = float(value) if np.ndim(value) == 0 else value
         return results if len(self.names) == 1 else dict(sorted(results.items()))
 
 

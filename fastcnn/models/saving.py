@@ -49,7 +49,7 @@ def save_model(model: Any, filepath: Any, overwrite: bool = True) -> None:
     config: dict[str, Any] = {"model": serialize(model)}
     arrays = _arrays_of(model)
     if model.compiled:
-        config["compile"] = _compile_config(model)
+        config["compile"] = model.get_compile_config()
         config["training"] = {"batches": model.optimizer.batches}
         state = model.optimizer.named_state(named_variables(model))
         arrays.update({f"optimizer/{name}": variable.value for name, variable in state.items()})
@@ -65,14 +65,6 @@ def save_weights(model: Any, filepath: Any, overwrite: bool = True) -> None:
 
 def _arrays_of(model: Layer) -> dict[str, np.ndarray]:
     return {path: variable.value for path, variable in named_variables(model).items()}
-
-
-def _compile_config(model: Any) -> Any:
-    """The arguments of compile; None when they hold a function that has no name to be found by."""
-    try:
-        return {name: serialize(value) for name, value in model._compiled.items()}
-    except Error:
-        return None
 
 
 def write(
@@ -176,7 +168,7 @@ def load_model(
         model = _construct(filepath, config["model"])
         _assign(model, arrays, filepath)
         if compile and config.get("compile"):
-            model.compile(**{name: _revive(name, value) for name, value in config["compile"].items()})
+            model.compile_from_config(config["compile"])
             model.optimizer.restore(
                 named_variables(model), _under(arrays, "optimizer/"), config["training"]["batches"]
             )
@@ -192,21 +184,6 @@ def _construct(filepath: Any, config: Any) -> Any:
         raise FileError(
             f"{filepath}: its model configuration is damaged ({type(error).__name__}: {error})"
         ) from error
-
-
-def _revive(name: str, value: Any) -> Any:
-    if name == "optimizer":
-        return deserialize("optimizer", value)
-    kind = {"loss": "loss", "metrics": "metric", "weighted_metrics": "metric"}.get(name)
-    return _revive_nested(kind, value) if kind else value
-
-
-def _revive_nested(kind: str, value: Any) -> Any:
-    if isinstance(value, dict) and not {"class_name", "function"} & value.keys():
-        return {key: _revive_nested(kind, item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_revive_nested(kind, item) for item in value]
-    return deserialize(kind, value) if isinstance(value, dict) else value
 
 
 def load_weights(model: Any, filepath: Any, skip_mismatch: bool = False) -> None:

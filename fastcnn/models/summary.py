@@ -7,7 +7,7 @@ from typing import Any
 
 from fastcnn.graph import Op, Trace, ancestors, tracing
 from fastcnn.layers.base import Layer, tensors_in
-from fastcnn.tensor import Tensor, TensorSpec
+from fastcnn.tensor import Tensor, TensorSpec, Variable
 
 
 def summarize(
@@ -23,17 +23,22 @@ def summarize(
         _row(layer, costs, depth, connected and depth == 0, show_trainable, model)
         for layer, depth in _listed(model, expand_nested, layer_range)
     ]
-    total = sum(v.value.size for v in model.weights)
-    trainable = sum(v.value.size for v in model.trainable_weights)
-    size = sum(v.value.nbytes for v in model.weights)
+    state = model.optimizer.variables if model.optimizer is not None and model.optimizer.built else []
     lines = [f'Model: "{model.name}"', *_table(header, rows, line_length)]
-    lines.append(f" Total params: {total:,} ({_bytes(size)})")
-    lines.append(f" Trainable params: {trainable:,}")
-    lines.append(f" Non-trainable params: {total - trainable:,}")
+    lines.append(_parameters("Total", [*model.weights, *state]))
+    lines.append(_parameters("Trainable", model.trainable_weights))
+    lines.append(_parameters("Non-trainable", model.non_trainable_weights))
+    if state:
+        lines.append(_parameters("Optimizer", state))
     if costs:
         lines.append(f" Multiply-adds per sample: {sum(c[0] for c in costs.values()):,}")
         lines.append(f" Activations per sample: {_bytes(sum(c[1] for c in costs.values()))}")
     return "\n".join(lines)
+
+
+def _parameters(which: str, variables: Sequence[Variable]) -> str:
+    count, size = sum(v.buffer.size for v in variables), sum(v.buffer.nbytes for v in variables)
+    return f" {which} params: {count:,} ({_bytes(size)})"
 
 
 def _listed(model: Any, expand_nested: bool, layer_range: Any, depth: int = 0) -> list[tuple[Layer, int]]:

@@ -17,10 +17,11 @@ from fastcnn.data import Batch, make_batches, split_validation
 from fastcnn.data.arrays import as_batch, check_finite, each
 from fastcnn.data.batches import Batches, weigh_classes
 from fastcnn.errors import Error
-from fastcnn.models.objective import LossTracker, MetricSet, Objective
+from fastcnn.models.objective import LossTracker, MetricSet, Objective, revived
 from fastcnn.models.step import Step
 from fastcnn.optimizers import Optimizer
 from fastcnn.plan.progress import compile_progress
+from fastcnn.registry import serialize
 
 
 class Trainer:
@@ -31,6 +32,7 @@ class Trainer:
         self.loss: Any = None
         self.history: History | None = None
         self.stop_training = False
+        self.run_eagerly, self.jit_compile = False, "auto"
         self._compiled: dict[str, Any] | None = None
         self.reset_plans()
 
@@ -64,9 +66,21 @@ class Trainer:
             "metrics": metrics,
             "weighted_metrics": weighted_metrics,
         }
+        self.run_eagerly, self.jit_compile = run_eagerly, jit_compile
         names = self._known_output_names()
         if names is not None:
             self._match_outputs(names)
+
+    def get_compile_config(self) -> dict[str, Any] | None:
+        """The arguments of compile as plain data; None where a function among them has no name to be found by."""
+        try:
+            return {name: serialize(value) for name, value in (self._compiled or {}).items()} or None
+        except Error:
+            return None
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        """Compile with what `get_compile_config` returned."""
+        self.compile(**{name: revived(name, value) for name, value in config.items()})
 
     @property
     def compiled(self) -> bool:
@@ -88,6 +102,10 @@ class Trainer:
             self._losses_seen.reset()
         if self._metric_set is not None:
             self._metric_set.reset()
+
+    def get_metrics_result(self) -> dict[str, Any]:
+        """Name -> value of the losses and metrics since they were last reset."""
+        return self._logs() if self._losses_seen is not None and self._metric_set is not None else {}
 
     def _known_output_names(self) -> list[str] | None:
         if getattr(self, "network", None) is None:
@@ -133,8 +151,13 @@ class Trainer:
                 f"model {self.name!r}: call compile(optimizer, loss) before {what}()"  # type: ignore[attr-defined]
             )
 
-    def _run_batch(self, mode: str, batch: Batch) -> None:
-        """One batch through the model; its loss and metrics go into the running means."""
+    def _run_batch(self, mode: str, batch: Batch, source: Batches | None = None) -> None:
+        """One batch through the model; its loss and metrics go into the running means.
+
+        source: where it comes from; the targets of one that has no `data` are looked at now.
+        """
+        if source is not None and source.data is None:
+            self._step(mode).check(batch, batch)
         result = self._step(mode).run(batch)
         assert self._losses_seen is not None and self._metric_set is not None
         self._losses_seen.update(result.losses, batch.size)
@@ -211,7 +234,7 @@ class Trainer:
         listeners.on_epoch_begin(epoch)
         for number, batch in enumerate(train.epoch(epoch)):
             listeners.on_train_batch_begin(number)
-            self._run_batch("train", batch)
+            self._run_batch("train", batch, train)
             listeners.on_train_batch_end(number, self._logs)
             if self.stop_training:
                 break
@@ -230,7 +253,7 @@ class Trainer:
                 continue
             batch = source.peek()
             _notice_raw_images(self, batch)
-            self._step(mode).check(batch, getattr(source, "data", batch))
+            self._step(mode).check(batch, source.data or batch)
 
     # --- evaluate, predict -----------------------------------------------------------------------------------
 
@@ -254,7 +277,7 @@ class Trainer:
         listeners.on_test_begin()
         for number, batch in enumerate(batches.epoch(0)):
             listeners.on_test_batch_begin(number)
-            self._run_batch("test", batch)
+            self._run_batch("test", batch, batches)
             listeners.on_test_batch_end(number, self._logs)
         logs = self._logs()
         listeners.on_test_end(logs)

@@ -113,3 +113,59 @@ def test_clone_has_fresh_weights_of_the_same_shapes():
 
 def test_multiplications_are_counted_once_per_call_of_a_shared_layer():
     assert two_branches().count_params() == 4 * 5 + 5 + 6 * 4 + 4 + 10 + 1
+
+
+def called_twice():
+    x = keras.Input((8, 8, 3), name="image")
+    shared = layers.Conv2D(4, 3, padding="same", name="shared")
+    inner = keras.Sequential([keras.Input((8, 8, 4)), layers.Dense(2, name="deep")], name="inner")
+    return keras.Model(x, inner(shared(x) + shared(keras.ops.relu(x))), name="twice")
+
+
+def test_clone_keeps_sharing_names_and_ops():
+    model = called_twice()
+    clone = keras.models.clone_model(model)
+    assert [w.path for w in clone.weights] == [w.path for w in model.weights]
+    assert clone.name == "twice" and clone.get_layer("shared") is not model.get_layer("shared")
+    clone.set_weights(model.get_weights())
+    x = np.random.default_rng(0).random((2, 8, 8, 3)).astype("float32")
+    np.testing.assert_array_equal(clone.predict(x, verbose=0), model.predict(x, verbose=0))
+
+
+def test_clone_function_may_return_the_same_layers_and_call_function_add_some():
+    model = called_twice()
+
+    def call(layer, *args, **kwargs):
+        y = layer(*args, **kwargs)
+        return layers.Dropout(0.5)(y) if isinstance(layer, layers.Conv2D) else y
+
+    clone = keras.models.clone_model(model, clone_function=lambda layer: layer, call_function=call)
+    assert clone.get_layer("shared") is model.get_layer("shared")
+    assert sum(isinstance(layer, layers.Dropout) for layer in clone.layers) == 2
+    assert len(clone.weights) == len(model.weights)
+
+
+def test_clone_into_models_inside_and_onto_other_inputs():
+    model, seen = called_twice(), []
+
+    def clone_function(layer):
+        seen.append(layer.name)
+        return type(layer).from_config(layer.get_config())
+
+    keras.models.clone_model(model, clone_function=clone_function)
+    assert seen == ["shared", "inner"]
+    seen.clear()
+    image = keras.Input((8, 8, 3), batch_size=5)
+    clone = keras.models.clone_model(model, image, clone_function, recursive=True)
+    assert seen == ["shared", "deep"] and clone.output_shape == (5, 8, 8, 2)
+
+
+def test_clone_of_what_cannot_be_taken_apart():
+    class Own(keras.Model):
+        def call(self, x):
+            return x
+
+    with pytest.raises(Error, match=r"Own is a subclass with its own call\(\)"):
+        keras.models.clone_model(Own(), clone_function=lambda layer: layer)
+    with pytest.raises(Error, match="call_function is for functional models"):
+        keras.models.clone_model(keras.Sequential(), call_function=lambda layer, x: layer(x))

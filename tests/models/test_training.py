@@ -301,3 +301,59 @@ def test_plan_is_shown_with_targets_as_the_loss_wants_them(loss):
     if loss is not None:
         assert "Adam" in model.plan(5) and "5x3" in model.plan(5)
     assert "Dense" in model.plan(5, training=False)
+
+
+def test_every_batch_of_a_generator_is_checked():
+    x, y = np.ones((4, 3), "float32"), np.array([0, 1, 0, 1])
+    model = linear(2, activation="softmax")
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    weights = []
+
+    def batches():
+        yield x, y
+        weights.extend(model.get_weights())
+        yield x, y + 5
+
+    with pytest.raises(Error, match=r"label 5 of sample 0 is outside 0\.\.1"):
+        model.fit(batches(), verbose=0)
+    for before, after in zip(weights, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(after, before)
+
+
+def test_unknown_metrics_are_refused_by_compile():
+    with pytest.raises(Error, match="unknown metric 'acuracy'; did you mean 'Accuracy'"):
+        linear().compile("sgd", "mse", metrics=["mae", "acuracy"])
+
+
+def test_errors_name_the_output():
+    x = keras.Input((3,))
+    model = keras.Model(x, [layers.Dense(2, name="a")(x), layers.Dense(2, name="b", activation="softmax")(x)])
+    model.compile("sgd", ["mse", "sparse_categorical_crossentropy"])
+    with pytest.raises(Error, match="output 'b': loss 'sparse_categorical_crossentropy': label 2"):
+        model.fit(np.ones((4, 3)), [np.ones((4, 2)), np.full(4, 2)], verbose=0)
+
+
+@pytest.mark.parametrize("name", ["crossentropy", "ce"])
+def test_crossentropy_by_the_shape_of_targets(name):
+    x, labels = np.ones((4, 3), "float32"), np.array([0, 1, 1, 0])
+    for units, activation, y, expected in [
+        (1, "sigmoid", labels, "binary_crossentropy"),
+        (2, "softmax", labels, "sparse_categorical_crossentropy"),
+        (2, "softmax", np.eye(2)[labels], "categorical_crossentropy"),
+    ]:
+        model = linear(units, activation=activation)
+        losses = []
+        for loss in (name, expected):
+            model.compile("sgd", loss, metrics=["ce"])
+            losses.append(model.evaluate(x, y, verbose=0))
+        assert losses[0] == losses[1]
+
+
+def test_compile_configuration_round_trip():
+    model, copy = linear(), linear()
+    model.compile(keras.optimizers.SGD(0.1, momentum=0.9), keras.losses.Huber(0.5), metrics=["mae"])
+    copy.compile_from_config(model.get_compile_config())
+    copy.set_weights(model.get_weights())
+    x, y = np.ones((8, 3)), np.ones((8, 1))
+    assert model.fit(x, y, epochs=3, verbose=0).history == copy.fit(x, y, epochs=3, verbose=0).history
+    assert copy.get_metrics_result().keys() == {"loss", "mae"}
