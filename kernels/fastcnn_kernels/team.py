@@ -223,9 +223,9 @@ def run(launches: list[Launch]) -> None:
 
 
 def _is_large(launch: Launch) -> bool:
-    """Whether several threads should share a launch."""
+    """Whether several threads should share a launch. Lists of launches are large: their arguments do not show it."""
     nbytes = sum(arg.nbytes for arg in launch.args if isinstance(arg, np.ndarray))
-    return launch.items > 1 and nbytes > SMALL
+    return launch.items > 1 and (nbytes > SMALL or launch.kernel is run_blocks)
 
 
 def _most_threads(launch: Launch) -> int:
