@@ -6,9 +6,9 @@ from bench.measure import Meter
 from fastcnn import ops
 
 X = (32, 32, 32, 32)
-BINARY = "add subtract multiply divide power maximum minimum greater greater_equal equal".split()
+BINARY = "add subtract multiply divide power maximum minimum greater greater_equal equal arctan2 mod".split()
 UNARY = """
-    negative abs sign square sqrt rsqrt reciprocal exp expm1 log log1p sin cos floor ceil round
+    negative abs sign square sqrt rsqrt reciprocal exp expm1 log log1p sin cos erf floor ceil round
 """.split()
 
 
@@ -21,6 +21,10 @@ def bench_elementwise_binary(measure: Meter, name: str) -> None:
 @pytest.mark.parametrize("name", UNARY)
 def bench_elementwise_unary(measure: Meter, name: str) -> None:
     measure.forward(getattr(ops, name), measure.uniform(0.5, 2, *X))
+
+
+def bench_erfinv(measure: Meter) -> None:
+    measure.forward(ops.erfinv, measure.uniform(-1, 1, *X))
 
 
 def bench_bias_add(measure: Meter) -> None:

@@ -9,7 +9,6 @@ from typing import Any
 from fastcnn import ops, registry
 from fastcnn.ops import (
     celu,
-    clip,
     elu,
     exp,
     glu,
@@ -20,7 +19,6 @@ from fastcnn.ops import (
     leaky_relu,
     log_sigmoid,
     log_softmax,
-    maximum,
     mish,
     relu,
     relu6,
@@ -31,14 +29,14 @@ from fastcnn.ops import (
     softmax,
     softplus,
     softsign,
-    square,
+    sparse_plus,
+    sparse_sigmoid,
+    sparsemax,
     squareplus,
     tanh,
     tanh_shrink,
-    where,
-    zeros_like,
+    threshold,
 )
-from fastcnn.ops.core import op_function
 from fastcnn.registry import registered
 
 __all__ = [
@@ -50,7 +48,8 @@ __all__ = [
 
 for _function in (
     celu, elu, glu, hard_shrink, hard_sigmoid, hard_tanh, leaky_relu, log_sigmoid, log_softmax, mish, relu, relu6,
-    selu, sigmoid, soft_shrink, softmax, softplus, softsign, squareplus, tanh, tanh_shrink,
+    selu, sigmoid, soft_shrink, softmax, softplus, softsign, sparse_plus, sparse_sigmoid, sparsemax, squareplus, tanh,
+    tanh_shrink, threshold,
 ):  # fmt: skip
     registered("activation")(_function)
 registered("activation", "swish")(silu)
@@ -76,42 +75,6 @@ def exponential(x: Any) -> Any:
 def gelu(x: Any, approximate: bool = False) -> Any:
     """x Phi(x), Phi the normal distribution; approximate: by tanh. Hendrycks & Gimpel 2016."""
     return ops.gelu(x, approximate)
-
-
-@registered("activation")
-def sparse_plus(x: Any) -> Any:
-    """0 below -1, (x + 1)^2 / 4 up to 1, then x: softplus with a foot that is zero."""
-    return square(clip(x + 1.0, 0.0, 2.0)) * 0.25 + maximum(x - 1.0, 0.0)
-
-
-@registered("activation")
-def sparse_sigmoid(x: Any) -> Any:
-    """(x + 1) / 2, kept in [0, 1]."""
-    return clip(x * 0.5 + 0.5, 0.0, 1.0)
-
-
-@registered("activation")
-@op_function
-def sparsemax(x: Any, axis: int = -1) -> Any:
-    """The point of the simplex nearest to x: max(x - t, 0) along `axis`, with t such that the sum is 1.
-
-    An element is in the support when 1 + k x > s, where k elements are not smaller and s is their sum (Martins &
-    Astudillo 2016). All pairs are compared, so the memory is the square of the length.
-    """
-    x = ops.moveaxis(ops.convert_to_tensor(x), axis, -1)
-    each, others = ops.expand_dims(x, -1), ops.expand_dims(x, -2)
-    not_smaller = ops.greater_equal(others, each)
-    counts, sums = ops.sum(not_smaller, -1), ops.sum(not_smaller * others, -1)
-    support = ops.greater(counts * x + 1.0, sums)
-    t = (ops.sum(x * support, -1, keepdims=True) - 1.0) / ops.sum(support, -1, keepdims=True)
-    return ops.moveaxis(ops.relu(x - t), -1, axis)
-
-
-@registered("activation")
-@op_function
-def threshold(x: Any, threshold: float, default_value: float) -> Any:
-    """x where x > threshold, else default_value."""
-    return where(x > threshold, x, zeros_like(x) + float(default_value))
 
 
 def serialize(activation: Any) -> Any:

@@ -1,7 +1,7 @@
 """The one exception family, and the help its messages give."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 
 class Error(ValueError):
@@ -46,3 +46,20 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     if near:
         return "; did you mean " + " or ".join(repr(spellings[spelling]) for spelling in near) + "?"
     return "; known names: " + ", ".join(sorted(spellings.values(), key=str.lower)) if spellings else ""
+
+
+class MissingNameError(Error, AttributeError):
+    """A name that Keras has and fastcnn has not; an `AttributeError`, so that `hasattr` says no."""
+
+
+def missing_name(
+    module: str, name: str, known: Iterable[str], instead: Mapping[str, str] | None = None
+) -> AttributeError:
+    """The error for a name that a module does not have, with the nearest ones of those it has.
+
+    instead: part of a name -> the end of the message for names with that part.
+    """
+    if name.startswith("_"):
+        return AttributeError(f"module {module!r} has no attribute {name!r}")
+    hint = next((text for part, text in (instead or {}).items() if part in name), "")
+    return MissingNameError(f"{module} has no {name!r}{hint or did_you_mean(name, known)}")

@@ -31,7 +31,10 @@ class Op:
     mutates: tuple[int, ...] = ()  # positions of the inputs (variables) that running it changes
     weights: ClassVar[tuple[int, ...]] = ()  # positions of the inputs that `prepare` reads
     images: tuple[int, ...] | None = None  # what `by_image` says, where it is the same for all shapes
-    exact = True  # no more rounding errors than a plain sum of the same numbers has
+    rounding = (
+        0  # errors beside those of a plain sum of the same numbers: 0 no larger, else as `config.PRECISIONS`
+    )
+    mixed = False  # it rounds its operands to bfloat16, which is for nodes that are `mixed`
 
     registry: ClassVar[dict[str, type[Op]]] = {}
     alternatives: ClassVar[dict[str, type[Op]]] = {}  # other algorithms for it, by name
@@ -151,6 +154,7 @@ class Node:
         self.outputs = [Tensor(*spec) for spec in specs]
         self.scope = scope
         self.call = call  # how a layer was called: arguments with tensors in place
+        self.mixed = is_mixed()  # its products may take their operands as bfloat16 numbers
         self.serial: float = next(
             _serial
         )  # creation order is an execution order; parts of a node get fractions
@@ -169,6 +173,7 @@ class Trace:
         self.updates: list[Node] = []  # nodes that change variables
         self.losses: list[Tensor] = []  # added by layers: penalties, auxiliary losses
         self.scopes: list[str] = []
+        self.mixed = False  # inside of a layer that computes in bfloat16
 
     @property
     def scope(self) -> str:
@@ -181,6 +186,12 @@ _trace: contextvars.ContextVar[Trace | None] = contextvars.ContextVar("fastcnn_t
 def current_trace() -> Trace | None:
     """The trace being recorded, or None."""
     return _trace.get()
+
+
+def is_mixed() -> bool:
+    """Whether what is being traced computes in bfloat16."""
+    trace = current_trace()
+    return trace is not None and trace.mixed
 
 
 @contextlib.contextmanager
@@ -282,16 +293,17 @@ def _dependents(nodes: list[Node], sources: set[int]) -> set[float]:
 
 @contextlib.contextmanager
 def _scope_of(node: Node) -> Iterator[None]:
-    """Nodes of the backward graph carry the name of the layer whose forward they differentiate."""
+    """Nodes of the backward graph carry the name and the precision of the layer whose forward they differentiate."""
     trace = current_trace()
     if trace is None:
         yield
         return
-    outer, trace.scopes = trace.scopes, [node.scope] if node.scope else []
+    outer = trace.scopes, trace.mixed
+    trace.scopes, trace.mixed = [node.scope] if node.scope else [], node.mixed
     try:
         yield
     finally:
-        trace.scopes = outer
+        trace.scopes, trace.mixed = outer
 
 
 def variables_of(nodes: Iterable[Node]) -> list[Variable]:

@@ -245,14 +245,14 @@ def _serialize_callable(thing: Any) -> dict[str, str]:
     return {"kind": _FUNCTION, "function": name}
 
 
-def get_registered_name(thing: Any) -> str:
+def get_registered_name(obj: Any) -> str:
     """The name an object is saved under: "Custom>Name" for a user's object named like one of fastcnn's."""
     for key, custom in _custom.items():
-        if custom is thing:
+        if custom is obj:
             return key
-    name = str(getattr(thing, "__name__", type(thing).__name__))
-    own = _builtin.get(thing._kind, {}) if isinstance(thing, type) and issubclass(thing, Configurable) else {}
-    return f"Custom>{name}" if own.get(name, thing) is not thing else name
+    name = str(getattr(obj, "__name__", type(obj).__name__))
+    own = _builtin.get(obj._kind, {}) if isinstance(obj, type) and issubclass(obj, Configurable) else {}
+    return f"Custom>{name}" if own.get(name, obj) is not obj else name
 
 
 def get_registered_object(
@@ -419,11 +419,15 @@ def _revive(value: Any) -> Any:
     return {key: _revive(item) for key, item in value.items()}
 
 
-serialize_keras_object = serialize
+def serialize_keras_object(obj: Any) -> Any:
+    """`serialize` under Keras's name."""
+    return serialize(obj)
 
 
-def deserialize_keras_object(config: Any, custom_objects: Mapping[str, Any] | None = None) -> Any:
-    """Undo `serialize_keras_object`; plain data is returned as it is."""
+def deserialize_keras_object(
+    config: Any, custom_objects: Mapping[str, Any] | None = None, safe_mode: bool = True
+) -> Any:
+    """Undo `serialize_keras_object`; plain data is returned as it is. No code runs, whatever `safe_mode` says."""
     with CustomObjectScope(custom_objects):
         return _revive(config)
 
@@ -472,6 +476,16 @@ def auto_name(class_name: str) -> str:
     return f"{stem}_{count}" if count else stem
 
 
+_uids: dict[str, int] = {}  # prefix -> the last number given for it
+
+
+def get_uid(prefix: str = "") -> int:
+    """1, 2, 3, ... for each prefix."""
+    _uids[prefix] = _uids.get(prefix, 0) + 1
+    return _uids[prefix]
+
+
 def reset_names() -> None:
     """Start counting names anew; part of `clear_session`."""
     _names.clear()
+    _uids.clear()

@@ -120,6 +120,42 @@ class Tensor:
     def __rmatmul__(self, other: Any) -> "Tensor":
         return self.operators["matmul"](other, self)
 
+    def __floordiv__(self, other: Any) -> "Tensor":
+        return self.operators["floor_divide"](self, other)
+
+    def __rfloordiv__(self, other: Any) -> "Tensor":
+        return self.operators["floor_divide"](other, self)
+
+    def __mod__(self, other: Any) -> "Tensor":
+        return self.operators["mod"](self, other)
+
+    def __rmod__(self, other: Any) -> "Tensor":
+        return self.operators["mod"](other, self)
+
+    def __and__(self, other: Any) -> "Tensor":
+        return self.operators["logical_and"](self, other)
+
+    def __rand__(self, other: Any) -> "Tensor":
+        return self.operators["logical_and"](other, self)
+
+    def __or__(self, other: Any) -> "Tensor":
+        return self.operators["logical_or"](self, other)
+
+    def __ror__(self, other: Any) -> "Tensor":
+        return self.operators["logical_or"](other, self)
+
+    def __xor__(self, other: Any) -> "Tensor":
+        return self.operators["logical_xor"](self, other)
+
+    def __rxor__(self, other: Any) -> "Tensor":
+        return self.operators["logical_xor"](other, self)
+
+    def __invert__(self) -> "Tensor":
+        return self.operators["logical_not"](self)
+
+    def __round__(self, decimals: int = 0) -> "Tensor":
+        return self.operators["round"](self, decimals)
+
     def __neg__(self) -> "Tensor":
         return self.operators["negative"](self)
 
@@ -234,3 +270,8 @@ class Variable(Tensor):
     def _now(self) -> Any:
         """The values, or where they are not known yet, itself."""
         return self if self.operators["is_tracing"]() else self.buffer
+
+
+def is_keras_tensor(x: Any) -> bool:
+    """Whether x is a symbolic tensor, as `Input` and layers called on it give."""
+    return isinstance(x, Tensor) and not isinstance(x, Variable | Constant)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from fastcnn import callbacks as cb
+from fastcnn.callbacks.base import HOOKS
 from fastcnn.errors import Error
 
 NAN = float("nan")
@@ -88,7 +89,7 @@ class Recorder(cb.Callback):
         self.events = []
 
     def __getattribute__(self, name):
-        if name not in cb.HOOKS:
+        if name not in HOOKS:
             return super().__getattribute__(name)
         return lambda *args, logs=None: self.events.append((name, *args, *([logs] if logs else [])))
 
@@ -99,11 +100,11 @@ def test_every_event_reaches_every_callback_in_order():
     for recorder in (first, second):
         recorder.events = events
     callbacks = cb.CallbackList([first, [second]])
-    for hook in cb.HOOKS:
+    for hook in HOOKS:
         args = (3,) if "batch" in hook or "epoch" in hook else ()
         getattr(callbacks, hook)(*args, {"loss": 1.0})
         assert events[-2:] == [(hook, *args, {"loss": 1.0})] * 2
-    assert len(cb.HOOKS) == 16
+    assert len(HOOKS) == 16
 
 
 def test_callbacks_know_model_and_params():
@@ -344,7 +345,7 @@ def test_checkpoint_names_what_the_path_may_hold(tmp_path):
 def test_checkpoint_tells_what_it_does(tmp_path, capsys):
     fit(Model(), cb.ModelCheckpoint(tmp_path / "m", verbose=1, save_best_only=True), losses(1, 2))
     assert capsys.readouterr().out == (
-        f"\nEpoch 1: val_loss improved from inf to 1.00000, saving model to {tmp_path}/m\n"
+        f"\nEpoch 1: val_loss improved from None to 1.00000, saving model to {tmp_path}/m\n"
         f"\nEpoch 1: finished saving model to {tmp_path}/m\n"
         "\nEpoch 2: val_loss did not improve from 1.00000\n"
     )
@@ -556,8 +557,8 @@ def test_progbar_logger_shows_evaluation_and_prediction(capsys):
 
 def test_progbar_logger_asks_for_logs_only_when_it_draws(monkeypatch):
     asked = []
-    monkeypatch.setattr("fastcnn.utils._is_live", lambda: True)
-    monkeypatch.setattr("fastcnn.utils._write", lambda text: None)
+    monkeypatch.setattr("fastcnn.utils.progress._is_live", lambda: True)
+    monkeypatch.setattr("fastcnn.utils.progress.show", lambda text: None)
     callbacks = cb.CallbackList(None, add_progbar=True, verbose=1, epochs=1, steps=1000)
     callbacks.on_train_begin()
     callbacks.on_epoch_begin(0)

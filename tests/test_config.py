@@ -154,3 +154,45 @@ def test_precision():
             config.set_precision("strickt")
     finally:
         config.set_precision("fast")
+
+
+@pytest.mark.parametrize("name", ["epochs", "steps_per_epoch"])
+def test_limits(name):
+    get, put = getattr(config, f"max_{name}"), getattr(config, f"set_max_{name}")
+    assert get() is None
+    put(3)
+    assert get() == 3
+    for wrong in (0, -1, 1.5, "3", True):
+        with pytest.raises(Error, match="an integer of at least 1, or None"):
+            put(wrong)
+    put(None)
+    assert get() is None
+
+
+def test_limits_from_the_environment():
+    code = "from fastcnn import config; print(config.max_epochs(), config.max_steps_per_epoch())"
+    environment = {**os.environ, "FASTCNN_MAX_EPOCHS": "2", "FASTCNN_MAX_STEPS_PER_EPOCH": ""}
+    ran = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    assert ran.stdout.split() == ["2", "None"]
+    environment["FASTCNN_MAX_EPOCHS"] = "two"
+    ran = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert "FASTCNN_MAX_EPOCHS='two' in the environment" in ran.stderr
+
+
+def test_the_backend():
+    assert config.backend() == "fastcnn"
+    config.set_backend("fastcnn")
+    with pytest.raises(Error, match="there is no backend 'jax'"):
+        config.set_backend("jax")
+
+
+def test_switches_without_effect():
+    assert config.is_traceback_filtering_enabled()
+    config.disable_traceback_filtering()
+    assert not config.is_traceback_filtering_enabled()
+    config.enable_traceback_filtering()
+    assert not config.is_flash_attention_enabled() and not config.is_nnx_enabled()
+    with pytest.raises(Error, match="runs no code from files"):
+        config.enable_unsafe_deserialization()

@@ -19,7 +19,8 @@ ADAPTIVE = [
     optimizers.Adagrad, optimizers.Adadelta, optimizers.RMSprop, optimizers.Adam, optimizers.AdamW,
     optimizers.Adamax, optimizers.Nadam,
 ]  # fmt: skip
-CLASSES = [optimizers.SGD, optimizers.Lion, *ADAPTIVE]
+COMPOSED = [optimizers.Adafactor, optimizers.Ftrl, optimizers.Lamb, optimizers.Muon]
+CLASSES = [optimizers.SGD, optimizers.Lion, *ADAPTIVE, *COMPOSED]
 
 # id: class, its arguments, the reference rule, the rule's arguments where they are called otherwise
 CASES = {
@@ -39,6 +40,25 @@ CASES = {
     "adamax": (optimizers.Adamax, {"beta_2": 0.6}, reference.adamax),
     "nadam": (optimizers.Nadam, {}, reference.nadam),
     "lion": (optimizers.Lion, {"beta_1": 0.7}, reference.lion),
+    "lamb": (optimizers.Lamb, {"beta_2": 0.9}, reference.lamb),
+    "adafactor": (optimizers.Adafactor, {}, reference.adafactor),
+    "adafactor, clipped": (
+        optimizers.Adafactor,
+        {"clip_threshold": 0.3, "epsilon_2": 2.0},
+        reference.adafactor,
+    ),
+    "ftrl": (optimizers.Ftrl, {"beta": 0.4, "l2_shrinkage_regularization_strength": 0.1}, reference.ftrl),
+    "ftrl, l1": (
+        optimizers.Ftrl,
+        {"learning_rate_power": -0.8, "l1_regularization_strength": 3.0, "l2_regularization_strength": 0.2},
+        reference.ftrl,
+    ),
+    "muon": (optimizers.Muon, {"adam_lr_ratio": 0.5}, reference.muon),
+    "muon, plain": (
+        optimizers.Muon,
+        {"nesterov": False, "rms_rate": None, "ns_steps": 3, "weight_decay": 0.1, "adam_weight_decay": 0.1},
+        reference.muon,
+    ),
 }
 
 
@@ -136,6 +156,11 @@ def test_defaults_are_those_of_keras():
     }  # fmt: skip
     assert defaults(optimizers.Adadelta) == {"learning_rate": 0.001, "rho": 0.95, "epsilon": 1e-7}
     assert defaults(optimizers.Lion) == {"learning_rate": 0.001, "beta_1": 0.9, "beta_2": 0.99}
+    assert defaults(optimizers.Lamb) == adam
+    assert defaults(optimizers.Adafactor) == {
+        "learning_rate": 0.001, "beta_2_decay": -0.8, "epsilon_1": 1e-30, "epsilon_2": 1e-3, "clip_threshold": 1.0,
+        "relative_step": True,
+    }  # fmt: skip
 
 
 # --- learning rate -------------------------------------------------------------------------------------------
@@ -392,6 +417,107 @@ def test_a_schedule_survives_the_round_trip():
     assert again.learning_rate == 0.1
 
 
+# --- loops of one's own -----------------------------------------------------------------------------------------
+
+
+def test_a_scaled_loss_is_scaled_back_by_apply():
+    plain, scaled = optimizers.SGD(0.5), optimizers.SGD(0.5, loss_scale_factor=8.0)
+    weights = [Variable(np.ones(2)) for _ in range(2)]
+    plain.apply([np.full(2, 0.25)], weights[:1])
+    scaled.apply([scaled.scale_loss(np.full(2, 0.25))], weights[1:])
+    np.testing.assert_array_equal(weights[0].numpy(), weights[1].numpy())
+
+
+@pytest.mark.parametrize("scales", [True, False])
+def test_a_trace_scales_back_what_it_has_scaled(scales):
+    variable, optimizer = Variable(np.ones(2), "float64"), optimizers.SGD(0.5, loss_scale_factor=8.0)
+
+    def step():
+        loss = ops.sum(variable * 3.0)
+        loss = optimizer.scale_loss(loss) if scales else loss
+        optimizer.apply(gradients(loss, [variable]), [variable])
+        return loss
+
+    optimizer.build([variable])
+    optimizer.before_step()
+    Function(step, training=True)()
+    optimizer.after_step()
+    np.testing.assert_allclose(variable.numpy(), 1 - 0.5 * 3.0)
+
+
+def test_apply_needs_variables_once():
+    with pytest.raises(Error, match=r"call build\(variables\) first"):
+        optimizers.SGD(0.5).apply([np.ones(2)])
+
+
+def test_own_variables_go_to_another_optimizer():
+    grads = make_gradients(4)
+    variables = [make_variables(), make_variables()]
+    first, second = optimizers.Adam(0.05), optimizers.Adam(0.05)
+    take_steps(first, variables[0], grads[:2])
+    store = {}
+    first.save_own_variables(store)
+    second.build(variables[1])
+    second.load_own_variables(store)
+    for a, b in zip(*variables, strict=True):
+        b.assign(a.numpy())
+    for optimizer, weights in zip((first, second), variables, strict=True):
+        take_steps(optimizer, weights, grads[2:])
+    for a, b in zip(*variables, strict=True):
+        np.testing.assert_array_equal(a.numpy(), b.numpy())
+    with pytest.raises(Error, match="set_weights got arrays of shapes"):
+        second.set_weights([np.zeros(3)])
+
+
+def test_several_slots_at_once():
+    optimizer, variables = optimizers.SGD(), make_variables()
+    zeros, ones = optimizer.add_optimizer_variables(variables, ["a", "b"], ["zeros", "ones"])
+    assert [v.numpy().mean() for v in zeros] == [0, 0, 0] and [v.numpy().mean() for v in ones] == [1, 1, 1]
+    with pytest.raises(Error, match="1 initializers for 2 names"):
+        optimizer.add_optimizer_variables(variables, ["a", "b"], ["zeros"])
+
+
+def test_averages_and_weights_change_places():
+    optimizer, variables = optimizers.SGD(0.1, use_ema=True, ema_momentum=0.5), make_variables()
+    take_steps(optimizer, variables, make_gradients(3))
+    weights, averages = (
+        [v.numpy() for v in variables],
+        [optimizer.slot(v, "average").numpy() for v in variables],
+    )
+    optimizer.swap_averages()
+    for variable, weight, average in zip(variables, weights, averages, strict=True):
+        np.testing.assert_array_equal(variable.numpy(), average)
+        np.testing.assert_array_equal(optimizer.slot(variable, "average").numpy(), weight)
+    optimizer.restart_averages()
+    for variable in variables:
+        np.testing.assert_array_equal(optimizer.slot(variable, "average").numpy(), variable.numpy())
+
+
+def test_loss_scale_optimizer_in_fit_is_its_inner_optimizer(tmp_path):
+    x, y = np.random.rand(8, 3), np.random.rand(8, 1)
+    weights = []
+    for wrap in (lambda inner: inner, optimizers.LossScaleOptimizer):
+        model = fastcnn.Sequential([fastcnn.Input((3,)), layers.Dense(1, kernel_initializer="ones")])
+        model.compile(wrap(optimizers.Adam(0.1)), "mse")
+        model.fit(x, y, epochs=2, batch_size=4, shuffle=False, verbose=0)
+        model.save(tmp_path / "model.safetensors")
+        again = fastcnn.models.load_model(tmp_path / "model.safetensors")
+        for each in (model, again):
+            each.fit(x, y, batch_size=4, shuffle=False, verbose=0)
+            weights.append(each.get_weights())
+    for others in weights[1:]:
+        for a, b in zip(weights[0], others, strict=True):
+            np.testing.assert_array_equal(a, b)
+    assert type(again.optimizer) is optimizers.LossScaleOptimizer and again.optimizer.iterations == 6
+    again.optimizer.learning_rate = 0.5
+    assert float(again.optimizer.inner_optimizer.learning_rate) == 0.5
+
+
+def test_absent_methods_say_so():
+    with pytest.raises(AttributeError, match="fastcnn.optimizers has no 'Adammax'; did you mean 'Adamax'"):
+        _ = optimizers.Adammax
+
+
 # --- names and arguments -------------------------------------------------------------------------------------
 
 
@@ -433,6 +559,12 @@ def test_names_nobody_knows():
         (lambda: optimizers.SGD(use_ema=True, ema_momentum=2), r"ema_momentum must lie in \[0, 1\]"),
         (lambda: optimizers.SGD(use_ema=True, ema_overwrite_frequency=0.5), "ema_overwrite_frequency"),
         (lambda: optimizers.Lion(beta_1=0.0), "beta_1"),
+        (
+            lambda: optimizers.Ftrl(learning_rate_power=0.5),
+            "learning_rate_power must be a number of at most 0",
+        ),
+        (lambda: optimizers.Adafactor(beta_2_decay=1), "beta_2_decay must be a number of at most 0"),
+        (lambda: optimizers.LossScaleOptimizer("adam"), "inner_optimizer must be an optimizer, got 'adam'"),
     ],
 )
 def test_arguments_that_cannot_work(make, message):

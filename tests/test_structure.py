@@ -15,9 +15,9 @@ KERNELS = sorted((ROOT / "kernels" / "fastcnn_kernels").rglob("*.py"))
 
 # The house from the ground up: a module imports only what stands before it, and its own package.
 ORDER = """
-    version errors config registry tensor graph backend plan ops differentiate
-    activations initializers regularizers constraints schedules random data utils callbacks
-    losses metrics optimizers layers models saving datasets cli __init__ __main__
+    version errors config dtypes dtype_policies registry tree tensor graph backend plan ops differentiate
+    activations initializers regularizers constraints schedules random data utils preprocessing callbacks
+    losses metrics optimizers mixed_precision layers models saving datasets cli __init__ __main__
 """.split()
 
 MAX_LINES = 60  # of a function, without its docstring

@@ -209,3 +209,13 @@ def test_progbar_draws_plain_signs_where_there_are_no_others(monkeypatch):
     terminal.encoding = "ascii"
     utils.Progbar(2, interval=0).show(1, {})
     assert "=" * 20 in visible(terminal.text)
+
+
+def test_progbar_averages_what_it_is_told_to(capsys):
+    for options, shown in (({"stateful_metrics": ["a"]}, "b"), ({"stateless_metrics": ["b"]}, "b")):
+        bar = utils.Progbar(10, verbose=2, **options)
+        for step, value in ((1, 1.0), (2, 2.0)):
+            bar.update(step, [("a", value), ("b", value)], finalize=False)
+        assert bar._sums == {"a": (2.0, 1), shown: (3.0, 2)}
+    with pytest.raises(Error, match="exclude each other"):
+        utils.Progbar(1, stateful_metrics=["a"], stateless_metrics=["b"])

@@ -22,11 +22,12 @@ from bench.report import cpu_model
 
 ROOT = Path(__file__).resolve().parents[2]
 FRAMEWORKS = {
-    "fastcnn": ["fastcnn"],
+    "fastcnn": ["fastcnn", "mixed_bfloat16"],
     "torch": ["nchw", "channels_last", "compile", "bfloat16"],
     "onnxruntime": ["onnxruntime"],
 }
 NEEDED = {"fastcnn": ["fastcnn"], "torch": ["torch"], "onnxruntime": ["onnxruntime", "onnx"]}
+ROUNDED = ("bfloat16", "mixed_bfloat16")
 LOSS_TOLERANCE, OUTPUT_TOLERANCE = 1e-4, 1e-3
 
 
@@ -80,7 +81,7 @@ def present(framework: str) -> bool:
 def agree(worker: Worker, case: Case, expected: dict[str, Any]) -> str:
     """What is wrong with the first losses or the outputs of a worker, compared with those of fastcnn; or nothing."""
     found = worker.ask("check", framework=worker.framework, mode=worker.mode, **case._asdict())
-    if worker.mode == "bfloat16":  # rounds far more; compared in speed, not digit by digit
+    if worker.mode in ROUNDED:  # rounds far more; compared in speed, not digit by digit
         return ""
     (key,) = found
     limit = LOSS_TOLERANCE if key == "losses" else OUTPUT_TOLERANCE
@@ -133,14 +134,26 @@ HEADER = [
 ]
 
 
-def best_ratio(results: dict[str, Any], framework: str) -> float | None:
-    """How many times faster fastcnn is than the best float32 mode of a framework; None if that is not there."""
-    modes = [m for m, r in results.items() if r["framework"] == framework and m != "bfloat16"]
-    own = results["fastcnn"]["step_s"]
-    ratios = [
-        median(theirs / ours for ours, theirs in zip(own, results[m]["step_s"], strict=True)) for m in modes
-    ]
+def best_ratio(results: dict[str, Any], own: str, framework: str, rounded: bool) -> float | None:
+    """How many times faster our mode `own` is than the best mode of a framework, of those that round or of the others.
+
+    None if one of them is not there.
+    """
+    modes = [m for m, r in results.items() if r["framework"] == framework and (m in ROUNDED) == rounded]
+    if own not in results:
+        return None
+    ours = results[own]["step_s"]
+    ratios = [median(b / a for a, b in zip(ours, results[m]["step_s"], strict=True)) for m in modes]
     return min(ratios, default=None)
+
+
+COMPARED = [  # our mode, framework, whether with its modes that round
+    ("fastcnn", "torch", False),
+    ("fastcnn", "torch", True),
+    ("mixed_bfloat16", "torch", True),
+    ("fastcnn", "onnxruntime", False),
+    ("mixed_bfloat16", "onnxruntime", False),
+]
 
 
 def summary(found: list[tuple[Case, dict[str, Any]]]) -> list[str]:
@@ -149,15 +162,15 @@ def summary(found: list[tuple[Case, dict[str, Any]]]) -> list[str]:
     kinds = sorted({(case.training, case.batch, case.threads) for case, _ in found}, reverse=True)
     for training, batch, threads in kinds:
         own = [(c, r) for c, r in found if (c.training, c.batch, c.threads) == (training, batch, threads)]
-        for framework in FRAMEWORKS:
-            ratios = {c.network: best_ratio(r, framework) for c, r in own}
+        for mode, framework, rounded in COMPARED:
+            ratios = {c.network: best_ratio(r, mode, framework, rounded) for c, r in own}
             known = {name: ratio for name, ratio in ratios.items() if ratio is not None}
-            if known and framework != "fastcnn":
+            if known:
                 each = ", ".join(f"{name} {ratio:.2f}" for name, ratio in known.items())
                 what = f"{'training' if training else 'inference'}, batch {batch}, {threads} threads"
-                lines.append(
-                    f"{what}, against {framework}: geometric mean {geometric_mean(known.values()):.2f} ({each})"
-                )
+                peer = f"{framework} in bfloat16" if rounded else framework
+                mean = geometric_mean(known.values())
+                lines.append(f"{what}, {mode} against {peer}: geometric mean {mean:.2f} ({each})")
     return lines
 
 
@@ -203,7 +216,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--batches", nargs="+", type=int, default=[1, 32, 128])
     parser.add_argument("--threads", nargs="+", type=int, default=sorted({1, usable}))
     parser.add_argument(
-        "--peers", nargs="+", choices=["nchw", "channels_last", "compile", "bfloat16", "onnxruntime"]
+        "--peers",
+        nargs="+",
+        choices=["mixed_bfloat16", "nchw", "channels_last", "compile", "bfloat16", "onnxruntime"],
     )
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=0.5, help="of each turn")

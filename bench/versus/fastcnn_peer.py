@@ -3,16 +3,18 @@
 import numpy as np
 
 import fastcnn
+from bench.versus.worker import CHECKED_RATE
 from fastcnn import config, layers
 
-MODES = ("fastcnn",)
+MODES = ("fastcnn", "mixed_bfloat16")
 
 
 class FastcnnPeer:
-    """One network; the only mode is the default."""
+    """One network, as it is by default or under the dtype policy `mixed_bfloat16`."""
 
     def __init__(self, mode: str, threads: int):
         fastcnn.set_num_threads(threads)
+        config.set_dtype_policy("float32" if mode == "fastcnn" else mode)
 
     def build(self, model: fastcnn.Model, x: np.ndarray, y: np.ndarray, training: bool) -> None:
         self.model, self.x, self.y, self.training = model, x, y, training
@@ -21,8 +23,10 @@ class FastcnnPeer:
         model.compile(fastcnn.optimizers.Adam(1e-3), loss)
 
     def made_comparable(self) -> None:
-        """No dropout; every convolution as a plain sum: Adam's first steps magnify the last digit of a gradient."""
+        """No dropout; every sum a plain one; small steps, for those of Adam magnify the last digit of a gradient."""
         config.set_precision("strict")
+        if self.training:
+            self.model.optimizer.learning_rate = CHECKED_RATE
         for layer in self.model.layers:
             if isinstance(layer, layers.Dropout):
                 layer.rate = 0.0

@@ -9,6 +9,7 @@ from torch.nn import functional
 
 import fastcnn
 from bench.versus.structure import Step, steps_of
+from bench.versus.worker import CHECKED_RATE
 
 EPSILON = 1e-7  # Keras's
 MODES = ("nchw", "channels_last", "compile", "bfloat16")
@@ -158,6 +159,8 @@ class TorchPeer:
     def made_comparable(self) -> None:
         """No dropout, and Adam's epsilon where Keras adds it: not to the corrected deviation but to the plain one."""
         self.checked_steps = 0
+        if self.training:
+            self.optimizer.param_groups[0]["lr"] = CHECKED_RATE
         for module in self.network.modules():
             if isinstance(module, nn.Dropout):
                 module.p = 0.0

@@ -12,7 +12,7 @@ CLASSES = {
     "torch": ("bench.versus.torch_peer", "TorchPeer"),
     "onnxruntime": ("bench.versus.onnx_peer", "OnnxPeer"),
 }
-CHECKED_STEPS = 10
+CHECKED_STEPS, CHECKED_RATE = 10, 1e-5
 
 
 def peak_mbytes() -> float:

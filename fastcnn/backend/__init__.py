@@ -7,6 +7,7 @@ from types import ModuleType
 
 from fastcnn.backend import cpu
 from fastcnn.config import (
+    backend,
     epsilon,
     floatx,
     image_data_format,
@@ -14,18 +15,28 @@ from fastcnn.config import (
     set_floatx,
     set_image_data_format,
 )
+from fastcnn.dtypes import is_float_dtype, is_int_dtype, result_type, standardize_dtype
 from fastcnn.errors import Error, did_you_mean
+from fastcnn.registry import get_uid
 from fastcnn.registry import reset_names as clear_session
+from fastcnn.tensor import is_keras_tensor
 
 __all__ = [
+    "backend",
     "clear_session",
     "epsilon",
     "floatx",
     "get",
+    "get_uid",
     "image_data_format",
+    "is_float_dtype",
+    "is_int_dtype",
+    "is_keras_tensor",
+    "result_type",
     "set_epsilon",
     "set_floatx",
     "set_image_data_format",
+    "standardize_dtype",
 ]
 
 _backends: dict[str, ModuleType] = {"cpu": cpu}

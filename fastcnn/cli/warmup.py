@@ -98,21 +98,25 @@ def _layer_work(dtype: str) -> Iterator[Work]:
     for layer in [*on_images, layers.Dense(3)]:
         layer.dtype = dtype
         yield layer.name, layer, [IMAGE if layer in on_images else ROWS]
-    for filters, images in ((4, FEW_CHANNELS), (64, MANY_CHANNELS)):  # other algorithms
-        yield "conv2d", layers.Conv2D(filters, 3, padding="same", dtype=dtype), [images]
+    for filters, taps, images in (
+        (4, 3, FEW_CHANNELS),
+        (64, 3, MANY_CHANNELS),
+        (256, 1, MANY_CHANNELS),
+    ):  # algorithms
+        yield "conv2d", layers.Conv2D(filters, taps, padding="same", dtype=dtype), [images]
     yield "dot", lambda x, y: layers.Dot(axes=1)([x, y]), [ROWS, ROWS]
 
 
 def _op_work() -> Iterator[Work]:
     for unary in (
-        ops.abs, ops.ceil, ops.cos, ops.exp, ops.expm1, ops.floor, ops.log, ops.log1p, ops.negative, ops.reciprocal,
-        ops.round, ops.rsqrt, ops.sign, ops.sin, ops.sqrt, ops.square, ops.sum, ops.mean, ops.max, ops.min, ops.var,
-        ops.std, ops.logsumexp, ops.argmax, ops.argmin, ops.flatten,
+        ops.abs, ops.ceil, ops.cos, ops.erf, ops.erfinv, ops.exp, ops.expm1, ops.floor, ops.log, ops.log1p,
+        ops.negative, ops.reciprocal, ops.round, ops.rsqrt, ops.sign, ops.sin, ops.sqrt, ops.square, ops.sum,
+        ops.mean, ops.max, ops.min, ops.var, ops.std, ops.logsumexp, ops.argmax, ops.argmin, ops.sort, ops.flatten,
     ):  # fmt: skip
         yield unary.__name__, unary, [ROWS]
     for binary in (
         ops.add, ops.subtract, ops.multiply, ops.divide, ops.power, ops.maximum, ops.minimum, ops.greater,
-        ops.greater_equal, ops.less, ops.less_equal, ops.equal, ops.not_equal,
+        ops.greater_equal, ops.less, ops.less_equal, ops.equal, ops.not_equal, ops.arctan2, ops.mod,
     ):  # fmt: skip
         yield binary.__name__, binary, [ROWS, ROWS]
     yield "power", lambda x: ops.power(x, 3.0), [ROWS]

@@ -115,7 +115,7 @@ class ImageReader:
 
     def read(self, path: str) -> np.ndarray:
         """One image (height, width, channels), turned upright where its EXIF data says so."""
-        image_module, image_ops = _pillow()
+        image_module, image_ops = pillow()
         try:
             with image_module.open(path, formats=FORMATS) as image:
                 if image.width * image.height > MOST_PIXELS:
@@ -159,7 +159,8 @@ def _eight_bits(image: "PILImage", image_module: Any) -> "PILImage":
     return image_module.fromarray((np.asarray(image, np.int64) >> 8).clip(0, 255).astype(np.uint8))
 
 
-def _pillow() -> tuple[Any, Any]:
+def pillow() -> tuple[Any, Any]:
+    """Pillow's modules Image and ImageOps; an `Error` that says how to get Pillow where it is not installed."""
     try:
         from PIL import Image, ImageOps
     except ImportError as error:
@@ -192,7 +193,7 @@ def image_dataset_from_directory(
     width). `validation_split` reserves the last files, after shuffling by `seed`, for subset="validation".
     Resizing follows Pillow, which averages over all the pixels an output pixel covers.
     """
-    _pillow()
+    pillow()
     _check_choices(label_mode, color_mode, interpolation, batch_size)
     _check_split(validation_split, subset, shuffle, seed)
     if labels is None or label_mode is None:

@@ -6,21 +6,18 @@ Archives are only ever streamed into memory with a limit on their size; nothing 
 import gzip
 import hashlib
 import os
-import secrets
 import tarfile
 import urllib.request
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, cast
 
 from tqdm import tqdm
 
 from fastcnn.errors import Error
+from fastcnn.utils.files import CHUNK, TIMEOUT_S, atomic_write, home
 
-CHUNK = 1 << 18
-TIMEOUT_S = 30
 READ_ERRORS = (OSError, EOFError, zlib.error, tarfile.TarError)
 
 
@@ -35,8 +32,7 @@ class RemoteFile(NamedTuple):
 
 def cache_folder() -> Path:
     """`$FASTCNN_HOME/datasets`, or `~/.cache/fastcnn/datasets`."""
-    home = os.environ.get("FASTCNN_HOME")
-    return (Path(home) if home else Path.home() / ".cache" / "fastcnn") / "datasets"
+    return home() / "datasets"
 
 
 def data_folder() -> Path | None:
@@ -93,18 +89,6 @@ def _fetch(url: str, file: RemoteFile, target: Path) -> None:
         digest = _copy(response, out, file)
         if digest != file.sha256:
             raise ValueError(f"sha256 is {digest}, expected {file.sha256}")
-
-
-@contextmanager
-def atomic_write(target: Path) -> Iterator[BinaryIO]:
-    """A file to write that takes the place of `target` when all went well; several processes may do this at once."""
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
-    try:
-        with temporary.open("xb") as out:
-            yield out
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _copy(source: BinaryIO, out: BinaryIO, file: RemoteFile) -> str:

@@ -45,7 +45,8 @@ class Layer(Configurable):
     """Base of all layers. A layer of your own is `add_weight` in `build(input_shape)` and `call(self, x)`.
 
     name: unique name, by default the class's in snake case, numbered; trainable: whether the weights are
-    updated by training; dtype: of weights and computation, by default `config.floatx()`;
+    updated by training; dtype: of weights and computation, a `DTypePolicy`
+    or its name, by default `config.dtype_policy()`;
     activity_regularizer: a penalty on the outputs, a mean over samples, added to the loss; input_shape: without
     the batch, for the first layer of a Sequential.
     """
@@ -72,7 +73,8 @@ class Layer(Configurable):
         self.name = _checked_name(type(self), name) or auto_name(type(self).__name__)
         self.built = False
         self._trainable = _checked_trainable(self.name, trainable)
-        self.dtype = _floating(self.name, dtype)
+        self.dtype_policy = _policy(self.name, dtype)
+        self.dtype = self.dtype_policy.variable_dtype
         self.activity_regularizer = (
             deserialize("regularizer", activity_regularizer) if activity_regularizer else None
         )
@@ -323,6 +325,8 @@ class Layer(Configurable):
         config = super().get_config()
         if config.get("activity_regularizer", ()) is None and not self.shows_activity_regularizer:
             del config["activity_regularizer"]
+        if "dtype" in config:
+            config["dtype"] = self.dtype_policy.name
         if is_builtin(type(self)) and "activation" in config:
             config["activation"] = activations.serialize(getattr(self, "activation", None))
         return {**{key: config[key] for key in _FIRST if key in config}, **config}
@@ -356,7 +360,8 @@ class Layer(Configurable):
         if self.input_spec is not None and args:
             self._check_inputs(args[0])
         self._build_for(args, kwargs)
-        outer = trace.training
+        outer = trace.training, trace.mixed
+        trace.mixed = self.compute_dtype == "bfloat16"
         if kwargs.get("training") is not None:
             trace.training = bool(kwargs["training"])
         trace.scopes.append(self.name)
@@ -366,7 +371,7 @@ class Layer(Configurable):
             return outputs
         finally:
             trace.scopes.pop()
-            trace.training = outer
+            trace.training, trace.mixed = outer
 
     def _call_arguments(self, kwargs: dict[str, Any], training: bool) -> dict[str, Any]:
         accepted = _accepted_modes(type(self).call)
@@ -467,9 +472,15 @@ class Layer(Configurable):
 
     @property
     def compute_dtype(self) -> str:
+        """The dtype of what it multiplies."""
+        return self.dtype_policy.compute_dtype
+
+    @property
+    def variable_dtype(self) -> str:
+        """The dtype of its weights, and of its results."""
         return self.dtype
 
-    variable_dtype = input_dtype = compute_dtype
+    input_dtype = compute_dtype
 
     def get_build_config(self) -> dict[str, Any] | None:
         """What `build_from_config` needs: the shape of the first call in a model."""
@@ -516,21 +527,21 @@ def _checked_trainable(name: str, value: Any) -> bool:
     return bool(value)
 
 
-def _floating(name: str, dtype: Any) -> str:
-    """The dtype a layer computes in; a policy of Keras, as an object or as data, stands for its name."""
+def _policy(name: str, dtype: Any) -> config.DTypePolicy:
+    """The policy that a layer's `dtype` stands for: a name, a dtype, or a policy, as an object or as data."""
     if dtype is None:
-        return config.floatx()
+        return config.dtype_policy()
     if isinstance(dtype, Mapping) and "config" in dtype:
         dtype = dtype["config"].get("name")
+    found = getattr(dtype, "name", dtype)
     try:
-        found = str(np.dtype(getattr(dtype, "name", dtype)))
-    except TypeError:
-        found = str(dtype)
-    if found not in config.FLOAT_TYPES:
+        found = found if found in config.POLICIES else str(np.dtype(found))
+        return config.DTypePolicy(found)
+    except (TypeError, Error):
         raise Error(
-            f"layer {name!r}: dtype {found!r} is not supported; weights and results are float32 or float64"
-        )
-    return found
+            f"layer {name!r}: dtype {found!r} is not supported; weights and results are float32 or float64, or with "
+            "'mixed_bfloat16' products are of bfloat16 numbers"
+        ) from None
 
 
 def _initializer(initializer: Any, dtype: str) -> Callable[..., Any]:

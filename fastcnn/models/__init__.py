@@ -2,7 +2,7 @@
 
 from fastcnn.models.cloning import clone_model
 from fastcnn.models.model import Model, model_from_json
-from fastcnn.models.saving import load_model
+from fastcnn.models.saving import load_model, save_model
 from fastcnn.models.sequential import Sequential
 
-__all__ = ["Model", "Sequential", "clone_model", "load_model", "model_from_json"]
+__all__ = ["Model", "Sequential", "clone_model", "load_model", "model_from_json", "save_model"]

@@ -65,7 +65,7 @@ def _clone_sequential(model: Sequential, input_tensors: Any, clone: Callable[[La
     if len(given) > 1:
         raise Error(f"clone_model: a Sequential has one input, {len(given)} input_tensors were given")
     declared = [layer for layer in model._stack if isinstance(layer, InputLayer)]
-    first = given or [_from_configuration(layer) for layer in declared]
+    first: list[Any] = given or [_from_configuration(layer) for layer in declared]
     copy = type(model)([*first, *(clone(layer) for layer in model.layers)], model._trainable, model.name)
     if not copy.built and model.network is not None:
         copy.build(model.network.flat_inputs[0].shape)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -209,10 +210,11 @@ class Trainer:
             verbose=_verbosity(verbose), epochs=epochs, steps=train.steps,
         )  # fmt: skip
         self.stop_training = False
+        self._initial_epoch = initial_epoch
         with _stop_on_interrupt(self):
-            listeners.on_train_begin()
+            listeners.on_train_begin()  # may raise _initial_epoch: BackupAndRestore does
             logs: dict[str, Any] = {}
-            for epoch in range(initial_epoch, epochs):
+            for epoch in range(self._initial_epoch, min(epochs, config.max_epochs() or epochs)):
                 logs = self._fit_epoch(epoch, train, validation, validation_freq, listeners)
                 if self.stop_training or getattr(train, "exhausted", False):
                     break
@@ -232,7 +234,7 @@ class Trainer:
     ) -> dict[str, Any]:
         self.reset_metrics()
         listeners.on_epoch_begin(epoch)
-        for number, batch in enumerate(train.epoch(epoch)):
+        for number, batch in enumerate(_first_steps(train.epoch(epoch))):
             listeners.on_train_batch_begin(number)
             self._run_batch("train", batch, train)
             listeners.on_train_batch_end(number, self._logs)
@@ -275,7 +277,7 @@ class Trainer:
     def _evaluate(self, batches: Batches, listeners: CallbackList) -> dict[str, Any]:
         self.reset_metrics()
         listeners.on_test_begin()
-        for number, batch in enumerate(batches.epoch(0)):
+        for number, batch in enumerate(_first_steps(batches.epoch(0))):
             listeners.on_test_batch_begin(number)
             self._run_batch("test", batch, batches)
             listeners.on_test_batch_end(number, self._logs)
@@ -297,7 +299,7 @@ class Trainer:
         step = self._step("predict")
         pieces: list[list[np.ndarray]] = []
         structure: Any = None
-        for number, batch in enumerate(batches.epoch(0)):
+        for number, batch in enumerate(_first_steps(batches.epoch(0))):
             listeners.on_predict_batch_begin(number)
             with compile_progress(_verbosity(verbose) != 0):
                 structure, arrays = step.predict(batch.x)
@@ -363,6 +365,11 @@ def _validation_batches(data: Any, batch_size: int | None, steps: int | None) ->
         x, y, *weight = data
         return make_batches(x, y, weight[0] if weight else None, batch_size, steps=steps)
     return make_batches(data, steps=steps)
+
+
+def _first_steps(batches: Iterable[Batch]) -> Iterator[Batch]:
+    """All batches, or as many as `config.max_steps_per_epoch` allows."""
+    return itertools.islice(batches, config.max_steps_per_epoch())
 
 
 def _verbosity(verbose: Any) -> int:

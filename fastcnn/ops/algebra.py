@@ -1,38 +1,49 @@
 """Products and norms of tensors, made of `matmul`, sums and products element by element."""
 
 import functools
-from collections.abc import Sequence
+import string
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
+from fastcnn import config
 from fastcnn.errors import Error
-from fastcnn.ops.core import convert, op_function
-from fastcnn.ops.elementwise import absolute, divide, multiply, sqrt, square
-from fastcnn.ops.matmul import dense, matmul
+from fastcnn.ops.core import convert, op_function, whole_function
+from fastcnn.ops.diagonals import diagonal
+from fastcnn.ops.elementwise import absolute, add, divide, multiply, rsqrt, sqrt, square
+from fastcnn.ops.matmul import dense
 from fastcnn.ops.reduction import max as largest
 from fastcnn.ops.reduction import mean
 from fastcnn.ops.reduction import min as smallest
 from fastcnn.ops.reduction import sum as total
 from fastcnn.ops.shape import (
     broadcast_to,
+    cast,
     concatenate,
     expand_dims,
+    floating,
     known,
     moveaxis,
     normalize_axes,
     normalize_axis,
+    pad,
     ravel,
     reshape,
     squeeze,
+    stack,
     transpose,
+    unstack,
 )
 from fastcnn.tensor import Tensor
 
-__all__ = ["average", "cumsum", "dot", "einsum", "norm", "outer", "prod", "tensordot", "tril", "triu"]
+__all__ = [
+    "average", "cross", "cumprod", "cumsum", "dot", "einsum", "inner", "kron", "norm", "outer", "prod",
+    "rms_normalization", "tensordot", "tril", "triu", "vdot",
+]  # fmt: skip
 
 
-@op_function
+@whole_function(2)
 def tensordot(x1: Any, x2: Any, axes: Any = 2) -> Any:
     """Sum of products over axes of x1 and of x2: their last and first `axes`, or those listed for each.
 
@@ -60,7 +71,7 @@ def _summed_axes(axes: Any, x: Tensor, y: Tensor) -> tuple[list[int], list[int]]
     return first, second
 
 
-@op_function
+@whole_function(2)
 def dot(x1: Any, x2: Any) -> Any:
     """Sum of products over the last axis of x1 and the last but one of x2 (the only one of a vector)."""
     x, y = convert(x1), convert(x2)
@@ -69,45 +80,69 @@ def dot(x1: Any, x2: Any) -> Any:
     return tensordot(x, y, axes=[[x.ndim - 1], [max(y.ndim - 2, 0)]])
 
 
-@op_function
+@whole_function(2)
 def outer(x1: Any, x2: Any) -> Any:
     """Every element of x1 times every element of x2: (n,), (m,) -> (n, m)."""
     return expand_dims(ravel(x1), 1) * expand_dims(ravel(x2), 0)
 
 
-@op_function
-def einsum(subscripts: str, *operands: Any) -> Any:
-    """Sums of products in Einstein's notation, "bij,bjk->bik", with a letter for each axis.
+@whole_function(None)
+def einsum(subscripts: str, *operands: Any, **kwargs: Any) -> Any:
+    """Sums of products in Einstein's notation: "bij,bjk->bik" has a letter for each axis, "..." for any more.
 
     The factors are multiplied over all letters at once and then summed, so the memory is the product of all lengths:
     for large matrices `matmul` and `tensordot` are the better choice.
     """
-    inputs, result = _letters(subscripts, len(operands))
+    tensors = [convert(x) for x in operands]
+    inputs, result = _letters(_without_dots(subscripts, tensors), len(tensors))
     order = result + "".join(sorted(set("".join(inputs)) - set(result)))
-    factors = [_spread(convert(x), letters, order) for x, letters in zip(operands, inputs, strict=True)]
-    product = functools.reduce(multiply, factors)
+    pairs = [_of_different_letters(x, letters) for x, letters in zip(tensors, inputs, strict=True)]
+    product = functools.reduce(multiply, [_spread(x, letters, order) for x, letters in pairs])
     return total(product, tuple(range(len(result), len(order)))) if len(order) > len(result) else product
 
 
+def _without_dots(subscripts: str, tensors: Sequence[Tensor]) -> str:
+    """The subscripts with capitals from Z down in place of "..."."""
+    left, arrow, result = subscripts.replace(" ", "").partition("->")
+    terms = left.split(",")
+    if "..." not in left or len(terms) != len(tensors):
+        return left + arrow + result
+    counts = [x.ndim - len(term.replace("...", "")) for term, x in zip(terms, tensors, strict=True)]
+    dots = string.ascii_uppercase[26 - max(counts) :]
+    named = [term.replace("...", dots[len(dots) - n :]) for n, term in zip(counts, terms, strict=True)]
+    letters = left.replace("...", "").replace(",", "")
+    once = "".join(sorted(letter for letter in set(letters) if letters.count(letter) == 1))
+    return ",".join(named) + "->" + (result if arrow else "..." + once).replace("...", dots)
+
+
 def _letters(subscripts: str, count: int) -> tuple[list[str], str]:
-    left, _, result = subscripts.replace(" ", "").partition("->")
+    left, arrow, result = subscripts.partition("->")
     inputs = left.split(",")
-    if "->" not in subscripts:
+    if not arrow:
         result = "".join(sorted(letter for letter in set(left) - {","} if left.count(letter) == 1))
-    repeated = any(len(set(letters)) != len(letters) for letters in [*inputs, result])
     strange = not (left + result).replace(",", "").isalpha() or not set(result) <= set(left)
-    if len(inputs) != count or repeated or strange:
+    if len(inputs) != count or strange or len(set(result)) != len(result):
         raise Error(
-            f"einsum: {subscripts!r} does not fit {count} operands; write one different letter for each axis, "
+            f"einsum: {subscripts!r} does not fit {count} operands; write a letter for each axis, "
             "for example 'bij,bjk->bik'"
         )
     return inputs, result
 
 
-def _spread(x: Tensor, letters: str, order: str) -> Tensor:
-    """x with its axes in `order`, and axes of length 1 for the letters it does not have."""
+def _of_different_letters(x: Tensor, letters: str) -> tuple[Tensor, str]:
+    """An operand with the diagonal in place of two axes of one letter."""
     if x.ndim != len(letters):
         raise Error(f"einsum: {letters!r} has {len(letters)} letters for a tensor of shape {x.shape}")
+    for letter in letters:
+        while letters.count(letter) > 1:
+            first, second = letters.index(letter), letters.rindex(letter)
+            x = diagonal(x, 0, first, second)
+            letters = letters[:first] + letters[first + 1 : second] + letters[second + 1 :] + letter
+    return x, letters
+
+
+def _spread(x: Tensor, letters: str, order: str) -> Tensor:
+    """x with its axes in `order`, and axes of length 1 for the letters it does not have."""
     present = [letter for letter in order if letter in letters]
     x = transpose(x, [letters.index(letter) for letter in present])
     missing = [i for i, letter in enumerate(order) if letter not in letters]
@@ -120,7 +155,7 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> A
 
     ord: None, 2 or "fro", the Euclidean one; 1, sum of |x|; infinity, the largest |x|; -infinity, the smallest.
     """
-    x = convert(x)
+    x = floating(x)
     if ord in (None, "fro") or (ord == 2 and (isinstance(axis, int) or x.ndim == 1)):
         return sqrt(total(square(x), axis, keepdims))
     if not isinstance(axis, int) and x.ndim != 1 or ord not in (1, np.inf, -np.inf):
@@ -131,11 +166,21 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> A
 
 
 @op_function
+def rms_normalization(
+    x: Any, scale: Any = None, axis: int | Sequence[int] = -1, epsilon: float | None = None
+) -> Any:
+    """scale x / sqrt(mean of x^2 over `axis` + epsilon); epsilon None: the fuzz factor. Zhang & Sennrich 2019."""
+    x = floating(x)
+    y = x * rsqrt(mean(square(x), axis, keepdims=True) + (config.epsilon() if epsilon is None else epsilon))
+    return y if scale is None else y * scale
+
+
+@op_function
 def average(x: Any, axis: Any = None, weights: Any = None) -> Any:
     """The mean over `axis` (None: all), weighted: sum of w x / sum of w. weights: of x's shape, or one for each place
     along the axis.
     """
-    x = convert(x)
+    x = floating(x)
     if weights is None:
         return mean(x, axis)
     w = convert(weights, x.dtype)
@@ -146,11 +191,21 @@ def average(x: Any, axis: Any = None, weights: Any = None) -> Any:
     return divide(total(x * w, axis), total(w, axis))
 
 
-@op_function
-def prod(x: Any, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Any:
-    """The product over `axis` (None: all), halved again and again."""
-    x = convert(x)
-    axes = normalize_axes(tuple(range(x.ndim)) if axis is None else axis, x.ndim, "prod")
+def in_dtype(x: Any, dtype: Any) -> Any:
+    """x in a dtype; None: in its own."""
+    return x if dtype is None else cast(x, dtype)
+
+
+def prod(x: Any, axis: int | Sequence[int] | None = None, keepdims: bool = False, dtype: Any = None) -> Any:
+    """The product over `axis` (None: all)."""
+    return in_dtype(_prod(x, axis, keepdims), dtype)
+
+
+@whole_function(least="int32")
+def _prod(x: Any, axis: int | Sequence[int] | None, keepdims: bool) -> Any:
+    """The product, halved again and again."""
+    x = floating(x)
+    axes = normalize_axes(axis, x.ndim, "prod")
     rest = [i for i in range(x.ndim) if i not in axes]
     y = reshape(
         transpose(x, [*rest, *axes]), (*[None] * len(rest), int(np.prod(known([x.shape[i] for i in axes]))))
@@ -163,27 +218,96 @@ def prod(x: Any, axis: int | Sequence[int] | None = None, keepdims: bool = False
     return expand_dims(y, axes) if keepdims else y
 
 
-@op_function
-def cumsum(x: Any, axis: int | None = None) -> Any:
+def cumsum(x: Any, axis: int | None = None, dtype: Any = None) -> Any:
     """The sums of the elements along `axis` (None: of x as one dimension) up to each one."""
-    x = ravel(x) if axis is None else convert(x)
+    return in_dtype(_cumulated(x, add, 0.0, axis), dtype)
+
+
+def cumprod(x: Any, axis: int | None = None, dtype: Any = None) -> Any:
+    """The products of the elements along `axis` (None: of x as one dimension) up to each one."""
+    return in_dtype(_cumulated(x, multiply, 1.0, axis), dtype)
+
+
+@whole_function(least=int)
+def _cumulated(x: Any, combine: Callable[[Any, Any], Any], neutral: float, axis: int | None) -> Any:
+    """Every element combined with all before it: with the one before, then two before, then four, ...
+
+    Hillis & Steele 1986, Data parallel algorithms.
+    """
+    x = floating(ravel(x) if axis is None else x)
     place = normalize_axis(axis or 0, x.ndim, "cumsum")
     (n,) = known(x.shape[place : place + 1])
-    earlier = np.tri(n, dtype=x.dtype).T
-    return moveaxis(matmul(moveaxis(x, place, -1), earlier), -1, place)
+    distance = 1
+    while distance < n:
+        widths = [(0, 0)] * x.ndim
+        widths[place] = (distance, 0)
+        earlier = x[(*[slice(None)] * place, slice(0, n - distance))]
+        x = combine(x, pad(earlier, widths, constant_values=neutral))
+        distance *= 2
+    return x
 
 
-@op_function
+@whole_function(2)
+def vdot(x1: Any, x2: Any) -> Any:
+    """The sum of the products of all elements of x1 and x2."""
+    return dot(ravel(x1), ravel(x2))
+
+
+@whole_function(2)
+def inner(x1: Any, x2: Any) -> Any:
+    """Sums of products over the last axes."""
+    x, y = convert(x1), convert(x2)
+    return multiply(x, y) if not x.ndim or not y.ndim else tensordot(x, y, [[-1], [-1]])
+
+
+@whole_function(2)
+def kron(x1: Any, x2: Any) -> Any:
+    """Blocks of x2, one for each element of x1 and multiplied by it."""
+    x, y = convert(x1), convert(x2)
+    rank = max(x.ndim, y.ndim)
+    x = expand_dims(x, tuple(range(rank - x.ndim))) if x.ndim < rank else x
+    y = expand_dims(y, tuple(range(rank - y.ndim))) if y.ndim < rank else y
+    pairs = list(zip(known(x.shape), known(y.shape), strict=True))
+    blocks = reshape(x, [n for m, _ in pairs for n in (m, 1)]) * reshape(
+        y, [n for _, m in pairs for n in (1, m)]
+    )
+    return reshape(blocks, [n * m for n, m in pairs])
+
+
+@whole_function(2)
+def cross(
+    x1: Any, x2: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axis: int | None = None
+) -> Any:
+    """The vector at right angles to two vectors of 3 numbers, as long as their parallelogram is large.
+
+    Vectors lie along `axisa` of x1 and `axisb` of x2, those of the result along `axisc`; `axis` stands for all three.
+    A vector of 2 numbers has 0 as its third; of two such, only the third of the result is given.
+    """
+    axisa, axisb, axisc = (axisa, axisb, axisc) if axis is None else (axis,) * 3
+    a, b = (unstack(moveaxis(x, i, -1), axis=-1) for x, i in ((convert(x1), axisa), (convert(x2), axisb)))
+    if not {len(a), len(b)} <= {2, 3}:
+        raise Error(f"cross: vectors have 2 or 3 numbers, got {len(a)} and {len(b)}")
+    third = a[0] * b[1] - a[1] * b[0]
+    if len(a) == len(b) == 2:
+        return third
+    a, b = ([*v, v[0] * 0.0] if len(v) == 2 else v for v in (a, b))
+    return stack([a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], third], axisc)
+
+
+def _lower_triangle(x: Tensor, k: int) -> np.ndarray:
+    rows, columns = known(x.shape[-2:])
+    return np.tri(rows, columns, k).astype(x.dtype)
+
+
+@whole_function()
 def tril(x: Any, k: int = 0) -> Any:
     """x with 0 above diagonal number k of its last two axes."""
     x = convert(x)
-    rows, columns = known(x.shape[-2:])
-    return x * np.tri(rows, columns, k).astype(x.dtype)
+    return x * _lower_triangle(x, k)
 
 
-@op_function
+@whole_function()
 def triu(x: Any, k: int = 0) -> Any:
     """x with 0 below diagonal number k of its last two axes."""
     x = convert(x)
-    rows, columns = known(x.shape[-2:])
-    return x * (1.0 - np.tri(rows, columns, k - 1)).astype(x.dtype)
+    return x * (1.0 - _lower_triangle(x, k - 1))

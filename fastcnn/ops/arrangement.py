@@ -5,28 +5,30 @@ from typing import Any
 
 import numpy as np
 
+from fastcnn.dtypes import standardize_dtype
 from fastcnn.errors import Error
-from fastcnn.ops.core import convert, op_function
-from fastcnn.ops.loss import one_hot
-from fastcnn.ops.reduction import sum as total
+from fastcnn.ops.core import convert, dtype_kept
+from fastcnn.ops.known import on_arrays
 from fastcnn.ops.shape import (
     concatenate,
     expand_dims,
     flip,
     getitem,
     known,
-    moveaxis,
     normalize_axis,
+    promoted,
     ravel,
     reshape,
     shape,
+    split,
     transpose,
 )
 from fastcnn.tensor import Tensor
 
 __all__ = [
-    "copy", "depth_to_space", "get_item", "hstack", "ndim", "roll", "rot90", "size", "space_to_depth",
-    "take_along_axis", "vstack",
+    "append", "array_split", "conj", "conjugate", "copy", "depth_to_space", "dsplit", "dstack", "fliplr", "flipud",
+    "get_item", "hsplit", "hstack", "ndim", "real", "roll", "rot90", "size", "space_to_depth", "view", "vsplit",
+    "vstack",
 ]  # fmt: skip
 
 
@@ -40,36 +42,106 @@ def size(x: Any) -> int | None:
     return None if None in shape(x) else int(np.prod(known(shape(x))))
 
 
-@op_function
+@dtype_kept
 def copy(x: Any) -> Any:
     """x itself: a tensor is never written to. Of an array, another one."""
     return convert(x)
 
 
-@op_function
+@dtype_kept
 def get_item(x: Any, key: Any) -> Any:
     """x[key]."""
     return getitem(convert(x), key)
 
 
-@op_function
+@dtype_kept
 def vstack(xs: Sequence[Any]) -> Any:
     """The tensors one after another along the first axis; a vector is a row."""
-    return concatenate([_at_least(convert(x), 2) for x in xs], 0)
+    return concatenate([_at_least(x, 2) for x in promoted(*xs)], 0)
 
 
-@op_function
+@dtype_kept
 def hstack(xs: Sequence[Any]) -> Any:
     """The tensors side by side along the second axis; vectors, along the only one."""
-    tensors = [_at_least(convert(x), 1) for x in xs]
+    tensors = [_at_least(x, 1) for x in promoted(*xs)]
     return concatenate(tensors, min(1, tensors[0].ndim - 1))
+
+
+@dtype_kept
+def dstack(xs: Sequence[Any]) -> Any:
+    """The tensors one behind another along the third axis; a vector is a row, a matrix has depth 1."""
+    rows = [_at_least(x, 2) for x in promoted(*xs)]
+    return concatenate([expand_dims(x, 2) if x.ndim == 2 else x for x in rows], 2)
+
+
+@dtype_kept
+def append(x1: Any, x2: Any, axis: int | None = None) -> Any:
+    """x1 and then x2 along `axis` (None: both as one dimension)."""
+    return concatenate([ravel(x1), ravel(x2)]) if axis is None else concatenate([x1, x2], axis)
+
+
+@dtype_kept
+def array_split(x: Any, indices_or_sections: int | Sequence[int], axis: int = 0) -> Any:
+    """`split` whose parts may differ by one in length; the first ones are longer."""
+    x = convert(x)
+    if not isinstance(indices_or_sections, int):
+        return split(x, indices_or_sections, axis)
+    place, count = normalize_axis(axis, x.ndim, "array_split"), indices_or_sections
+    (n,) = known(x.shape[place : place + 1])
+    return split(x, [i * (n // count) + min(i, n % count) for i in range(1, count)], axis)
+
+
+@dtype_kept
+def vsplit(x: Any, indices_or_sections: int | Sequence[int]) -> Any:
+    """`split` along the first axis."""
+    return split(x, indices_or_sections, 0)
+
+
+@dtype_kept
+def hsplit(x: Any, indices_or_sections: int | Sequence[int]) -> Any:
+    """`split` along the second axis, or the only one."""
+    return split(x, indices_or_sections, min(1, len(shape(x)) - 1))
+
+
+@dtype_kept
+def dsplit(x: Any, indices_or_sections: int | Sequence[int]) -> Any:
+    """`split` along the third axis."""
+    return split(x, indices_or_sections, 2)
+
+
+@dtype_kept
+def flipud(x: Any) -> Any:
+    """x upside down: in reverse order along the first axis."""
+    return flip(x, 0)
+
+
+@dtype_kept
+def fliplr(x: Any) -> Any:
+    """x from right to left: in reverse order along the second axis."""
+    return flip(x, 1)
+
+
+@dtype_kept
+def real(x: Any) -> Any:
+    """The real part of x: all of it."""
+    return convert(x)
+
+
+conj = conjugate = real
+
+
+@on_arrays
+def view(x: Any, dtype: Any = None) -> np.ndarray:
+    """The same bytes as numbers of another dtype."""
+    array = np.asarray(x)
+    return array if dtype is None else array.view(standardize_dtype(dtype))
 
 
 def _at_least(x: Tensor, rank: int) -> Tensor:
     return expand_dims(x, tuple(range(rank - x.ndim))) if x.ndim < rank else x
 
 
-@op_function
+@dtype_kept
 def roll(x: Any, shift: int | Sequence[int], axis: int | Sequence[int] | None = None) -> Any:
     """x moved on by `shift` places along `axis` (None: flat); what leaves at the end enters at the start."""
     x = convert(x)
@@ -89,7 +161,7 @@ def _rolled(x: Tensor, shift: int, axis: int) -> Tensor:
     return concatenate([x[(*before, slice(cut, None))], x[(*before, slice(0, cut))]], axis) if cut else x
 
 
-@op_function
+@dtype_kept
 def rot90(array: Any, k: int = 1, axes: Sequence[int] = (0, 1)) -> Any:
     """Turned k times by a right angle, from the first of the two axes towards the second."""
     x = convert(array)
@@ -103,21 +175,7 @@ def rot90(array: Any, k: int = 1, axes: Sequence[int] = (0, 1)) -> Any:
     return flip(transpose(x, order), first) if k % 4 == 1 else transpose(flip(x, first), order)
 
 
-@op_function
-def take_along_axis(x: Any, indices: Any, axis: int | None = None) -> Any:
-    """The elements of x at `indices` along `axis` (None: of x as one dimension), all other places being equal.
-
-    Found by comparing every index with every place, so for few indices or short axes.
-    """
-    x, places = convert(x), convert(indices)
-    if axis is None:
-        return take_along_axis(ravel(x), ravel(places), 0)
-    axis = normalize_axis(axis, x.ndim, "take_along_axis")
-    hits = one_hot(moveaxis(places, axis, -1), *known(x.shape[axis : axis + 1]))
-    return moveaxis(total(expand_dims(moveaxis(x, axis, -1), -2) * hits, -1), -1, axis)
-
-
-@op_function
+@dtype_kept
 def depth_to_space(x: Any, block_size: int, data_format: str | None = "channels_last") -> Any:
     """(n, h, w, b b c) -> (n, h b, w b, c): the channels of a pixel as b x b pixels, row by row (Shi et al. 2016)."""
     _check_format("depth_to_space", data_format)
@@ -130,7 +188,7 @@ def depth_to_space(x: Any, block_size: int, data_format: str | None = "channels_
     return reshape(transpose(blocks, (0, 1, 3, 2, 4, 5)), (-1, h * b, w * b, c))
 
 
-@op_function
+@dtype_kept
 def space_to_depth(x: Any, block_size: int, data_format: str | None = "channels_last") -> Any:
     """(n, h b, w b, c) -> (n, h, w, b b c): what `depth_to_space` undoes."""
     _check_format("space_to_depth", data_format)

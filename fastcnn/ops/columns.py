@@ -120,6 +120,6 @@ class ColumnsConvKernelGrad(Stored, ConvKernelGrad):
         ]
 
 
-Conv.alternatives = {"columns": ColumnsConv}
-ConvInputGrad.alternatives = {"columns": ColumnsConvInputGrad}
-ConvKernelGrad.alternatives = {"columns": ColumnsConvKernelGrad}
+Conv.alternatives = Conv.alternatives | {"columns": ColumnsConv}
+ConvInputGrad.alternatives = ConvInputGrad.alternatives | {"columns": ColumnsConvInputGrad}
+ConvKernelGrad.alternatives = ConvKernelGrad.alternatives | {"columns": ColumnsConvKernelGrad}

@@ -7,6 +7,10 @@ than the fastest.
 
 import math
 
+from fastcnn_kernels.amx import BLOCK as AMX_BLOCK
+from fastcnn_kernels.amx import DEPTH as AMX_DEPTH
+from fastcnn_kernels.amx import ROWS as AMX_ROWS
+from fastcnn_kernels.amx import GradientPlan, Plan
 from fastcnn_kernels.conv import ConvGeometry, blocks
 from fastcnn_kernels.lanes import MOST_FILTERS
 from fastcnn_kernels.winograd import BLOCK, GRADIENT_CHANNELS, points
@@ -18,6 +22,7 @@ ROWS, LANES = 4, 16  # of the smallest register tile: products of fewer rows or 
 
 # Of the implicit matrix product: a multiply-add, and gathering a number of the matrix; the same for weights' gradients.
 PRODUCT, GATHERED = 1.2, 16.0
+MATRIX_PRODUCT = 1.8  # a multiply-add of a product of matrices, packing included
 GRADIENT_PRODUCT, GRADIENT_GATHERED = 1.47, 28.0
 RUN = 400.0  # gathering some neighbouring numbers, however few: a row of taps, where these are neighbours
 PACKED = 10.0  # one weight
@@ -35,10 +40,22 @@ SUMMED = 22.0  # taking one sum over tiles back to weights
 LANE_PRODUCT, LANE_GRADIENT_PRODUCT, TRANSPOSED = 1.7, 1.9, 16.0
 MOST_WEIGHTS = 12_000  # more do not stay in a first-level cache, and are read for every few pixels
 
+# Of matrix tiles, by the parts of a number: a product of two tiles; splitting a number; the same and putting it in
+# order for gradients; beginning a run of neighbouring numbers; a result; packing a weight; adding up a sum.
+TILE_PRODUCT, GRADIENT_TILE_PRODUCT = 830.0, {1: 1000.0, 2: 830.0, 3: 780.0}
+SPLIT = {1: 8.0, 2: 14.0, 3: 23.0}
+ORDERED = {1: 19.0, 2: 31.0, 3: 47.0}
+SPLIT_RUN, FINISHED, TILE_PACKED, TILE_SUMMED = 1400.0, 18.0, 20.0, 46.0
+
 
 def filled(count: int) -> int:
     """Columns of whole vectors."""
     return blocks(count, LANES) * LANES
+
+
+def product_cost(results: int, depth: int) -> Cost:
+    """Of a product of matrices."""
+    return results * (depth * MATRIX_PRODUCT + GATHERED)
 
 
 def columns_of(g: ConvGeometry) -> int:
@@ -115,3 +132,27 @@ def winograd_gradient_cost(g: ConvGeometry, size: int, parts: int) -> Cost:
 def tiles_of(g: ConvGeometry, size: int) -> int:
     """Tiles of size x size outputs."""
     return g.n * blocks(g.oh, size) * blocks(g.ow, size)
+
+
+def amx_cost(plan: Plan, parts: int, ready: bool) -> Cost:
+    """Of a pass on matrix tiles; ready: the weights are packed already."""
+    positions = plan.items * blocks(plan.images * plan.image_cells, AMX_BLOCK)  # blocks of them
+    columns, products = blocks(plan.filters, AMX_ROWS), parts * (parts + 1) // 2
+    tiles = 2 * positions * columns * plan.depth_blocks * products
+    cells = plan.items * plan.phases * plan.phase_cells * plan.channels
+    weights = plan.groups * columns * AMX_ROWS * plan.depth_blocks * AMX_DEPTH
+    moved = cells * SPLIT[parts] + plan.items * plan.runs * SPLIT_RUN
+    results = positions * AMX_BLOCK * plan.filters * FINISHED
+    return tiles * TILE_PRODUCT + moved + results + (0.0 if ready else weights * parts * TILE_PACKED)
+
+
+def amx_gradient_cost(plan: GradientPlan, parts: int) -> Cost:
+    """Of the gradient of the weights on matrix tiles."""
+    chunks, products = plan.chunks * plan.groups, parts * (parts + 1) // 2
+    columns = 2 * blocks(plan.column_tiles, 2)
+    tiles = chunks * plan.position_blocks * plan.filter_tiles * columns * products
+    cells = plan.copies * plan.phases * plan.phase_cells * plan.channel_tiles * AMX_ROWS
+    outputs = plan.position_blocks * AMX_BLOCK * plan.filter_tiles * AMX_ROWS
+    sums = plan.sums * plan.groups * columns * plan.filter_tiles * AMX_ROWS * AMX_ROWS
+    moved = (cells + outputs) * ORDERED[parts] + plan.runs * SPLIT_RUN
+    return tiles * GRADIENT_TILE_PRODUCT[parts] + chunks * moved + sums * TILE_SUMMED

@@ -6,18 +6,28 @@ from typing import Any
 import numpy as np
 
 from fastcnn import config
-from fastcnn.tensor import Tensor
+from fastcnn.ops.core import convert_to_tensor
 
-__all__ = ["arange", "array", "empty", "eye", "full", "identity", "linspace", "meshgrid", "ones", "zeros"]
+__all__ = [
+    "arange",
+    "array",
+    "empty",
+    "eye",
+    "full",
+    "geomspace",
+    "identity",
+    "linspace",
+    "logspace",
+    "meshgrid",
+    "ones",
+    "tri",
+    "zeros",
+]
 
 
 def array(x: Any, dtype: Any = None) -> Any:
-    """x as an array, in floatx where it is a number or a list without a dtype of its own; a tensor as it is."""
-    if isinstance(x, Tensor):
-        return x
-    values = np.array(x)
-    is_plain = not hasattr(x, "dtype") and values.dtype == np.float64
-    return values.astype(dtype or (config.floatx() if is_plain else values.dtype))
+    """`convert_to_tensor`."""
+    return convert_to_tensor(x, dtype)
 
 
 def zeros(shape: int | Sequence[int], dtype: Any = None) -> np.ndarray:
@@ -64,6 +74,25 @@ def linspace(
     values, step = np.linspace(start, stop, num, endpoint, retstep=True, axis=axis)
     values = values.astype(dtype or config.floatx())
     return (values, step) if retstep else values
+
+
+def logspace(
+    start: Any, stop: Any, num: int = 50, endpoint: bool = True, base: float = 10, dtype: Any = None, axis: int = 0
+) -> np.ndarray:  # fmt: skip
+    """base^x of `num` numbers x at equal distances from start to stop."""
+    return np.logspace(start, stop, num, endpoint, base, axis=axis).astype(dtype or config.floatx())
+
+
+def geomspace(
+    start: Any, stop: Any, num: int = 50, endpoint: bool = True, dtype: Any = None, axis: int = 0
+) -> np.ndarray:
+    """`num` numbers in equal proportions from start to stop."""
+    return np.geomspace(start, stop, num, endpoint, axis=axis).astype(dtype or config.floatx())
+
+
+def tri(N: int, M: int | None = None, k: int = 0, dtype: Any = None) -> np.ndarray:  # noqa: N803  (Keras's names)
+    """(N, M) with 1 on diagonal number k and below it, else 0."""
+    return np.tri(N, M, k, dtype or config.floatx())
 
 
 def meshgrid(*x: Any, indexing: str = "xy") -> list[np.ndarray]:

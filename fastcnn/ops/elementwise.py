@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 
 from fastcnn import config
+from fastcnn.dtypes import standardize_dtype
 from fastcnn.errors import Error
 from fastcnn.graph import Op, apply
 from fastcnn.ops import reduction
 from fastcnn.ops import shape as shapes
-from fastcnn.ops.core import convert, op_function, predicate
+from fastcnn.ops.core import convert, dtype_kept, op_function, predicate, whole_function
 from fastcnn.tensor import Shape, Tensor, TensorSpec
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "clip",
     "cos",
     "divide",
+    "empty_like",
     "equal",
     "exp",
     "expm1",
@@ -104,16 +106,12 @@ def operands(what: str, *values: Any) -> list[Tensor]:
     """The values as tensors of one dtype and one shape; whole numbers become floating ones."""
     dtypes = [x.dtype for x in values if isinstance(x, Tensor) and x.dtype in config.FLOAT_TYPES]
     wanted = dtypes[0] if dtypes else None
-    tensors = [_floating(convert(value, wanted), wanted) for value in values]
+    tensors = [shapes.floating(convert(value, wanted), wanted) for value in values]
     require_floating(what, *tensors)
     common = tensors[0].shape
     for x in tensors[1:]:
         common = broadcast_shape(what, common, x.shape)
     return [_repeated(x, common, tensors) for x in tensors]
-
-
-def _floating(x: Tensor, dtype: str | None) -> Tensor:
-    return x if x.dtype in config.FLOAT_TYPES else shapes.cast(x, dtype or config.floatx())
 
 
 def _repeated(x: Tensor, common: Shape, tensors: Sequence[Tensor]) -> Tensor:
@@ -312,7 +310,7 @@ class BiasAdd(Op):
         return [k.bias_add.bind(x.reshape(-1, bias.size), bias, y.reshape(-1, bias.size))]
 
 
-@op_function
+@whole_function(2)
 def add(x1: Any, x2: Any) -> Any:
     """x1 + x2."""
     if is_number(x1) or is_number(x2):
@@ -320,7 +318,7 @@ def add(x1: Any, x2: Any) -> Any:
     return apply(Add(), *operands("add", x1, x2))
 
 
-@op_function
+@whole_function(2)
 def subtract(x1: Any, x2: Any) -> Any:
     """x1 - x2."""
     if is_number(x1) or is_number(x2):
@@ -328,7 +326,7 @@ def subtract(x1: Any, x2: Any) -> Any:
     return apply(Subtract(), *operands("subtract", x1, x2))
 
 
-@op_function
+@whole_function(2)
 def multiply(x1: Any, x2: Any) -> Any:
     """x1 x2."""
     if is_number(x1) or is_number(x2):
@@ -347,7 +345,7 @@ def divide(x1: Any, x2: Any) -> Any:
 true_divide = divide
 
 
-@op_function
+@whole_function(2)
 def power(x1: Any, x2: Any) -> Any:
     """x1 ** x2; NaN where x1 < 0 and x2 is not whole."""
     if not is_number(x2):
@@ -359,10 +357,10 @@ def power(x1: Any, x2: Any) -> Any:
         -1.0: reciprocal,
         -0.5: rsqrt,
     }
-    return simple[x2](x1) if x2 in simple else apply(PowerScalar(float(x2)), convert(x1))
+    return simple[x2](x1) if x2 in simple else apply(PowerScalar(float(x2)), shapes.floating(x1))
 
 
-@op_function
+@whole_function(2)
 def maximum(x1: Any, x2: Any) -> Any:
     """The larger of x1 and x2; NaN if either is. Where they are equal, x1 takes the gradient."""
     if is_number(x1) or is_number(x2):
@@ -370,7 +368,7 @@ def maximum(x1: Any, x2: Any) -> Any:
     return apply(Maximum(), *operands("maximum", x1, x2))
 
 
-@op_function
+@whole_function(2)
 def minimum(x1: Any, x2: Any) -> Any:
     """The smaller of x1 and x2; NaN if either is. Where they are equal, x1 takes the gradient."""
     if is_number(x1) or is_number(x2):
@@ -414,14 +412,21 @@ def not_equal(x1: Any, x2: Any) -> Any:
     return 1.0 - equal(x1, x2)
 
 
-@op_function
-def where(condition: Any, x1: Any, x2: Any) -> Any:
+def where(condition: Any, x1: Any = None, x2: Any = None) -> Any:
+    """x1 where the condition is not 0, else x2. Of a condition alone, the places where it is not 0."""
+    if x1 is None and x2 is None:
+        return tuple(indices.astype("int32") for indices in np.nonzero(np.asarray(condition)))
+    return chosen(x1, x2, condition)
+
+
+@whole_function(2)
+def chosen(x1: Any, x2: Any, condition: Any) -> Any:
     """x1 where the condition is not 0, else x2."""
     x1, x2 = operands("where", x1, x2)
     return apply(Select(), *operands("where", shapes.cast(convert(condition), x1.dtype), x1, x2))
 
 
-@op_function
+@whole_function(2)
 def bias_add(x: Any, bias: Any) -> Any:
     """x + bias, bias (c,) over the last dimension of x (..., c)."""
     x = convert(x)
@@ -698,140 +703,146 @@ class Round(Unary):
 
 def affine(x: Any, scale: float = 1.0, offset: float = 0.0) -> Any:
     """scale x + offset, of plain numbers."""
-    x = convert(x)
+    x = shapes.floating(x)
     return x if (scale, offset) == (1.0, 0.0) else apply(Affine(float(scale), float(offset)), x)
 
 
-@op_function
+@whole_function(3)
 def clip(x: Any, x_min: float | None, x_max: float | None) -> Any:
     """The number in [x_min, x_max] nearest to x. None: no bound."""
     low, high = (None if bound is None else float(bound) for bound in (x_min, x_max))
     if low is not None and high is not None and low > high:
         raise Error(f"clip: x_min={x_min} is larger than x_max={x_max}")
-    return apply(Clip(low, high), convert(x))
+    return apply(Clip(low, high), shapes.floating(x))
 
 
-@op_function
-def full_like(x: Any, fill_value: float) -> Any:
-    """`fill_value` everywhere, in the shape of x."""
-    return apply(Full(float(fill_value)), convert(x))
+@dtype_kept
+def full_like(x: Any, fill_value: Any, dtype: Any = None) -> Any:
+    """`fill_value` everywhere, in the shape of x and its dtype or another."""
+    x = convert(x)
+    if not is_number(fill_value):
+        return shapes.cast(full_like(x, 0, "float64") + shapes.cast(fill_value, "float64"), dtype or x.dtype)
+    wanted = x.dtype if dtype is None else standardize_dtype(dtype)
+    return shapes.cast(apply(Full(float(fill_value)), shapes.floating(x)), wanted)
 
 
-@op_function
-def zeros_like(x: Any) -> Any:
+def zeros_like(x: Any, dtype: Any = None) -> Any:
     """0 everywhere, in the shape of x."""
-    return full_like(x, 0.0)
+    return full_like(x, 0.0, dtype)
 
 
-@op_function
-def ones_like(x: Any) -> Any:
+def ones_like(x: Any, dtype: Any = None) -> Any:
     """1 everywhere, in the shape of x."""
-    return full_like(x, 1.0)
+    return full_like(x, 1.0, dtype)
 
 
-@op_function
+empty_like = zeros_like
+
+
+@dtype_kept
 def stop_gradient(variable: Any) -> Any:
     """The argument itself, as if it were constant."""
-    return apply(StopGradient(), convert(variable))
+    x = convert(variable)
+    return apply(StopGradient(), x) if x.dtype in config.FLOAT_TYPES else x
 
 
-@op_function
+@whole_function()
 def negative(x: Any) -> Any:
     """-x."""
     return affine(x, -1.0)
 
 
-@op_function
+@whole_function()
 def absolute(x: Any) -> Any:
     """|x|."""
-    return apply(Absolute(), convert(x))
+    return apply(Absolute(), shapes.floating(x))
 
 
 abs = absolute
 
 
-@op_function
+@whole_function()
 def sign(x: Any) -> Any:
     """-1, 0 or 1 with the sign of x."""
-    return apply(Sign(), convert(x))
+    return apply(Sign(), shapes.floating(x))
 
 
-@op_function
+@whole_function(least=int)
 def square(x: Any) -> Any:
     """x x."""
-    return apply(Square(), convert(x))
+    return apply(Square(), shapes.floating(x))
 
 
 @op_function
 def sqrt(x: Any) -> Any:
     """The square root; NaN where x < 0."""
-    return apply(Sqrt(), convert(x))
+    return apply(Sqrt(), shapes.floating(x))
 
 
 @op_function
 def rsqrt(x: Any) -> Any:
     """1 / sqrt(x)."""
-    return apply(Rsqrt(), convert(x))
+    return apply(Rsqrt(), shapes.floating(x))
 
 
 @op_function
 def reciprocal(x: Any) -> Any:
     """1 / x."""
-    return apply(Reciprocal(), convert(x))
+    return apply(Reciprocal(), shapes.floating(x))
 
 
 @op_function
 def exp(x: Any) -> Any:
     """e ** x."""
-    return apply(Exp(), convert(x))
+    return apply(Exp(), shapes.floating(x))
 
 
 @op_function
 def expm1(x: Any) -> Any:
     """e ** x - 1, exact near 0."""
-    return apply(Expm1(), convert(x))
+    return apply(Expm1(), shapes.floating(x))
 
 
 @op_function
 def log(x: Any) -> Any:
     """The natural logarithm; -infinity at 0, NaN where x < 0."""
-    return apply(Log(), convert(x))
+    return apply(Log(), shapes.floating(x))
 
 
 @op_function
 def log1p(x: Any) -> Any:
     """ln(1 + x), exact near 0."""
-    return apply(Log1p(), convert(x))
+    return apply(Log1p(), shapes.floating(x))
 
 
 @op_function
 def sin(x: Any) -> Any:
     """sin x, x in radians."""
-    return apply(Sin(), convert(x))
+    return apply(Sin(), shapes.floating(x))
 
 
 @op_function
 def cos(x: Any) -> Any:
     """cos x, x in radians."""
-    return apply(Cos(), convert(x))
+    return apply(Cos(), shapes.floating(x))
 
 
 @op_function
 def floor(x: Any) -> Any:
     """The largest whole number <= x."""
-    return apply(Floor(), convert(x))
+    return apply(Floor(), shapes.floating(x))
 
 
 @op_function
 def ceil(x: Any) -> Any:
     """The smallest whole number >= x."""
-    return apply(Ceil(), convert(x))
+    return apply(Ceil(), shapes.floating(x))
 
 
-@op_function
+@whole_function()
 def round(x: Any, decimals: int = 0) -> Any:
     """The nearest multiple of 10 ** -decimals; of two, the even one."""
-    x = convert(x)
+    x = shapes.floating(x)
     return apply(Round(), x) if decimals == 0 else round(x * 10.0**decimals) * 10.0**-decimals
 
 
@@ -848,4 +859,5 @@ Tensor.operators.update(
     less=less,
     less_equal=less_equal,
     ones_like=ones_like,
+    round=round,
 )

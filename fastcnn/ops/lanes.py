@@ -103,6 +103,6 @@ class LanesConvKernelGrad(ConvKernelGrad):
         return reduced(k, parts, lambda p: kernel.bind(x, dy, p, work, g), dkernel, partials)
 
 
-Conv.alternatives |= {"lanes": LanesConv}
-ConvInputGrad.alternatives |= {"lanes": LanesConvInputGrad}
-ConvKernelGrad.alternatives |= {"lanes": LanesConvKernelGrad}
+Conv.alternatives = Conv.alternatives | {"lanes": LanesConv}
+ConvInputGrad.alternatives = ConvInputGrad.alternatives | {"lanes": LanesConvInputGrad}
+ConvKernelGrad.alternatives = ConvKernelGrad.alternatives | {"lanes": LanesConvKernelGrad}

@@ -17,6 +17,7 @@ from fastcnn.ops import shape as shapes
 from fastcnn.ops.activation import Sigmoid, Softmax, rows
 from fastcnn.ops.core import convert, op_function
 from fastcnn.ops.elementwise import not_equal, require_floating, same_shape
+from fastcnn.ops.reduction import max as largest
 from fastcnn.tensor import Tensor, TensorSpec
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "mean_absolute_error",
     "mean_binary_crossentropy",
     "mean_squared_error",
+    "multi_hot",
     "one_hot",
     "sparse_categorical_crossentropy",
 ]
@@ -161,11 +163,34 @@ class OneHot(Op):
 
 
 @op_function
-def one_hot(x: Any, num_classes: int, axis: int = -1) -> Any:
-    """Indices to indicators: 1 at the place that x holds, else 0, along a new dimension `axis`."""
+def one_hot(x: Any, num_classes: int, axis: int = -1, dtype: Any = None, sparse: bool = False) -> Any:
+    """Indices to indicators: 1 at the place that x holds, else 0, along a new dimension `axis`; floatx."""
+    if sparse:
+        raise Error("one_hot: tensors are dense; sparse must be False")
     if num_classes < 1:
         raise Error(f"one_hot: num_classes must be positive, got {num_classes}")
     y = apply(OneHot(int(num_classes)), convert(x))
+    y = y if dtype is None else shapes.cast(y, dtype)
+    return y if axis in (-1, y.ndim - 1) else shapes.moveaxis(y, -1, axis)
+
+
+@op_function
+def multi_hot(
+    inputs: Any,
+    num_classes: int | None = None,
+    axis: int = -1,
+    dtype: Any = None,
+    sparse: bool = False,
+    **kwargs: Any,
+) -> Any:
+    """1 at all the places that x holds along its last axis, else 0: (..., n) -> (..., num_classes)."""
+    count = kwargs.get("num_tokens") if num_classes is None else num_classes
+    if count is None:
+        raise Error("multi_hot: num_classes is missing")
+    x = convert(inputs)
+    found = one_hot(x, count, -1, None, sparse)
+    y = largest(found, -2) if x.ndim else found
+    y = y if dtype is None else shapes.cast(y, dtype)
     return y if axis in (-1, y.ndim - 1) else shapes.moveaxis(y, -1, axis)
 
 
@@ -333,7 +358,7 @@ def binary_crossentropy(target: Any, output: Any, from_logits: bool = False) -> 
     logits = output if from_logits else logits_of(output, Sigmoid)
     row = shapes.expand_dims(output if logits is None else logits, -1)
     expected = shapes.expand_dims(convert(target, output.dtype), -1)
-    return shapes.squeeze(mean_binary_crossentropy(expected, row, from_logits=logits is not None), -1)
+    return mean_binary_crossentropy(expected, row, from_logits=logits is not None)
 
 
 @op_function

@@ -12,6 +12,7 @@ from fastcnn.errors import Error
 from fastcnn.graph import Fused, Node, Op, apply
 from fastcnn.ops import reduction
 from fastcnn.ops.core import convert, op_function
+from fastcnn.ops.cost import Cost, product_cost
 from fastcnn.ops.epilogue import absorbed, floor_of, no_bias
 from fastcnn.ops.shape import broadcast_to, expand_dims, known, require_same_dtype, reshape, squeeze
 from fastcnn.tensor import Shape, Tensor, TensorSpec
@@ -51,6 +52,9 @@ class Dense(Op):
 
     def flops(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> int:
         return 2 * outputs[0].size * known(inputs[1].shape)[0]
+
+    def cost(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], ready: bool) -> Cost:
+        return product_cost(outputs[0].size, known(inputs[1].shape)[0])
 
     def launch(self, k: Any, inputs: Any, outputs: Any, scratch: Any) -> list:
         (x, kernel, *bias), (y,) = inputs, outputs
@@ -92,6 +96,9 @@ class MatMul(Op):
 
     def flops(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> int:
         return 2 * outputs[0].size * known(self.sizes(inputs[0].shape, inputs[1].shape))[2]
+
+    def cost(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], ready: bool) -> Cost:
+        return product_cost(outputs[0].size, known(self.sizes(inputs[0].shape, inputs[1].shape))[2])
 
     def scratch(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> list[TensorSpec]:
         g = self.geometry(inputs[0].shape, inputs[1].shape, np.dtype(inputs[0].dtype).itemsize)

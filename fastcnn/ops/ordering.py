@@ -1,73 +1,111 @@
-"""Functions that sort. They take arrays: what a tensor will hold is not known, and its order has no gradient."""
+"""Order along an axis: sorted elements, their places, and what is found at places. NaN stands last."""
 
-import functools
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from fastcnn.errors import Error
-from fastcnn.tensor import Constant, Tensor, Variable
+from fastcnn.graph import Op, apply
+from fastcnn.ops.core import convert, dtype_kept
+from fastcnn.ops.elementwise import negative
+from fastcnn.ops.shape import broadcast_to, cast, floating, known, moveaxis, normalize_axis, ravel
+from fastcnn.tensor import Tensor, TensorSpec
 
-__all__ = ["argsort", "bincount", "median", "nonzero", "searchsorted", "sort", "top_k"]
-
-F = TypeVar("F", bound=Callable[..., Any])
-
-
-def on_arrays(function: F) -> F:
-    """Take the first argument as an array; refuse a tensor whose values are not known."""
-
-    @functools.wraps(function)
-    def wrapper(x: Any, *args: Any, **kwargs: Any) -> Any:
-        if isinstance(x, Tensor) and not isinstance(x, Variable | Constant):
-            raise Error(
-                f"ops.{function.__name__} works on arrays only, for example in a metric or on predictions; in a layer "
-                "or a loss use ops.max, ops.where or comparisons"
-            )
-        return function(np.asarray(x), *args, **kwargs)
-
-    return wrapper  # type: ignore[return-value]
+__all__ = ["argpartition", "argsort", "sort", "take_along_axis", "top_k"]
 
 
-@on_arrays
-def sort(x: Any, axis: int = -1) -> np.ndarray:
-    """The elements along `axis`, the smallest first."""
-    return np.sort(x, axis)
+@dataclass(frozen=True)
+class ArgSort(Op):
+    """Places along the last dimension in the order of x, as int32; equal elements keep theirs."""
+
+    def infer(self, x: Tensor) -> TensorSpec:
+        return TensorSpec(x.shape, "int32")
+
+    def gradient(self, inputs: Any, outputs: Any, grads: Any) -> tuple[None]:
+        return (None,)
+
+    def scratch(self, inputs: Sequence[TensorSpec], outputs: Any) -> list[TensorSpec]:
+        return [TensorSpec(inputs[0].shape, "int32")]
+
+    def launch(self, k: Any, inputs: Any, outputs: Any, scratch: Any) -> list:
+        return [k.argsort_rows.bind(*_rows([*inputs, *outputs, *scratch]))]
 
 
-@on_arrays
-def argsort(x: Any, axis: int | None = -1) -> np.ndarray:
-    """The places of the elements along `axis`, the smallest first; int32."""
-    return np.argsort(x, axis, kind="stable").astype(np.int32)
+@dataclass(frozen=True)
+class Pick(Op):
+    """y[..., k] = x[..., index[..., k]]; NaN where there is no such place."""
+
+    def infer(self, x: Tensor, index: Tensor) -> TensorSpec:
+        return TensorSpec(index.shape, x.dtype)
+
+    def gradient(self, inputs: Sequence[Tensor], outputs: Any, grads: Any) -> tuple[Tensor, None]:
+        return apply(PickGrad(known(inputs[0].shape)[-1]), grads[0], inputs[1]), None
+
+    def launch(self, k: Any, inputs: Any, outputs: Any, scratch: Any) -> list:
+        return [k.pick_forward.bind(*_rows([*inputs, *outputs]))]
 
 
-@on_arrays
-def top_k(x: Any, k: int, sorted: bool = True) -> tuple[np.ndarray, np.ndarray]:
+@dataclass(frozen=True)
+class PickGrad(Op):
+    """dx[..., i] = sum of dy[..., k] over the k with index[..., k] = i."""
+
+    length: int
+
+    def infer(self, dy: Tensor, index: Tensor) -> TensorSpec:
+        return TensorSpec((*dy.shape[:-1], self.length), dy.dtype)
+
+    def launch(self, k: Any, inputs: Any, outputs: Any, scratch: Any) -> list:
+        return [k.pick_backward.bind(*_rows([*inputs, *outputs]))]
+
+
+def _rows(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+    return [array.reshape(-1, array.shape[-1]) for array in arrays]
+
+
+@dtype_kept
+def argsort(x: Any, axis: int | None = -1) -> Any:
+    """The places of the elements along `axis` (None: of x as one dimension), the smallest first; int32."""
+    x = ravel(x) if axis is None else convert(x)
+    if not x.ndim:
+        return cast(x * 0, "int32")
+    place = normalize_axis(-1 if axis is None else axis, x.ndim, "argsort")
+    return moveaxis(apply(ArgSort(), moveaxis(x, place, -1)), -1, place)
+
+
+@dtype_kept
+def argpartition(x: Any, kth: int, axis: int | None = -1) -> Any:
+    """Places along `axis` such that element number kth is where it is in order, smaller ones before; int32."""
+    return argsort(x, axis)
+
+
+@dtype_kept
+def take_along_axis(x: Any, indices: Any, axis: int | None = None) -> Any:
+    """The elements of x at `indices` along `axis` (None: of x as one dimension), all other places being equal."""
+    x, places = convert(x), convert(indices)
+    if axis is None:
+        return take_along_axis(ravel(x), ravel(places), 0)
+    axis = normalize_axis(axis, x.ndim, "take_along_axis")
+    x, places = moveaxis(x, axis, -1), moveaxis(places, axis, -1)
+    pairs = list(zip(x.shape[:-1], places.shape[:-1], strict=True))
+    x = broadcast_to(x, (*(m if n == 1 else n for n, m in pairs), x.shape[-1]))
+    places = broadcast_to(places, (*(n if m == 1 else m for n, m in pairs), places.shape[-1]))
+    return moveaxis(apply(Pick(), x, places), -1, axis)
+
+
+@dtype_kept
+def sort(x: Any, axis: int | None = -1) -> Any:
+    """The elements along `axis` (None: of x as one dimension), the smallest first."""
+    x = ravel(x) if axis is None else convert(x)
+    place = -1 if axis is None else axis
+    return take_along_axis(x, argsort(x, place), place)
+
+
+@dtype_kept
+def top_k(x: Any, k: int, sorted: bool = True) -> tuple[Any, Any]:
     """The k largest elements along the last axis, the largest first, and their places, int32."""
-    places = np.argsort(-x, -1, kind="stable")[..., :k]
-    return np.take_along_axis(x, places, -1), places.astype(np.int32)
-
-
-@on_arrays
-def median(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
-    """The middle element over `axis` (None: all), or the mean of the two in the middle."""
-    return np.median(x, axis, keepdims=keepdims)
-
-
-@on_arrays
-def nonzero(x: Any) -> tuple[np.ndarray, ...]:
-    """The places of the elements that are not 0: their indices along each axis, int32."""
-    return tuple(indices.astype(np.int32) for indices in np.nonzero(x))
-
-
-@on_arrays
-def bincount(x: Any, weights: Any = None, minlength: int = 0) -> np.ndarray:
-    """How often 0, 1, 2, ... occur, or the sum of the weights where they do."""
-    counts = np.bincount(x, weights, minlength)
-    return counts.astype(np.int32) if weights is None else counts
-
-
-@on_arrays
-def searchsorted(sorted_sequence: Any, values: Any, side: str = "left") -> np.ndarray:
-    """Where values would stand in a sorted sequence; among equal ones at the "left" or "right" end."""
-    return np.searchsorted(sorted_sequence, np.asarray(values), side=side).astype(np.int32)  # type: ignore[call-overload]
+    x = convert(x)
+    places = argsort(negative(floating(x, "float64")))[
+        ..., :k
+    ]  # of equal elements the first is first here too
+    return take_along_axis(x, places, -1), places

@@ -7,11 +7,13 @@ from typing import Any, NamedTuple
 
 from fastcnn_kernels.reduction import reduction_chunks
 
+from fastcnn.errors import Error
 from fastcnn.graph import Op, apply
-from fastcnn.ops.core import convert, op_function
+from fastcnn.ops.core import convert, op_function, whole_function
 from fastcnn.ops.shape import (
     broadcast_to,
     expand_dims,
+    floating,
     known,
     normalize_axes,
     ravel,
@@ -217,7 +219,7 @@ def _reduce_neighbours(op: type[Any], x: Any, axis: Axis, keepdims: bool) -> Any
     return expand_dims(y, axes) if keepdims else y
 
 
-@op_function
+@whole_function(least="int32")
 def sum(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     """The sum over `axis` (None: all)."""
     return _reduce(Sum, x, axis, keepdims)
@@ -226,28 +228,44 @@ def sum(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
 @op_function
 def mean(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     """The mean over `axis` (None: all)."""
-    return _reduce(Mean, x, axis, keepdims)
+    return _reduce(Mean, floating(x), axis, keepdims)
 
 
-@op_function
-def max(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
-    """The largest element over `axis` (None: all); NaN if any is NaN. Ties share the gradient evenly."""
-    return _reduce_neighbours(Max, x, axis, keepdims)
+def _bounded(y: Any, low: Any, high: Any) -> Any:
+    from fastcnn.ops.elementwise import clip  # arithmetic needs sums for its gradients
+
+    return clip(y, low, high)
 
 
-@op_function
-def min(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
-    """The smallest element over `axis` (None: all); NaN if any is NaN. Ties share the gradient evenly."""
-    return _reduce_neighbours(Min, x, axis, keepdims)
+@whole_function()
+def max(x: Any, axis: Axis = None, keepdims: bool = False, initial: Any = None) -> Any:
+    """The largest element over `axis` (None: all); NaN if any is NaN. Ties share the gradient evenly.
+
+    initial: a number that takes part.
+    """
+    y = _reduce_neighbours(Max, x, axis, keepdims)
+    return y if initial is None else _bounded(y, initial, None)
+
+
+@whole_function()
+def min(x: Any, axis: Axis = None, keepdims: bool = False, initial: Any = None) -> Any:
+    """The smallest element over `axis` (None: all); NaN if any is NaN. Ties share the gradient evenly.
+
+    initial: a number that takes part.
+    """
+    y = _reduce_neighbours(Min, x, axis, keepdims)
+    return y if initial is None else _bounded(y, None, initial)
 
 
 amax, amin = max, min
 
 
 @op_function
-def moments(x: Any, axes: Axis, keepdims: bool = False) -> Any:
+def moments(x: Any, axes: Axis, keepdims: bool = False, synchronized: bool = False) -> Any:
     """(mean, variance) over `axes`; the variance is the mean of squared differences from the mean."""
-    x = convert(x)
+    if synchronized:
+        raise Error("moments: there is one device; synchronized must be False")
+    x = floating(x)
     centre = mean(x, axes, keepdims=True)
     difference = x - centre
     variance = mean(difference * difference, axes, keepdims)

@@ -13,10 +13,12 @@ from typing import Any
 import numpy as np
 from fastcnn_kernels.shape import ResizeGeometry, StridedGeometry, strided_geometry
 
+from fastcnn import config
+from fastcnn.dtypes import result_type, standardize_dtype
 from fastcnn.errors import Error, did_you_mean
-from fastcnn.graph import Op, apply
-from fastcnn.ops.core import convert, op_function
-from fastcnn.tensor import Shape, Tensor, TensorSpec
+from fastcnn.graph import Op, apply, current_trace
+from fastcnn.ops.core import convert, dtype_kept, dtypes_of, op_function
+from fastcnn.tensor import Constant, Shape, Tensor, TensorSpec, Variable
 
 __all__ = [
     "broadcast_to",
@@ -69,6 +71,11 @@ def normalize_axes(axis: int | Sequence[int] | None, ndim: int, what: str) -> Ax
 
 def known(shape: Sequence[int | None]) -> tuple[int, ...]:
     """The shape, all of whose dimensions a plan has fixed."""
+    if None in shape:
+        raise Error(
+            f"dimensions {tuple(shape)} must be known here; give Input all but the batch size, or compute in the "
+            "call of a layer, which runs when shapes are known"
+        )
     return tuple(int(n) for n in shape)  # type: ignore[arg-type]
 
 
@@ -160,27 +167,27 @@ class Squeeze(Op):
         return (reshape(grads[0], inputs[0].shape),)
 
 
-@op_function
+@dtype_kept
 def reshape(x: Any, newshape: Sequence[int | None] | int) -> Any:
     """x with shape `newshape`. One entry may be -1 (whatever is left); None keeps the dimension of x there."""
     dims = (newshape,) if isinstance(newshape, int) else tuple(newshape)
     return apply(Reshape(tuple(None if n is None else operator.index(n) for n in dims)), convert(x))
 
 
-@op_function
+@dtype_kept
 def flatten(x: Any) -> Any:
     """x (n, ...) -> (n, everything else)."""
     x = convert(x)
     return expand_dims(x, -1) if x.ndim == 1 else reshape(x, (None, -1))
 
 
-@op_function
+@dtype_kept
 def ravel(x: Any) -> Any:
     """x as one dimension."""
     return reshape(x, (-1,))
 
 
-@op_function
+@dtype_kept
 def expand_dims(x: Any, axis: int | Sequence[int]) -> Any:
     """x with dimensions of length 1 inserted, which become `axis` of the result."""
     x = convert(x)
@@ -188,7 +195,7 @@ def expand_dims(x: Any, axis: int | Sequence[int]) -> Any:
     return apply(ExpandDims(normalize_axes(axis, x.ndim + count, "expand_dims")), x)
 
 
-@op_function
+@dtype_kept
 def squeeze(x: Any, axis: int | Sequence[int] | None = None) -> Any:
     """x without dimensions `axis` of length 1 (None: without all such)."""
     x = convert(x)
@@ -224,7 +231,7 @@ class Transpose(Op):
         return [copy_launch(k, x, y, strided_geometry(y.shape, sources, contiguous_strides(y.shape)))]
 
 
-@op_function
+@dtype_kept
 def transpose(x: Any, axes: Sequence[int] | None = None) -> Any:
     """x with its dimensions in the order `axes` (None: reversed)."""
     x = convert(x)
@@ -236,7 +243,7 @@ def transpose(x: Any, axes: Sequence[int] | None = None) -> Any:
     return x if order == sorted(order) else apply(Transpose(tuple(order)), x)
 
 
-@op_function
+@dtype_kept
 def swapaxes(x: Any, axis1: int, axis2: int) -> Any:
     """x with two dimensions exchanged."""
     x = convert(x)
@@ -246,7 +253,7 @@ def swapaxes(x: Any, axis1: int, axis2: int) -> Any:
     return transpose(x, order)
 
 
-@op_function
+@dtype_kept
 def moveaxis(x: Any, source: int | Sequence[int], destination: int | Sequence[int]) -> Any:
     """x with dimensions `source` moved to the places `destination`; the others keep their order."""
     x = convert(x)
@@ -293,7 +300,7 @@ class BroadcastTo(Op):
         return [copy_launch(k, x, y, strided_geometry(y.shape, tuple(strides), contiguous_strides(y.shape)))]
 
 
-@op_function
+@dtype_kept
 def broadcast_to(x: Any, shape: Sequence[int | None]) -> Any:
     """x repeated to `shape`, by NumPy's rules."""
     x = convert(x)
@@ -326,7 +333,7 @@ class Repeat(Op):
         return [copy_launch(k, x, y, strided_geometry(tuple(dims), tuple(sources), contiguous_strides(dims)))]
 
 
-@op_function
+@dtype_kept
 def repeat(x: Any, repeats: int, axis: int | None = None) -> Any:
     """Every entry of x along `axis` `repeats` times (axis None: of x as one dimension)."""
     x = ravel(convert(x)) if axis is None else convert(x)
@@ -335,7 +342,7 @@ def repeat(x: Any, repeats: int, axis: int | None = None) -> Any:
     return apply(Repeat(int(repeats), normalize_axis(axis or 0, x.ndim, "repeat")), x)
 
 
-@op_function
+@dtype_kept
 def tile(x: Any, repeats: int | Sequence[int]) -> Any:
     """x as a whole side by side with itself, `repeats` times along each dimension."""
     x = convert(x)
@@ -395,6 +402,9 @@ class Place(Op):
 
     def infer(self, x: Tensor) -> TensorSpec:
         return TensorSpec(self.shape, x.dtype)
+
+    def gradient(self, inputs: Sequence[Tensor], outputs: Any, grads: Any) -> tuple[Tensor]:
+        return (apply(Slice(self.index), grads[0]),)
 
     def launch(self, k: Any, inputs: Any, outputs: Any, scratch: Any) -> list:
         (x,), (y,) = inputs, outputs
@@ -459,7 +469,7 @@ def _integer_step(entry: Any, x: Tensor, axis: int) -> Step:
 Tensor.operators["getitem"] = getitem
 
 
-@op_function
+@dtype_kept
 def slice(inputs: Any, start_indices: Sequence[int], shape: Sequence[int]) -> Any:
     """The box of `shape` that begins at `start_indices`."""
     x = convert(inputs)
@@ -473,7 +483,7 @@ def slice(inputs: Any, start_indices: Sequence[int], shape: Sequence[int]) -> An
     return apply(Slice(tuple(steps)), x)
 
 
-@op_function
+@dtype_kept
 def flip(x: Any, axis: int | Sequence[int] | None = None) -> Any:
     """x in reverse order along `axis` (None: all)."""
     x = convert(x)
@@ -508,7 +518,7 @@ class Pad(Op):
         )
 
 
-@op_function
+@dtype_kept
 def pad(
     x: Any,
     pad_width: int | Sequence[int] | Sequence[Sequence[int]],
@@ -613,22 +623,22 @@ class Concatenate(Op):
         return launches
 
 
-@op_function
+@dtype_kept
 def concatenate(xs: Sequence[Any], axis: int = 0) -> Any:
     """The tensors one after another along `axis`; all other dimensions agree."""
-    tensors = [convert(x) for x in xs]
-    if not tensors:
+    if not len(xs):
         raise Error("concatenate: got no tensors")
+    tensors = promoted(*xs)
     return apply(Concatenate(normalize_axis(axis, tensors[0].ndim, "concatenate")), *tensors)
 
 
-@op_function
+@dtype_kept
 def stack(x: Sequence[Any], axis: int = 0) -> Any:
     """Tensors of one shape side by side along a new dimension `axis`."""
-    return concatenate([expand_dims(convert(item), axis) for item in x], axis)
+    return concatenate([expand_dims(item, axis) for item in promoted(*x)], axis)
 
 
-@op_function
+@dtype_kept
 def split(x: Any, indices_or_sections: int | Sequence[int], axis: int = 0) -> Any:
     """x cut along `axis`: into equal parts, or before each of the given indices. A list."""
     x = convert(x)
@@ -650,7 +660,7 @@ def split(x: Any, indices_or_sections: int | Sequence[int], axis: int = 0) -> An
     return [apply(Slice((*whole[:axis], (first, last, 1), *whole[axis + 1 :])), x) for first, last in pairs]
 
 
-@op_function
+@dtype_kept
 def unstack(x: Any, num: int | None = None, axis: int = 0) -> Any:
     """The entries of x along `axis`, without that dimension. A list."""
     x = convert(x)
@@ -682,14 +692,35 @@ class Cast(Op):
         return [k.cast.bind(inputs[0].reshape(-1), outputs[0].reshape(-1))]
 
 
-@op_function
 def cast(x: Any, dtype: Any) -> Any:
-    """x in another dtype: float32, float64, int32, int64, uint8 or bool."""
+    """x in another dtype: float32, float64, int32, int64, uint8 or bool; of an array, in any that NumPy has.
+
+    Fractions are cut off on the way to an integer; what is not 0 is True.
+    """
+    name = standardize_dtype(dtype)
+    if isinstance(x, Tensor) and (current_trace() is not None or not isinstance(x, Variable | Constant)):
+        if name not in DTYPES:
+            raise Error(f"cast: dtype {name!r} is not supported{did_you_mean(name, DTYPES)}")
+        return x if name == x.dtype else apply(Cast(name), x)
+    return np.asarray(x).astype(name)
+
+
+Tensor.operators["cast"] = cast
+
+
+def floating(x: Any, dtype: str | None = None) -> Tensor:
+    """x as a tensor of numbers with fractions; whole ones become `dtype`, default floatx."""
     x = convert(x)
-    name = dtype if isinstance(dtype, str) else str(np.dtype(dtype))
-    if name not in DTYPES:
-        raise Error(f"cast: dtype {name!r} is not supported{did_you_mean(name, DTYPES)}")
-    return x if name == x.dtype else apply(Cast(name), x)
+    return x if x.dtype in config.FLOAT_TYPES else cast(x, dtype or config.floatx())
+
+
+def promoted(*xs: Any) -> list[Tensor]:
+    """The tensors, where some are whole or plain numbers, in the dtype that holds all of them."""
+    dtypes = [dtype for x in xs for dtype in dtypes_of(x)]
+    floats = [dtype for dtype in dtypes if dtype in config.FLOAT_TYPES]
+    wanted = floats[0] if floats else result_type(*dtypes)
+    tensors = [convert(x, wanted) for x in xs]
+    return [x if x.dtype in config.FLOAT_TYPES else cast(x, wanted) for x in tensors]
 
 
 @dataclass(frozen=True)
@@ -717,13 +748,16 @@ class TakeGrad(Op):
     def infer(self, dy: Tensor, index: Tensor) -> TensorSpec:
         return TensorSpec(self.shape, dy.dtype)
 
+    def gradient(self, inputs: Sequence[Tensor], outputs: Any, grads: Any) -> tuple[Tensor, None]:
+        return apply(Take(), grads[0], inputs[1]), None
+
     def launch(self, k: Any, inputs: Any, outputs: Any, scratch: Any) -> list:
         (dy, index), (dx,) = inputs, outputs
         width = math.prod(self.shape[1:])
         return [k.take_rows_backward.bind(index.reshape(-1), dy.reshape(-1, width), dx.reshape(-1, width))]
 
 
-@op_function
+@dtype_kept
 def take(x: Any, indices: Any, axis: int | None = None) -> Any:
     """The entries of x along `axis` (None: of x as one dimension) at `indices`, whole numbers of any shape.
 

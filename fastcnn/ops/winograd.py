@@ -42,7 +42,7 @@ def workspace(g: WinogradGeometry, tensors: Sequence[Any], weights: bool = False
 class WinogradConv(Conv):
     """`Conv` by Winograd's algorithm."""
 
-    exact = False
+    rounding = 1
     size = 4
 
     def cut(self, inputs: Sequence[Any], outputs: Sequence[Any]) -> WinogradGeometry:
@@ -79,7 +79,7 @@ class WinogradConvF2(WinogradConv):
 class WinogradConvInputGrad(ConvInputGrad):
     """`ConvInputGrad` by Winograd's algorithm: a forward pass from dy to dx with rotated weights."""
 
-    exact = False
+    rounding = 1
     size = 4
 
     def cut(self, inputs: Sequence[Any]) -> WinogradGeometry:
@@ -115,7 +115,7 @@ class WinogradConvInputGradF2(WinogradConvInputGrad):
 class WinogradConvKernelGrad(ConvKernelGrad):
     """`ConvKernelGrad` by Winograd's algorithm: sums over tiles between the points, transformed at the end."""
 
-    exact = False
+    rounding = 1
     size = 4
 
     def cut(self, inputs: Sequence[Any]) -> WinogradGeometry:
@@ -145,6 +145,12 @@ class WinogradConvKernelGradF2(WinogradConvKernelGrad):
     size = 2
 
 
-Conv.alternatives |= {"winograd": WinogradConv, "winograd2": WinogradConvF2}
-ConvInputGrad.alternatives |= {"winograd": WinogradConvInputGrad, "winograd2": WinogradConvInputGradF2}
-ConvKernelGrad.alternatives |= {"winograd": WinogradConvKernelGrad, "winograd2": WinogradConvKernelGradF2}
+Conv.alternatives = Conv.alternatives | {"winograd": WinogradConv, "winograd2": WinogradConvF2}
+ConvInputGrad.alternatives = ConvInputGrad.alternatives | {
+    "winograd": WinogradConvInputGrad,
+    "winograd2": WinogradConvInputGradF2,
+}
+ConvKernelGrad.alternatives = ConvKernelGrad.alternatives | {
+    "winograd": WinogradConvKernelGrad,
+    "winograd2": WinogradConvKernelGradF2,
+}

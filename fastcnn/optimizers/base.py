@@ -55,7 +55,8 @@ class Optimizer(Configurable):
     variables become their averages.
     gradient_accumulation_steps: update once in so many batches, by the mean of their gradients. Averages and
     constraints wait for the update too, so that n batches do what one batch n times as large would.
-    loss_scale_factor: without effect; gradients are computed in float32 or float64, where there is no need of it.
+    loss_scale_factor: what `scale_loss` multiplies by and `apply` divides gradients by, in a loop of your own. `fit`
+    does neither: gradients are computed in float32 or float64, where there is no need of it.
 
     A method of your own is a subclass with `update_step(gradient, variable, learning_rate)` written with
     `fastcnn.ops`, where variables change by `self.assign`. `self.add_variable_from_reference(variable, name)` gives
@@ -128,6 +129,7 @@ class Optimizer(Configurable):
         self._undecayed: set[int | str] = set()  # ids of variables; their paths where it comes from a file
         self._undecayed_names: list[str] = []
         self._functions: dict[Hashable, Function] = {}
+        self._scaled_in: Any = None  # the latest trace with a loss from `scale_loss`
 
     # --- configuration ---------------------------------------------------------------------------------------
 
@@ -140,10 +142,12 @@ class Optimizer(Configurable):
         return values
 
     @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Self:
+    def from_config(cls, config: dict[str, Any], custom_objects: Mapping[str, Any] | None = None) -> Self:
+        """The optimizer that `get_config` described; custom_objects: of your own, that it mentions by name."""
         arguments = dict(config)
         paths, names = arguments.pop("excluded_from_weight_decay", ([], []))
-        optimizer = super().from_config(arguments)
+        with registry.custom_object_scope(custom_objects):
+            optimizer = super().from_config(arguments)
         optimizer._undecayed, optimizer._undecayed_names = set(paths), list(names)
         return optimizer
 
@@ -216,7 +220,7 @@ class Optimizer(Configurable):
     def _slot(self, variable: Variable, name: str, value: Any) -> Variable:
         slots = self._slots.setdefault(id(variable), {})
         if name not in slots:
-            values = np.broadcast_to(value, variable.value.shape)
+            values = value if np.ndim(value) else np.full(variable.buffer.shape, value)
             slots[name] = Variable(values, variable.dtype, trainable=False, name=f"{variable.path}/{name}")
         return slots[name]
 
@@ -233,6 +237,27 @@ class Optimizer(Configurable):
     def variables(self) -> list[Variable]:
         """All arrays that the optimizer keeps."""
         return [*self._own.values(), *(slot for slots in self._slots.values() for slot in slots.values())]
+
+    def set_weights(self, weights: Sequence[Any]) -> None:
+        """Overwrite `variables`. Nothing is changed when the number or any shape does not fit."""
+        arrays, variables = [np.asarray(w) for w in weights], self.variables
+        if [a.shape for a in arrays] != [v.shape for v in variables]:
+            raise Error(
+                f"optimizer {self.name!r}: set_weights got arrays of shapes {[a.shape for a in arrays]}; its variables "
+                f"have {[v.shape for v in variables]}"
+            )
+        for variable, array in zip(variables, arrays, strict=True):
+            variable.assign(array)
+
+    def save_own_variables(self, store: dict[str, Any]) -> None:
+        """Write the number of batches and copies of `variables` into a dictionary."""
+        store["batches"] = np.array(self.batches)
+        store.update((str(i), variable.numpy()) for i, variable in enumerate(self.variables))
+
+    def load_own_variables(self, store: Mapping[str, Any]) -> None:
+        """Take up what `save_own_variables` wrote for an optimizer built with the same variables."""
+        self.set_weights([store[str(i)] for i in range(len(store) - 1)])
+        self.batches = int(store["batches"])
 
     # --- saving ----------------------------------------------------------------------------------------------
 
@@ -294,10 +319,14 @@ class Optimizer(Configurable):
         self._undecayed = {id(variable) for variable in self._known}
         self._undecayed_names = list(var_names or ())
 
-    def _decays(self, variable: Variable) -> bool:
-        if self.weight_decay is None or self._undecayed & {id(variable), variable.path}:
-            return False
-        return not any(re.search(pattern, variable.name or "") for pattern in self._undecayed_names)
+    def _spares(self, variable: Variable) -> bool:
+        if self._undecayed & {id(variable), variable.path}:
+            return True
+        return any(re.search(pattern, variable.name or "") for pattern in self._undecayed_names)
+
+    def _decay_weights(self, variable: Variable) -> None:
+        if self.weight_decay is not None and not self._spares(variable):
+            update(DecayWeights(), variable, self._decay)
 
     # --- an update -------------------------------------------------------------------------------------------
 
@@ -308,6 +337,10 @@ class Optimizer(Configurable):
         Elsewhere they are arrays, and the update is made at once.
         trainable_variables: default, those of the last `build`.
         """
+        if trainable_variables is None and not self.built:
+            raise Error(
+                f"optimizer {self.name!r}: call build(variables) first, or give apply the variables as well"
+            )
         variables = self._trainable_variables if trainable_variables is None else list(trainable_variables)
         if not self.built:
             self.build(variables)
@@ -331,20 +364,27 @@ class Optimizer(Configurable):
             self._functions[key] = Function(
                 lambda *grads: self._add_to_trace(list(zip(grads, variables, strict=True)))
             )
+        scale = self.loss_scale_factor or 1.0
         self.before_step()
-        self._functions[key](*(np.array(g, v.dtype, order="C") for g, v in pairs), key=self.phase)
+        self._functions[key](*(np.array(g, v.dtype, order="C") / scale for g, v in pairs), key=self.phase)
         self.after_step()
+
+    def scale_loss(self, loss: Any) -> Any:
+        """The loss times `loss_scale_factor`, to take gradients of; `apply` divides them by it again."""
+        self._scaled_in = current_trace()
+        return loss if self.loss_scale_factor is None else loss * self.loss_scale_factor
 
     def _add_to_trace(self, pairs: Sequence[tuple[Tensor, Variable]]) -> None:
         """What this phase does with gradients."""
+        if self.loss_scale_factor is not None and self._scaled_in is current_trace():
+            pairs = [(gradient / self.loss_scale_factor, variable) for gradient, variable in pairs]
         if self.phase == "accumulate":
             for gradient, variable in pairs:
                 self.assign_add(self.slot(variable, ACCUMULATOR), gradient)
             return
         gradients, variables = self._clipped([self._mean(*pair) for pair in pairs]), [v for _, v in pairs]
         for variable in variables:
-            if self._decays(variable):
-                update(DecayWeights(), variable, self._decay)
+            self._decay_weights(variable)
         for gradient, variable in zip(gradients, variables, strict=True):
             self.update_step(gradient, variable, self._scalar_variables(variable.dtype)[0])
         if self.use_ema:
@@ -412,6 +452,18 @@ class Optimizer(Configurable):
             if average is not None:
                 variable.assign(average.value)
 
+    def swap_averages(self) -> None:
+        """With `use_ema`, let variables and their averages change places; once more, and all is as before."""
+        for variable in self._trainable_variables:
+            average, weights = self.slot(variable, AVERAGE), variable.numpy()
+            variable.assign(average.buffer)
+            average.assign(weights)
+
+    def restart_averages(self) -> None:
+        """With `use_ema`, let the averages be the variables as they are."""
+        for variable in self._trainable_variables:
+            self.slot(variable, AVERAGE).assign(variable.buffer)
+
     # --- for methods of your own -----------------------------------------------------------------------------
 
     def assign(self, variable: Variable, value: Any) -> None:
@@ -437,15 +489,26 @@ class Optimizer(Configurable):
         return self._slot(reference_variable, name, values)
 
     def add_optimizer_variables(
-        self, trainable_variables: Iterable[Variable], name: str, initializer: Any = "zeros"
-    ) -> list[Variable]:
-        """A slot for each variable."""
-        return [self.add_variable_from_reference(v, name, initializer) for v in trainable_variables]
+        self, trainable_variables: Iterable[Variable], name: Any, initializer: Any = "zeros"
+    ) -> Any:
+        """A slot for each variable, in a list. For a list of names a list each, with one initializer or one each."""
+        variables = list(trainable_variables)
+        if isinstance(name, str):
+            return [self.add_variable_from_reference(v, name, initializer) for v in variables]
+        starts = list(initializer) if isinstance(initializer, list | tuple) else [initializer] * len(name)
+        if len(starts) != len(name):
+            raise Error(f"optimizer {self.name!r}: {len(starts)} initializers for {len(name)} names of slots")
+        pairs = zip(name, starts, strict=True)
+        return tuple(self.add_optimizer_variables(variables, each, start) for each, start in pairs)
 
     def add_variable(
-        self, shape: Sequence[int], initializer: Any = "zeros", dtype: str | None = None, name: str = "var"
-    ) -> Variable:
-        """An array that belongs to no variable. Asked for again by name, it is the same one."""
+        self, shape: Sequence[int], initializer: Any = "zeros", dtype: str | None = None, aggregation: Any = "none",
+        layout: Any = None, name: str = "var",
+    ) -> Variable:  # fmt: skip
+        """An array that belongs to no variable. Asked for again by name, it is the same one.
+
+        aggregation and layout speak of several devices; they change nothing.
+        """
         if name not in self._own:
             dtype = dtype or config.floatx()
             values = _initial_values(initializer, tuple(shape), dtype)

@@ -11,8 +11,8 @@ from fastcnn.graph import Node, Op
 from fastcnn.plan.rewrite import Rewrite
 
 
-def choose_convolutions(rewrite: Rewrite) -> None:
-    """Every convolution by the algorithm that `config` names, where it can, or by the cheapest that it permits."""
+def choose_algorithms(rewrite: Rewrite) -> None:
+    """Every convolution and product by the algorithm that `config` names, or by the cheapest that it permits."""
     for node in rewrite.nodes.values():
         if node.operation.alternatives:
             ready = all(rewrite.is_constant(node.inputs[i]) for i in node.operation.weights)
@@ -25,16 +25,16 @@ def choose(node: Node, ready: bool) -> Op:
     inputs, outputs = [x.spec for x in node.inputs], [y.spec for y in node.outputs]
     if wanted != "auto":
         found = op.using(wanted)
-        return found if permitted(found) and found.cost(inputs, outputs, ready) < math.inf else op
+        return found if permitted(found, node) and found.cost(inputs, outputs, ready) < math.inf else op
     found = [op, *(op.using(name) for name in op.alternatives)]
     # Gradients in float64 are compared with finite differences: there every digit counts.
     exact = inputs[0].dtype == "float64"
     return min(
-        (one for one in found if permitted(one) and (one.exact or not exact)),
+        (one for one in found if permitted(one, node) and not (exact and one.rounding)),
         key=lambda one: one.cost(inputs, outputs, ready),
     )
 
 
-def permitted(op: Op) -> bool:
-    """Whether `config` lets an algorithm round more than a plain sum does."""
-    return op.exact or config.precision() == "fast"
+def permitted(op: Op, node: Node) -> bool:
+    """Whether an algorithm may round more than a plain sum does: by `config`, or because the node is mixed."""
+    return node.mixed if op.mixed else op.rounding <= config.PRECISIONS.index(config.precision())

@@ -58,7 +58,7 @@ class Rewrite:
             return False
         old = [*reader.outputs, *node.outputs[1:]]
         new = Node(operation, inputs, [y.spec for y in old], node.scope)
-        new.serial = serial
+        new.serial, new.mixed = serial, node.mixed
         self._remove(node)
         self._remove(reader)
         for added in (*makers, new):
@@ -78,6 +78,7 @@ class Rewrite:
         self._remove(node)
         for i, maker in enumerate(makers):
             maker.serial, maker.scope = node.serial + i / len(makers), node.scope
+            maker.mixed = node.mixed
             self.nodes[maker.serial] = maker
             self._register(maker)
         for before, after in zip(node.outputs, outputs, strict=True):

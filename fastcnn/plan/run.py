@@ -8,7 +8,7 @@ from types import ModuleType
 from typing import Any
 
 from fastcnn.graph import Node, ancestors, variables_of
-from fastcnn.plan.algorithms import choose_convolutions
+from fastcnn.plan.algorithms import choose_algorithms
 from fastcnn.plan.bind import Binding, Bound
 from fastcnn.plan.chain import Chain, continues, form_chains, local_first
 from fastcnn.plan.description import table
@@ -19,7 +19,7 @@ from fastcnn.plan.rewrite import Rewrite
 from fastcnn.tensor import Clock, Tensor
 
 # What happens to the nodes before they get memory and kernels, in this order.
-PASSES: list[Callable[[Rewrite], None]] = [absorb_readers, choose_convolutions, take_apart]
+PASSES: list[Callable[[Rewrite], None]] = [absorb_readers, choose_algorithms, take_apart]
 
 
 class Plan:

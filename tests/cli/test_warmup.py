@@ -1,6 +1,7 @@
 """After a warm-up no kernel is left to compile."""
 
 import pytest
+from fastcnn_kernels import amx
 
 from fastcnn import backend
 from fastcnn.__main__ import main
@@ -11,7 +12,10 @@ UNUSED = {"im2col", "col2im"}
 
 
 def test_warmup_compiles_every_kernel() -> None:
-    assert warmup.warmup() == set(vars(backend.get("cpu").kernels)) - UNUSED
+    kernels = set(vars(backend.get("cpu").kernels)) - UNUSED
+    if not amx.is_available():
+        kernels -= {name for name in kernels if name.startswith("amx_")}
+    assert warmup.warmup() == kernels
 
 
 def test_command_says_how_many(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from fastcnn_kernels import elementwise
 from fastcnn_kernels.jit import CHUNK
+from scipy import special
 
 OnThreads = Callable[[Callable[[], Sequence[np.ndarray]]], Sequence[np.ndarray]]
 
@@ -37,6 +38,7 @@ BINARY: dict[str, Callable] = {
     "greater": np.greater,
     "greater_equal": np.greater_equal,
     "equal": np.equal,
+    "modulo": np.mod,
 }
 
 
@@ -111,6 +113,7 @@ UNARY: dict[str, Callable] = {
     "log1p": np.log1p,
     "sin": np.sin,
     "cos": np.cos,
+    "erf": special.erf,
     "floor": np.floor,
     "ceil": np.ceil,
     "round_half_even": np.rint,
@@ -138,6 +141,24 @@ def test_unary_nan(name: str) -> None:
 def test_rounding_of_what_is_no_integer(name: str) -> None:
     x = np.array([np.inf, -np.inf, 1e30, -0.3], np.float32)
     np.testing.assert_array_equal(run(name, x, output=1), UNARY[name](x))
+
+
+def test_arctan2(dtype: str, on_threads: OnThreads) -> None:
+    x1, x2 = numbers(3 * CHUNK + 5, dtype, 1), numbers(3 * CHUNK + 5, dtype, 2)
+    x1[:4], x2[:4] = (0, 0, 1, -1), (-1, 1, 0, 0)
+    (y,) = on_threads(lambda: [run("arctan2", x1, x2, output=2)])
+    expected = np.arctan2(x1.astype(np.float64), x2.astype(np.float64))
+    np.testing.assert_allclose(y, expected, rtol=4 * np.finfo(dtype).eps)
+
+
+def test_erfinv(dtype: str, on_threads: OnThreads) -> None:
+    eps = np.finfo(dtype).eps
+    ends = [0, 1, -1, 1.5, 1 - eps, -1 + eps, eps, -eps, 0.5, np.nan]
+    x = np.concatenate([ends, np.random.default_rng(0).uniform(-1, 1, 3 * CHUNK)]).astype(dtype)
+    (y,) = on_threads(lambda: [run("erfinv", x, output=1)])
+    expected = special.erfinv(x.astype(np.float64))
+    # Near 1 the inverse is as steep as 1 / (1 - x), but its argument is exact.
+    np.testing.assert_allclose(y, expected, rtol=16 * eps)
 
 
 def test_affine(dtype: str, on_threads: OnThreads) -> None:

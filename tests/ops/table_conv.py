@@ -7,24 +7,12 @@ import reference
 from op_harness import Row
 
 from fastcnn import ops
-from fastcnn.graph import gradients
-from fastcnn.ops import lanes, winograd
-from fastcnn.ops.columns import ColumnsConv, ColumnsConvInputGrad, ColumnsConvKernelGrad
+from fastcnn.graph import Op, gradients
 from fastcnn.ops.conv import Correlation, Transposed
 
 COVERED_ELSEWHERE: set[type] = {Correlation, Transposed}  # what they have in common
-COVERED_ELSEWHERE |= {ColumnsConv, ColumnsConvInputGrad, ColumnsConvKernelGrad}  # in plan/test_plan.py
-COVERED_ELSEWHERE |= {
-    lanes.LanesConv,
-    lanes.LanesConvInputGrad,
-    lanes.LanesConvKernelGrad,
-}  # in test_lanes.py
-COVERED_ELSEWHERE |= {winograd.WinogradConv, winograd.WinogradConvInputGrad, winograd.WinogradConvKernelGrad}
-COVERED_ELSEWHERE |= {
-    winograd.WinogradConvF2,
-    winograd.WinogradConvInputGradF2,
-    winograd.WinogradConvKernelGradF2,
-}
+# Other algorithms for an op are compared with it in files of their own.
+COVERED_ELSEWHERE |= {other for op in Op.registry.values() for other in op.alternatives.values()}
 EXPLICIT = ((1, 0), (0, 2))
 
 

@@ -66,7 +66,7 @@ BAD = [
     (lambda: ops.conv2d(X, KERNEL, strides=0), "strides must be"),
     (lambda: ops.conv2d(X, KERNEL, padding="sane"), "did you mean 'same'"),
     (lambda: ops.conv2d(X, KERNEL, padding=((-1, 0), (0, 0))), "at least 0"),
-    (lambda: ops.conv2d(X, KERNEL.astype("float64")), "float32 and float64"),
+    (lambda: ops.conv2d(X, Tensor(KERNEL.shape, "float64")), "float32 and float64"),
     (lambda: ops.conv(X, KERNEL, data_format="channels_first"), "channels_last"),
     (lambda: ops.depthwise_conv2d(X, DEEP), "does not fit images of 6 channels"),
     (lambda: ops.conv2d_transpose(X, DEEP), "does not fit images of 6 channels"),

@@ -24,7 +24,7 @@ BAD = [
         lambda: ops.matmul(np.zeros((2, 2, 3), "float32"), np.zeros((3, 3, 4), "float32")),
         "stacks of matrices",
     ),
-    (lambda: ops.matmul(A, np.zeros((3, 2), "float64")), "float32 and float64"),
+    (lambda: ops.matmul(Tensor((2, 3)), Tensor((3, 2), "float64")), "float32 and float64"),
     (lambda: ops.matmul(np.array(2.0), A), "expected matrices or vectors"),
 ]
 

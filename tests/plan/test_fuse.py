@@ -151,4 +151,4 @@ def test_inference_prepares_weights_once():
     model.predict_on_batch(x)
     plan, _ = next(iter(model._step("predict")._functions.values()))._plans.popitem()[1]
     launches = [launch.kernel.__name__ for launch in plan.program.launches]
-    assert launches == ["conv_forward"]
+    assert launches in (["conv_forward"], ["amx_forward"])

@@ -248,3 +248,126 @@ def lion(
     m = slot(state, "momentum", w)
     new = w - learning_rate * np.sign(beta_1 * m + (1.0 - beta_1) * g)
     return new, {"momentum": beta_2 * m + (1.0 - beta_2) * g}
+
+
+def lamb(
+    w: Array,
+    g: Array,
+    state: State,
+    step: int = 1,
+    learning_rate: float = 0.001,
+    beta_1: float = 0.9,
+    beta_2: float = 0.999,
+    epsilon: float = 1e-7,
+) -> Step:
+    """m, v as in adam;  u = m / (1 - b1^t) / (sqrt(v / (1 - b2^t)) + epsilon);  w -= lr |w| / |u| u.
+
+    The ratio is 1 where a norm is 0 (You et al. 2020, algorithm 2).
+    """
+    m = beta_1 * slot(state, "momentum", w) + (1.0 - beta_1) * g
+    v = beta_2 * slot(state, "velocity", w) + (1.0 - beta_2) * g**2
+    u = m / (1.0 - beta_1**step) / (np.sqrt(v / (1.0 - beta_2**step)) + epsilon)
+    norms = float(np.sqrt((w**2).sum())), float(np.sqrt((u**2).sum()))
+    ratio = norms[0] / norms[1] if min(norms) > 0 else 1.0
+    return w - learning_rate * ratio * u, {"momentum": m, "velocity": v}
+
+
+def adafactor(
+    w: Array,
+    g: Array,
+    state: State,
+    step: int = 1,
+    learning_rate: float = 0.001,
+    beta_2_decay: float = -0.8,
+    epsilon_1: float = 1e-30,
+    epsilon_2: float = 1e-3,
+    clip_threshold: float = 1.0,
+) -> Step:
+    """b = 1 - t^d;  v = b v + (1 - b)(g^2 + e1), of matrices r_i c_j / mean(r) with r, c such averages of the means
+    over columns and rows;  u = g / sqrt(v);  w -= max(e2, rms(w)) min(lr, 1 / sqrt(t)) u / max(1, rms(u) / clip).
+
+    Shazeer & Stern 2018, algorithms 4 and 5, with the last two axes as rows and columns.
+    """
+    share = float(step) ** beta_2_decay
+    square = g**2 + epsilon_1
+    if w.ndim < 2:
+        v = (1.0 - share) * slot(state, "velocity", w) + share * square
+        state = {"velocity": v}
+    else:
+        rows = (1.0 - share) * state.get("rows", np.zeros(w.shape[:-1])) + share * square.mean(-1)
+        columns = (1.0 - share) * state.get("columns", np.zeros_like(w[..., 0, :])) + share * square.mean(-2)
+        v = rows[..., :, None] * columns[..., None, :] / rows.mean(-1)[..., None, None]
+        state = {"rows": rows, "columns": columns}
+    u = g / np.sqrt(v)
+    rate = max(epsilon_2, np.sqrt((w**2).mean())) * min(learning_rate, 1.0 / np.sqrt(step))
+    return w - rate * u / max(1.0, np.sqrt((u**2).mean()) / clip_threshold), state
+
+
+def ftrl(
+    w: Array,
+    g: Array,
+    state: State,
+    step: int = 1,
+    learning_rate: float = 0.001,
+    learning_rate_power: float = -0.5,
+    initial_accumulator_value: float = 0.1,
+    l1_regularization_strength: float = 0.0,
+    l2_regularization_strength: float = 0.0,
+    l2_shrinkage_regularization_strength: float = 0.0,
+    beta: float = 0.0,
+) -> Step:
+    """n' = n + g^2;  z += g + 2 shrinkage w - (n'^p - n^p) / lr w with p = -power;
+    w = 0 where |z| <= l1, else (sign(z) l1 - z) / ((beta + n'^p) / lr + 2 l2).
+
+    McMahan et al. 2013, algorithm 1.
+    """
+    p, n = -learning_rate_power, slot(state, "accumulator", w, initial_accumulator_value)
+    after = n + g**2
+    shrunk = g + 2.0 * l2_shrinkage_regularization_strength * w
+    z = slot(state, "linear", w) + shrunk - (after**p - n**p) / learning_rate * w
+    weight = (beta + after**p) / learning_rate + 2.0 * l2_regularization_strength
+    new = np.where(
+        np.abs(z) <= l1_regularization_strength, 0.0, (np.sign(z) * l1_regularization_strength - z) / weight
+    )
+    return new, {"accumulator": after, "linear": z}
+
+
+def orthogonal(x: Array, steps: int, a: float, b: float, c: float) -> Array:
+    """`steps` of x = a x + (b A + c A A) x, A = x x', from x / |x| (Jordan et al. 2024); the wide way round."""
+    if x.shape[0] > x.shape[1]:
+        return orthogonal(x.T, steps, a, b, c).T
+    x = x / (np.sqrt((x**2).sum()) + 1e-7)
+    for _ in range(steps):
+        square = x @ x.T
+        x = a * x + (b * square + c * square @ square) @ x
+    return x
+
+
+def muon(
+    w: Array,
+    g: Array,
+    state: State,
+    step: int = 1,
+    learning_rate: float = 0.001,
+    adam_beta_1: float = 0.9,
+    adam_beta_2: float = 0.999,
+    epsilon: float = 1e-7,
+    muon_a: float = 3.4445,
+    muon_b: float = -4.7750,
+    muon_c: float = 2.0315,
+    adam_lr_ratio: float = 1.0,
+    momentum: float = 0.95,
+    ns_steps: int = 5,
+    nesterov: bool = True,
+    rms_rate: float | None = 0.2,
+) -> Step:
+    """m = momentum m + g;  w -= lr rms_rate sqrt(max(shape)) orthogonal(g + momentum m), of m without nesterov.
+
+    All but matrices take steps of adam. Liu et al. 2025, Muon is scalable for LLM training.
+    """
+    if w.ndim != 2:
+        return adam(w, g, state, step, learning_rate * adam_lr_ratio, adam_beta_1, adam_beta_2, epsilon)
+    m = momentum * slot(state, "momentum", w) + g
+    u = orthogonal(g + momentum * m if nesterov else m, ns_steps, muon_a, muon_b, muon_c)
+    scale = 1.0 if rms_rate is None else rms_rate * np.sqrt(max(w.shape))
+    return w - learning_rate * scale * u, {"momentum": m}

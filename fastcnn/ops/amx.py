@@ -1,0 +1,283 @@
+"""Convolutions on the matrix tiles of a processor (Intel AMX), and their gradients.
+
+Tiles multiply bfloat16 numbers. A float32 number is taken as a sum of such: of three, which is as good as a plain sum
+in float32, or of two, which leaves an error of some 5e-6 of the largest result. `plan/algorithms.py` puts these ops in
+where the processor has tiles and they are faster, those of two with `config.set_precision("faster")`. With one number
+each the operands are rounded to bfloat16: that is what layers of the dtype policy "mixed_bfloat16" ask for.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from fastcnn_kernels import amx
+from fastcnn_kernels.conv import ConvGeometry
+
+from fastcnn.graph import Op
+from fastcnn.ops.conv import Conv, ConvInputGrad, ConvKernelGrad
+from fastcnn.ops.cost import IMPOSSIBLE, Cost, amx_cost, amx_gradient_cost
+from fastcnn.ops.epilogue import floor_of, no_bias
+from fastcnn.ops.matmul import Dense, MatMul
+from fastcnn.ops.shape import known
+from fastcnn.tensor import TensorSpec
+
+__all__: list[str] = []  # chosen by plans, not called
+
+
+def suits(tensors: Sequence[Any]) -> bool:
+    """Whether numbers of this dtype can be multiplied so, here."""
+    return tensors[0].dtype == "float32" and amx.is_available()
+
+
+def weight_pitches(shape: Sequence[int], groups: int, transposed: bool) -> tuple[int, int, int, int]:
+    """Of a kernel (kh, kw, c, f) by tap, channel, column and group; transposed: its filters are the channels."""
+    *_, c, f = shape
+    return (c * f, 1, f, f // groups) if transposed else (c * f, f, 1, f // groups)
+
+
+class _Passes:
+    """What forward and backward passes share: a list of passes, one after the other."""
+
+    terms = 2
+
+    def passes(self, inputs: Sequence[Any], outputs: Sequence[Any]) -> list[tuple[amx.Pass, np.ndarray]]:
+        """The passes with their taps."""
+        raise NotImplementedError
+
+    def plans(self, inputs: Sequence[Any], outputs: Sequence[Any]) -> list[amx.Plan]:
+        return [amx.plan_of(p, self.terms) for p, _ in self.passes(inputs, outputs)]
+
+    def cost(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], ready: bool) -> Cost:
+        if not suits(inputs):
+            return IMPOSSIBLE
+        return sum(amx_cost(plan, self.terms, ready) for plan in self.plans(inputs, outputs))
+
+    def prepared(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> list[TensorSpec]:
+        plans = self.plans(inputs, outputs)
+        return [TensorSpec((max(1, amx.packed_size(plan, self.terms)),), "uint16") for plan in plans]
+
+    def workspace(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> TensorSpec:
+        size = max(amx.workspace_size(plan, self.terms) for plan in self.plans(inputs, outputs))
+        return TensorSpec((size,), "uint16")
+
+    def prepare(self, k: Any, inputs: Any, outputs: Any, prepared: Any) -> list:
+        kernel, launches = inputs[1], []
+        for (p, taps), packed in zip(self.passes(inputs, outputs), prepared, strict=True):
+            shape = (1, 1, *kernel.shape)[-4:]  # of a matrix: as a kernel of one tap
+            pitches = weight_pitches(shape, p.groups, isinstance(self, ConvInputGrad))
+            plan = amx.plan_of(p, self.terms)
+            launches.append(
+                k.amx_pack_weights.bind(kernel, packed, taps, plan, amx.run_of(p), pitches, self.terms)
+            )
+        return launches
+
+    def launch(self, k: Any, inputs: Any, outputs: Any, scratch: Any) -> list:
+        (x, _, *bias), (y,), (*prepared, work) = inputs, outputs, scratch
+        lower, bias, launches = floor_of(self.lower), no_bias(bias, y), []  # type: ignore[attr-defined]
+        for (p, taps), packed in zip(self.passes(inputs, outputs), prepared, strict=True):
+            plan, tables = amx.plan_of(p, self.terms), amx.tables_of(p, taps, self.terms)
+            where = tables.runs, tables.offsets, tables.places
+            launches.append(k.amx_forward.bind(x, packed, bias, y, work, lower, *where, plan, self.terms))
+        return launches
+
+
+@dataclass(frozen=True)
+class AmxConv(_Passes, Conv):
+    """`Conv` on matrix tiles, of two parts each number."""
+
+    rounding = 2
+
+    def passes(self, inputs: Sequence[Any], outputs: Sequence[Any]) -> list[tuple[amx.Pass, np.ndarray]]:
+        return [amx.forward_pass(self.geometry_of(inputs, outputs))]
+
+
+@dataclass(frozen=True)
+class AmxConvInputGrad(_Passes, ConvInputGrad):
+    """`ConvInputGrad` on matrix tiles: a pass for each residue of pixels by the strides."""
+
+    rounding = 2
+
+    def passes(self, inputs: Sequence[Any], outputs: Sequence[Any]) -> list[tuple[amx.Pass, np.ndarray]]:
+        return amx.backward_passes(self.geometry_of(inputs))
+
+
+@dataclass(frozen=True)
+class AmxConvKernelGrad(ConvKernelGrad):
+    """`ConvKernelGrad` on matrix tiles."""
+
+    rounding = 2
+    terms = 2
+
+    def plan(self, inputs: Sequence[Any]) -> amx.GradientPlan:
+        """How it is cut."""
+        return amx.gradient_plan_of(self.forward(inputs), self.terms)
+
+    def forward(self, inputs: Sequence[Any]) -> amx.Pass:
+        """The forward pass."""
+        return amx.forward_pass(self.geometry_of(inputs))[0]
+
+    def cost(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], ready: bool) -> Cost:
+        return amx_gradient_cost(self.plan(inputs), self.terms) if suits(inputs) else IMPOSSIBLE
+
+    def scratch(self, inputs: Sequence[TensorSpec], outputs: Any) -> list[TensorSpec]:
+        return [TensorSpec(amx.partial_sums_shape(self.plan(inputs)), "float32")]
+
+    def workspace(self, inputs: Sequence[TensorSpec], outputs: Any) -> TensorSpec:
+        return TensorSpec((amx.gradient_workspace_size(self.plan(inputs), self.terms),), "float32")
+
+    def launch(self, k: Any, inputs: Any, outputs: Any, scratch: Any) -> list:
+        (x, dy), (dkernel,), (sums, work), plan = inputs, outputs, scratch, self.plan(inputs)
+        tables = amx.gradient_tables_of(self.forward(inputs), self.terms)
+        pieces = amx.gradient_pieces(plan)
+        return [
+            k.amx_backward_weights.bind(x, dy, sums, work, *tables, plan, pieces, self.terms),
+            k.amx_add_gradients.bind(sums, dkernel, plan),
+        ]
+
+
+@dataclass(frozen=True)
+class ExactAmxConv(AmxConv):
+    """`Conv` on matrix tiles, of three parts each number."""
+
+    rounding, terms = 0, 3
+
+
+@dataclass(frozen=True)
+class ExactAmxConvInputGrad(AmxConvInputGrad):
+    """`ConvInputGrad` on matrix tiles, of three parts each number."""
+
+    rounding, terms = 0, 3
+
+
+@dataclass(frozen=True)
+class ExactAmxConvKernelGrad(AmxConvKernelGrad):
+    """`ConvKernelGrad` on matrix tiles, of three parts each number."""
+
+    rounding, terms = 0, 3
+
+
+# --- operands rounded to bfloat16 ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Bfloat16Conv(AmxConv):
+    """`Conv` with operands rounded to bfloat16, added up in float32."""
+
+    mixed, terms = True, 1
+
+
+@dataclass(frozen=True)
+class Bfloat16ConvInputGrad(AmxConvInputGrad):
+    """`ConvInputGrad` with operands rounded to bfloat16, added up in float32."""
+
+    mixed, terms = True, 1
+
+
+@dataclass(frozen=True)
+class Bfloat16ConvKernelGrad(AmxConvKernelGrad):
+    """`ConvKernelGrad` with operands rounded to bfloat16, added up in float32."""
+
+    mixed, terms = True, 1
+
+
+def of_rows(rows: int, k: int, n: int) -> ConvGeometry:
+    """The product of `rows` x k by k x n numbers, as a convolution of images of one pixel."""
+    return ConvGeometry(rows, 1, 1, k, 1, 1, 1, 1, 1, 1, 0, 0, 1, 1, n, 1)
+
+
+@dataclass(frozen=True)
+class Bfloat16Dense(_Passes, Dense):
+    """`Dense` with operands rounded to bfloat16, added up in float32."""
+
+    mixed, terms = True, 1
+    weights: ClassVar[tuple[int, ...]] = (1,)
+
+    def passes(self, inputs: Sequence[Any], outputs: Sequence[Any]) -> list[tuple[amx.Pass, np.ndarray]]:
+        k, n = known(inputs[1].shape)
+        return [amx.forward_pass(of_rows(outputs[0].size // n, k, n))]
+
+
+@dataclass(frozen=True)
+class Bfloat16MatMul(MatMul):
+    """`MatMul` of two matrices with operands rounded to bfloat16, added up in float32."""
+
+    mixed = True
+
+    def as_convolution(self, inputs: Sequence[Any]) -> Op | None:
+        """What does it to images of one pixel: the forward pass, or a gradient; None if nothing does."""
+        window = (1, 1), ((0, 0), (0, 0)), (1, 1)
+        a, b = inputs[0].shape, inputs[1].shape
+        if len(a) != 2:
+            return None
+        match self.transpose_a, self.transpose_b:
+            case False, False:
+                return Bfloat16Conv(*window)
+            case False, True:
+                return Bfloat16ConvInputGrad(*window, (1, 1, b[0]))
+            case True, False:
+                return Bfloat16ConvKernelGrad(*window, (1, 1, a[1], b[1]))
+        return None
+
+    def lifted(self, inputs: Sequence[Any], outputs: Sequence[Any]) -> tuple[Op, list, list]:
+        """(the convolution, its inputs and outputs: specs or arrays of four dimensions)."""
+        op = self.as_convolution(inputs)
+        assert op is not None
+        a, b = inputs
+        if isinstance(op, Bfloat16ConvKernelGrad):
+            return op, [_as_pixels(a), _as_pixels(b)], [_as_kernel(outputs[0])]
+        return op, [_as_pixels(a), _as_kernel(b)], [_as_pixels(outputs[0])]
+
+    def cost(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], ready: bool) -> Cost:
+        if self.as_convolution(inputs) is None:
+            return IMPOSSIBLE
+        op, given, found = self.lifted(inputs, outputs)
+        return op.cost(given, found, False)
+
+    def scratch(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> list[TensorSpec]:
+        op, given, found = self.lifted(inputs, outputs)
+        return [*op.prepared(given, found), *op.scratch(given, found)]
+
+    def workspace(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> TensorSpec | None:
+        op, given, found = self.lifted(inputs, outputs)
+        return op.workspace(given, found)
+
+    def launch(self, k: Any, inputs: Any, outputs: Any, scratch: Any) -> list:
+        op, given, found = self.lifted(inputs, outputs)
+        prepared = scratch[:1] if isinstance(op, _Passes) else []
+        return [*op.prepare(k, given, found, prepared), *op.launch(k, given, found, scratch)]
+
+
+def _as_pixels(matrix: Any) -> Any:
+    """(m, n) as m images of one pixel."""
+    m, n = known(matrix.shape)
+    return (
+        matrix.reshape(m, 1, 1, n)
+        if isinstance(matrix, np.ndarray)
+        else TensorSpec((m, 1, 1, n), matrix.dtype)
+    )
+
+
+def _as_kernel(matrix: Any) -> Any:
+    """(m, n) as a kernel of one tap."""
+    m, n = known(matrix.shape)
+    return (
+        matrix.reshape(1, 1, m, n)
+        if isinstance(matrix, np.ndarray)
+        else TensorSpec((1, 1, m, n), matrix.dtype)
+    )
+
+
+Conv.alternatives = Conv.alternatives | {"amx": AmxConv, "amx3": ExactAmxConv, "bfloat16": Bfloat16Conv}
+ConvInputGrad.alternatives = ConvInputGrad.alternatives | {
+    "amx": AmxConvInputGrad,
+    "amx3": ExactAmxConvInputGrad,
+    "bfloat16": Bfloat16ConvInputGrad,
+}
+ConvKernelGrad.alternatives = ConvKernelGrad.alternatives | {
+    "amx": AmxConvKernelGrad,
+    "amx3": ExactAmxConvKernelGrad,
+    "bfloat16": Bfloat16ConvKernelGrad,
+}
+Dense.alternatives = Dense.alternatives | {"bfloat16": Bfloat16Dense}
+MatMul.alternatives = MatMul.alternatives | {"bfloat16": Bfloat16MatMul}
