@@ -30,6 +30,9 @@ class Op:
     alias = False  # the output is the first input under another shape: no kernel, no memory
     mutates: tuple[int, ...] = ()  # positions of the inputs (variables) that running it changes
     weights: ClassVar[tuple[int, ...]] = ()  # positions of the inputs that `prepare` reads
+    sums_chunks = False  # it sums over chunks of images, for plans that execute it block by block
+    cheap = False  # to compute it again from its inputs costs less than to keep the result in memory
+    images_at_once = 1  # fewer take as long
     images: tuple[int, ...] | None = None  # what `by_image` says, where it is the same for all shapes
     rounding = (
         0  # errors beside those of a plain sum of the same numbers: 0 no larger, else as `config.PRECISIONS`

@@ -98,12 +98,10 @@ def _layer_work(dtype: str) -> Iterator[Work]:
     for layer in [*on_images, layers.Dense(3)]:
         layer.dtype = dtype
         yield layer.name, layer, [IMAGE if layer in on_images else ROWS]
-    for filters, taps, images in (
-        (4, 3, FEW_CHANNELS),
-        (64, 3, MANY_CHANNELS),
-        (256, 1, MANY_CHANNELS),
-    ):  # algorithms
-        yield "conv2d", layers.Conv2D(filters, taps, padding="same", dtype=dtype), [images]
+    for filters, images in ((4, FEW_CHANNELS), (64, MANY_CHANNELS)):  # other algorithms
+        yield "conv2d", layers.Conv2D(filters, 3, padding="same", dtype=dtype), [images]
+    if dtype == "float32":
+        yield "conv2d", layers.Conv2D(256, 1, dtype="mixed_bfloat16"), [MANY_CHANNELS]
     yield "dot", lambda x, y: layers.Dot(axes=1)([x, y]), [ROWS, ROWS]
 
 

@@ -17,6 +17,7 @@ from fastcnn_kernels.depthwise import depthwise_partials_shape
 from fastcnn.errors import Error, did_you_mean
 from fastcnn.graph import Fused, Node, Op, apply
 from fastcnn.ops import reduction
+from fastcnn.ops.chunks import by_chunks
 from fastcnn.ops.core import convert, op_function
 from fastcnn.ops.cost import Cost, implicit_cost, implicit_gradient_cost
 from fastcnn.ops.epilogue import absorbed, floor_of, no_bias
@@ -309,6 +310,9 @@ class ConvKernelGrad(Correlation):
         dx = apply(ConvInputGrad(*window, known(x.shape[1:])), dy, dkernel)
         return dx, apply(Conv(*window), x, dkernel)
 
+    def parts(self, inputs: Sequence[Tensor]) -> Sequence[Tensor] | None:
+        return by_chunks(self, inputs)
+
     def geometry_of(self, inputs: Sequence[Any]) -> ConvGeometry:
         return self.geometry(inputs[0].shape, self.shape[:3], inputs[1].shape)
 
@@ -440,6 +444,9 @@ class DepthwiseKernelGrad(Correlation):
         window = (self.strides, self.padding, self.dilation)
         dx = apply(DepthwiseInputGrad(*window, known(x.shape[1:])), dy, dkernel)
         return dx, apply(DepthwiseConv(*window), x, dkernel)
+
+    def parts(self, inputs: Sequence[Tensor]) -> Sequence[Tensor] | None:
+        return by_chunks(self, inputs)
 
     def geometry_of(self, inputs: Sequence[Any]) -> ConvGeometry:
         return self.geometry(inputs[0].shape, (*self.shape[:2], 1), inputs[1].shape)

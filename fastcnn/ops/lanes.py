@@ -40,6 +40,7 @@ class LanesConv(Conv):
     """`Conv`, images in the lanes of vectors."""
 
     weights: ClassVar[tuple[int, ...]] = ()
+    images_at_once = lanes(4)
 
     def cost(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], ready: bool) -> Cost:
         return cost(self.geometry_of(inputs, outputs), inputs)
@@ -62,6 +63,8 @@ class LanesConv(Conv):
 @dataclass(frozen=True)
 class LanesConvInputGrad(ConvInputGrad):
     """`ConvInputGrad` of stride 1: a forward pass from dy to dx with rotated weights."""
+
+    images_at_once = lanes(4)
 
     def cost(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], ready: bool) -> Cost:
         g = self.geometry_of(inputs)

@@ -17,9 +17,7 @@ import numpy as np
 from fastcnn.graph import Node
 from fastcnn.tensor import Constant, Tensor, TensorSpec, Variable
 
-# Bytes that the inputs and outputs of a node may have in a block: some second-level caches. Smaller blocks cost the
-# matrix products more than they save the others.
-CACHE = 1 << 22
+CACHE = 1 << 20  # bytes that the inputs and outputs of a node may have in a block: half a second-level cache
 WORTH = 1 << 25  # bytes of what a chain computes: less stays in a last-level cache anyway
 # Blocks of a batch, for threads to share; not as many as there are threads, which may change.
 LEAST = max(4, os.cpu_count() or 1)
@@ -81,13 +79,14 @@ def step(node: Node, images: int) -> int | None:
     return found if tensors and found < images else None
 
 
-def is_light(node: Node) -> bool:
-    """Whether reading everything that is not cut (weights) again for every block costs less than the blocks save."""
+def needed(node: Node, images: int) -> float:
+    """How many images a block should have at least: as many as the node takes at a time, and enough that what is not
+    cut (weights), read again for every block, is less than they are."""
     cut = cut_tensors(node) or []
     whole = sum(x.spec.nbytes for x in node.inputs if not any(x is other for other in cut))
     specs = [x.spec for x in node.inputs], [y.spec for y in node.outputs]
     whole += sum(spec.nbytes for spec in node.operation.prepared(*specs))
-    return LEAST * whole <= sum(x.spec.nbytes for x in cut)
+    return max(node.operation.images_at_once, images * whole / max(sum(x.spec.nbytes for x in cut), 1))
 
 
 def images_of(node: Node) -> int:
@@ -99,6 +98,11 @@ def wanted(node: Node, images: int) -> float:
     """How many images of this node the cache holds."""
     nbytes = sum(tensor.spec.nbytes for tensor in cut_tensors(node) or [])
     return CACHE * images / max(nbytes, 1)
+
+
+def best(node: Node, images: int) -> float:
+    """How many images of this node a block should have."""
+    return max(wanted(node, images), needed(node, images))
 
 
 def form_chains(nodes: Sequence[Node], stands_alone: Callable[[Node], bool]) -> list[Chain]:
@@ -120,10 +124,10 @@ def _continues(run: list[Node], node: Node) -> bool:
     images = images_of(run[0])
     if step(run[0], images) is None or step(node, images) is None:
         return False
-    if not is_light(run[0]) or not is_light(node):
+    if LEAST * max(needed(run[0], images), needed(node, images)) > images:
         return False
-    sizes = [wanted(other, images) for other in run if not other.operation.alias]
-    size = wanted(node, images)
+    sizes = [best(other, images) for other in run if not other.operation.alias]
+    size = best(node, images)
     return node.operation.alias or not sizes or (size < SIMILAR * min(sizes) and size * SIMILAR > max(sizes))
 
 
@@ -135,8 +139,9 @@ def _close(run: list[Node]) -> Iterable[Chain]:
         return alone
     images = images_of(run[0])
     multiple = math.lcm(*(step(node, images) or 1 for node in run))
-    best = min(min(wanted(node, images) for node in working), images // LEAST)
-    block = max(int(best) // multiple, 1) * multiple
+    fitting = min(wanted(node, images) for node in working)
+    least = max(needed(node, images) for node in working)
+    block = max(math.ceil(min(max(fitting, least), images // LEAST) / multiple), 1) * multiple
     nbytes = sum(y.spec.nbytes for node in working for y in node.outputs)
     return alone if block * LEAST > images or nbytes < WORTH else [Chain(run, images, block)]
 

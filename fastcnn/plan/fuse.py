@@ -36,3 +36,14 @@ def take_apart(rewrite: Rewrite) -> None:
             outputs = node.operation.parts(node.inputs)
             if outputs is not None:
                 rewrite.expand(node, outputs)
+
+
+def compute_again(rewrite: Rewrite) -> None:
+    """What is cheap is not kept from the forward to the backward pass, where sums over chunks of images read it."""
+    for node in list(rewrite.nodes.values()):
+        if not node.operation.cheap or rewrite.is_wanted(node.outputs[0]):
+            continue
+        readers = rewrite.readers(node.outputs[0])
+        late = [reader for reader in readers if reader.operation.sums_chunks]
+        for reader in late if len(late) < len(readers) else ():
+            rewrite.repeat(node, reader)

@@ -20,6 +20,7 @@ class Rewrite:
         self._wanted = {id(y) for y in outputs}
         self._readers: dict[int, list[Node]] = defaultdict(list)
         self._constants: set[int] = set()  # ids of tensors computed from constants
+        self.behind: dict[float, set[float]] = {}  # for nodes that must wait for more than what they read
         self._gone: list[Node] = []  # keeps the ids of replaced tensors valid
         for node in nodes:
             self._register(node)
@@ -83,6 +84,28 @@ class Rewrite:
             self._register(maker)
         for before, after in zip(node.outputs, outputs, strict=True):
             self._replace(before, after)
+
+    def repeat(self, node: Node, reader: Node) -> None:
+        """Let `reader` read a node of its own in the place of `node`, which waits for everything else it reads."""
+        again = Node(node.operation, node.inputs, [y.spec for y in node.outputs], node.scope)
+        again.serial, again.mixed = reader.serial - 2**-10, node.mixed
+        self.behind[again.serial] = {
+            x.node.serial for x in reader.inputs if x.node is not None and x.node is not node
+        }
+        self.nodes[again.serial] = again
+        self._register(again)
+        for old, new in zip(node.outputs, again.outputs, strict=True):
+            reader.inputs = [new if x is old else x for x in reader.inputs]
+            self._readers[id(old)] = [other for other in self._readers[id(old)] if other is not reader]
+            self._readers[id(new)].append(reader)
+
+    def readers(self, tensor: Tensor) -> list[Node]:
+        """The nodes that read a tensor."""
+        return list(self._readers[id(tensor)])
+
+    def is_wanted(self, tensor: Tensor) -> bool:
+        """Whether the tensor is an output of the plan."""
+        return id(tensor) in self._wanted
 
     def _are_constant(self, makers: Sequence[Node]) -> bool:
         own = {id(y) for maker in makers for y in maker.outputs}

@@ -12,14 +12,14 @@ from fastcnn.plan.algorithms import choose_algorithms
 from fastcnn.plan.bind import Binding, Bound
 from fastcnn.plan.chain import Chain, continues, form_chains, local_first
 from fastcnn.plan.description import table
-from fastcnn.plan.fuse import absorb_readers, take_apart
+from fastcnn.plan.fuse import absorb_readers, compute_again, take_apart
 from fastcnn.plan.memory import Storage
 from fastcnn.plan.progress import compile_kernels
 from fastcnn.plan.rewrite import Rewrite
 from fastcnn.tensor import Clock, Tensor
 
 # What happens to the nodes before they get memory and kernels, in this order.
-PASSES: list[Callable[[Rewrite], None]] = [absorb_readers, choose_algorithms, take_apart]
+PASSES: list[Callable[[Rewrite], None]] = [absorb_readers, choose_algorithms, take_apart, compute_again]
 
 
 class Plan:
@@ -135,7 +135,10 @@ def _chains(rewrite: Rewrite, updates: Sequence[Node]) -> list[Chain]:
     nodes = rewrite.in_order()
     resting = [node for node in nodes if rewrite.is_at_rest(node)]
     others = nodes[len(resting) :]
-    order = [*resting, *local_first(others, _held_back(nodes, updates))]
+    held_back = _held_back(nodes, updates)
+    for serial, others_first in rewrite.behind.items():
+        held_back[serial] = held_back.get(serial, set()) | others_first
+    order = [*resting, *local_first(others, held_back)]
     return form_chains(_insert_updates(order, updates), rewrite.is_at_rest)
 
 

@@ -148,6 +148,20 @@ def _beside(target: Path) -> Path:
 # --- archives --------------------------------------------------------------------------------------------------
 
 
+def _unpack_tar(tar: tarfile.TarFile, folder: Path) -> None:
+    """Unpack files and folders; whatever else is in there, or wants to be elsewhere, is an error."""
+    if hasattr(tarfile, "data_filter"):
+        tar.extractall(folder, filter="data")
+        return
+    members = tar.getmembers()  # Python 3.11 before 3.11.4 has no filters
+    _check_members([member.name for member in members], folder)
+    if odd := [member.name for member in members if not (member.isfile() or member.isdir())]:
+        raise Error(f"{tar.name!r} holds {odd[0]!r}, which is neither a file nor a folder")
+    for member in members:
+        member.mode = 0o755 if member.isdir() else 0o644
+    tar.extractall(folder, members)
+
+
 def _unpack(path: Path, target: Path, archive_format: Any) -> None:
     """Unpack an archive into a folder that appears only when it is complete."""
     formats = ("tar", "zip") if archive_format == "auto" else archive_format
@@ -156,10 +170,8 @@ def _unpack(path: Path, target: Path, archive_format: Any) -> None:
     try:
         temporary.mkdir()
         if "tar" in wanted and tarfile.is_tarfile(path):
-            if not hasattr(tarfile, "data_filter"):
-                raise Error(f"{path}: unpacking it safely needs Python 3.11.4 or newer")
             with tarfile.open(path) as tar:
-                tar.extractall(temporary, filter="data")
+                _unpack_tar(tar, temporary)
         elif "zip" in wanted and zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
                 _check_members(archive.namelist(), temporary)

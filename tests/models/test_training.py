@@ -168,7 +168,15 @@ def test_targets_without_last_axis_are_expanded_not_broadcast():
     assert model.evaluate(x, y, verbose=0) == pytest.approx(model.evaluate(x, y[:, None], verbose=0))
 
 
-def test_ctrl_c_stops_after_the_batch_and_returns_the_history():
+@pytest.fixture
+def usual_ctrl_c():
+    """Python's own handler, also where the tests run in the background, with Ctrl-C switched off."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_stops_after_the_batch_and_returns_the_history(usual_ctrl_c):
     class Interrupt(keras.callbacks.Callback):
         def on_train_batch_begin(self, batch, logs=None):
             if batch == 2:

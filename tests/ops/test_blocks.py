@@ -6,6 +6,7 @@ from op_harness import make_inputs
 
 from fastcnn import ops
 from fastcnn.graph import gradients
+from fastcnn.ops import chunks
 from fastcnn.plan import Function, chain
 from fastcnn.tensor import Tensor, TensorSpec
 from ops.test_op_table import CASES
@@ -39,7 +40,9 @@ def test_blocks_give_the_same(row, shapes, monkeypatch):
         monkeypatch.setattr(chain, "LEAST", 2)
         monkeypatch.setattr(chain, "CACHE", 1)
         monkeypatch.setattr(chain, "SIMILAR", 1e9)
-        monkeypatch.setattr(chain, "is_light", lambda node: True)
+        monkeypatch.setattr(chain, "needed", lambda node, images: 1)
+        monkeypatch.setattr(chunks, "CHUNK", 1)
+        monkeypatch.setattr(chunks, "WEIGHTS", 0)
         function = Function(lambda *xs: in_chain(row, xs), row.training)
         function.plan([TensorSpec(a.shape, str(a.dtype)) for a in arrays])
         results.append(function(*arrays))

@@ -8,6 +8,7 @@ import pytest
 import fastcnn
 from fastcnn import layers, ops
 from fastcnn.models.step import Batch
+from fastcnn.ops import chunks
 from fastcnn.plan import Function, chain
 from fastcnn.tensor import TensorSpec
 
@@ -16,6 +17,8 @@ from fastcnn.tensor import TensorSpec
 def small_tensors_are_worth_it(monkeypatch):
     monkeypatch.setattr(chain, "WORTH", 1)
     monkeypatch.setattr(chain, "LEAST", 2)
+    monkeypatch.setattr(chunks, "CHUNK", 1)
+    monkeypatch.setattr(chunks, "WEIGHTS", 0)
 
 
 def network() -> fastcnn.Model:
@@ -31,7 +34,10 @@ def network() -> fastcnn.Model:
     x = layers.Dropout(0.25)(layers.Conv2DTranspose(6, 3, strides=2)(layers.LeakyReLU()(x)))
     x = layers.Flatten()(x)
     model = fastcnn.Model(inputs, layers.Dense(5)(layers.BatchNormalization()(layers.Dense(9)(x))))
-    model.compile("adam", fastcnn.losses.SparseCategoricalCrossentropy(from_logits=True))
+    loss = fastcnn.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(
+        fastcnn.optimizers.SGD(0.01, momentum=0.9), loss
+    )  # Adam would magnify rounding errors of gradients
     return model
 
 
@@ -98,15 +104,16 @@ def test_what_only_a_chain_reads_needs_memory_for_a_block_a_thread(monkeypatch):
     assert plan.nbytes < 1.5 * np.zeros(shape, "float32").nbytes  # the input, and little more
 
 
-def test_gradients_of_weights_wait_for_the_chain():
+def test_gradients_of_weights_wait_for_the_chain(monkeypatch):
     """They read what the chain computes but are sums over all images: they come behind it, not between."""
+    monkeypatch.setattr(chunks, "CHUNK", 1 << 60)
 
     def body(x, v, w):
         y = ops.relu(ops.conv2d(x, v, padding="same"))
         loss = ops.sum(ops.conv2d(y, w, padding="same"))
         return fastcnn.gradients(loss, [x, v, w])
 
-    plan, _ = Function(body).plan([TensorSpec(s) for s in ((16, 8, 8, 4), (3, 3, 4, 8), (3, 3, 8, 4))])
+    plan, _ = Function(body).plan([TensorSpec(s) for s in ((64, 8, 8, 4), (3, 3, 4, 8), (3, 3, 8, 4))])
     kinds = [[node.operation.name.removeprefix("Winograd") for node in c.nodes] for c in plan.chains]
     assert [kind[-1].removeprefix("Lanes") for kind in kinds[-3:]] == [
         "ConvInputGrad", "ConvKernelGrad", "ConvKernelGrad"
@@ -129,3 +136,34 @@ def test_changes_of_variables_are_seen_behind_and_not_before():
         first, second = function(x)
         np.testing.assert_allclose(first, np.exp(x * 2.0**run), rtol=1e-5)
         np.testing.assert_allclose(second, np.exp(x * 2.0 ** (run + 1)), rtol=1e-5)
+
+
+def test_kernel_gradients_are_summed_in_the_chain_and_what_they_read_is_computed_again():
+    """Neither the gradient behind a normalisation nor its forward result is kept for the whole batch."""
+    fastcnn.utils.set_random_seed(0)
+    model = fastcnn.Sequential(
+        [
+            layers.Input((8, 8, 16)),
+            layers.Conv2D(16, 1, use_bias=False),
+            layers.BatchNormalization(),
+            layers.ReLU(),
+            layers.Conv2D(16, 1, use_bias=False, name="second"),
+            layers.BatchNormalization(),
+            layers.GlobalAveragePooling2D(),
+            layers.Dense(3),
+        ]
+    )
+    model.compile("sgd", "mse")
+    x, y = np.ones((32, 8, 8, 16), "float32"), np.ones((32, 3), "float32")
+    plan, _, _ = model._step("train")._plan(Batch(x, y))
+    (found,) = [
+        c
+        for c in plan.chains
+        if any(n.scope.endswith("second") and "Grad" in n.operation.name for n in c.nodes)
+    ]
+    names = [node.operation.name for node in found.nodes]
+    assert found.block and names.index("BatchNormInference") < names.index("ChunkSums")
+    inner = {id(x) for node in found.nodes for x in node.inputs} & {
+        id(y) for node in found.nodes for y in node.outputs
+    }
+    assert len(inner) == 2  # what goes into the convolution, and the gradient of what comes out of it
