@@ -2,14 +2,15 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from fastcnn_kernels.pool import WindowGeometry
 
 from fastcnn.errors import Error, did_you_mean
-from fastcnn.graph import Op, apply
+from fastcnn.graph import Fused, Node, Op, apply
 from fastcnn.ops import reduction
+from fastcnn.ops.activation import ActivationGrad, Relu
 from fastcnn.ops.core import convert, op_function
 from fastcnn.ops.shape import expand_dims, known, squeeze
 from fastcnn.tensor import Tensor, TensorSpec
@@ -84,9 +85,20 @@ class MaxPool(Pool, Op):
 
 @dataclass(frozen=True)
 class MaxPoolGrad(Pool, Op):
-    """dx from x, y and dy of a `MaxPool`."""
+    """dx from x, y and dy of a `MaxPool`; with `rectified` also through the ReLU that x has come out of."""
 
+    rectified: bool = False
     images = (0, 1, 2)
+
+    def absorb(self, node: Node, reader: Node) -> Fused | None:
+        """The gradient of that ReLU: it passes what reaches a maximum above 0."""
+        grad = reader.operation
+        if self.rectified or not isinstance(grad, ActivationGrad) or not isinstance(grad.activation, Relu):
+            return None
+        dz, z = reader.inputs
+        if dz is not node.outputs[0] or z is not node.inputs[0]:
+            return None
+        return replace(self, rectified=True), node.inputs
 
     def infer(self, *inputs: Tensor) -> TensorSpec:
         return inputs[0].spec
@@ -96,7 +108,8 @@ class MaxPoolGrad(Pool, Op):
 
     def launch(self, k: Any, inputs: Any, outputs: Any, scratch: Any) -> list:
         x, y, dy = inputs
-        return [k.max_pool_backward.bind(x, y, dy, outputs[0], self.geometry(x.shape))]
+        floor = 0.0 if self.rectified else math.nan
+        return [k.max_pool_backward.bind(x, y, dy, outputs[0], floor, self.geometry(x.shape))]
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,8 @@ class Function:
         """
         full_key = (*specs, key)
         with self._lock:
-            if full_key not in self._plans:
+            known = self._plans.get(full_key)
+            if known is None or known[0].threads < known[0].backend.num_threads():  # it has memory for fewer
                 self._plans[full_key] = self._make(specs)
                 if len(self._plans) > MAX_PLANS:
                     self._plans.popitem(last=False)

@@ -44,7 +44,7 @@ class Plan:
         outputs = [rewrite.current(y) for y in outputs]
         for node in updates:
             node.inputs = [rewrite.current(x) for x in node.inputs]
-        self.backend = backend
+        self.backend, self.threads = backend, backend.num_threads()
         self.chains = _chains(rewrite, updates)
         self.nodes = [node for chain in self.chains for node in chain.nodes]
         self.storage = Storage(self.chains, inputs, outputs, rewrite.is_constant, backend)

@@ -84,15 +84,16 @@ def band_count(g):
     return (g.h - 1 + g.pt) // g.sh + 1
 
 
-@cpu_kernel(lambda x, y, dy, dx, g: g.n * band_count(g))
-def max_pool_backward(x, y, dy, dx, g, first, last):
+@cpu_kernel(lambda x, y, dy, dx, floor, g: g.n * band_count(g))
+def max_pool_backward(x, y, dy, dx, floor, g, first, last):
     """dx = dy at the first maximum of each window in row-major order, summed over windows, and 0 elsewhere.
 
-    x and y are input and output of the forward. x, dx (n,h,w,c); y, dy (n,oh,ow,c). An item writes one band of
-    dx; it walks every window that reaches into the band from the window's top, so that "first" is known.
+    Windows whose maximum is not above `floor` count as if their dy were 0; none if it is NaN. x and y are input and
+    output of the forward. x, dx (n,h,w,c); y, dy (n,oh,ow,c). An item writes one band of dx; it walks every window
+    that reaches into the band from the window's top, so that "first" is known.
     """
     pending, flat_x, flat_dx = stack_array(dy, BLOCK), x.reshape(x.size), dx.reshape(dx.size)
-    bands = band_count(g)
+    bands, floor = band_count(g), x.dtype.type(floor)
     for item in range(first, last):
         n, band = item // bands, item % bands
         top, bottom = window_start(band, g.sh, g.pt), window_stop(band, g.sh, g.pt, g.sh, g.h)
@@ -101,22 +102,13 @@ def max_pool_backward(x, y, dy, dx, g, first, last):
             for ox in range(g.ow):
                 if g.c < FEW:
                     for ch in range(g.c):
-                        route_one(
-                            flat_x,
-                            y[n, oy, ox, ch],
-                            dy[n, oy, ox, ch],
-                            flat_dx,
-                            n,
-                            oy,
-                            ox,
-                            ch,
-                            top,
-                            bottom,
-                            g,
-                        )
+                        maximum, gradient = y[n, oy, ox, ch], dy[n, oy, ox, ch]
+                        if not maximum <= floor:
+                            route_one(flat_x, maximum, gradient, flat_dx, n, oy, ox, ch, top, bottom, g)
                     continue
                 for start in range(0, g.c, BLOCK):
-                    route(x[n], y[n, oy, ox], dy[n, oy, ox], dx[n], pending, oy, ox, start, top, bottom, g)
+                    maxima, gradients = y[n, oy, ox], dy[n, oy, ox]
+                    route(x[n], maxima, gradients, dx[n], pending, floor, oy, ox, start, top, bottom, g)
 
 
 @device_function
@@ -128,7 +120,7 @@ def clear(dx):
 
 
 @device_function
-def route(x, y, dy, dx, pending, oy, ox, start, top, bottom, g):
+def route(x, y, dy, dx, pending, floor, oy, ox, start, top, bottom, g):
     """Add dy of one window to the first maximum of each channel from `start` on, if it is in rows [top, bottom).
 
     `pending` holds the gradient until the maximum is met, then zero.
@@ -137,7 +129,7 @@ def route(x, y, dy, dx, pending, oy, ox, start, top, bottom, g):
     stop = min(g.c, start + BLOCK)
     ys, dys, wait = y[start:stop], dy[start:stop], pending[: stop - start]
     for j in range(wait.size):
-        wait[j] = dys[j]
+        wait[j] = nothing if ys[j] <= floor else dys[j]
     for iy in range(window_start(oy, g.sh, g.pt), min(bottom, window_stop(oy, g.sh, g.pt, g.kh, g.h))):
         for ix in range(window_start(ox, g.sw, g.pl), window_stop(ox, g.sw, g.pl, g.kw, g.w)):
             xs, dxs = x[iy, ix, start:stop], dx[iy, ix, start:stop]

@@ -75,13 +75,24 @@ def test_max_pool_backward(case: Case, dtype: str, on_threads: Callable) -> None
 
     def compute() -> list[np.ndarray]:
         dx = np.full_like(x, np.nan)
-        max_pool_backward(x, y, dy, dx, case.geometry())
+        max_pool_backward(x, y, dy, dx, np.nan, case.geometry())
         return [dx]
 
     (dx,) = on_threads(compute)
     np.testing.assert_array_equal(
         dx, reference.max_pool2d_gradient(dy, x, case.pool, case.strides, case.padding)
     )
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_max_pool_backward_through_a_relu(case: Case, dtype: str) -> None:
+    """As if the gradient had gone through the ReLU in front of the pooling as well."""
+    x = np.maximum(draw(case.shape, dtype), 0)
+    y = max_pool(x, case)
+    dy, dx = draw(y.shape, dtype), np.full_like(x, np.nan)
+    max_pool_backward(x, y, dy, dx, 0.0, case.geometry())
+    through = reference.max_pool2d_gradient(dy, x, case.pool, case.strides, case.padding)
+    np.testing.assert_array_equal(dx, np.where(x > 0, through, 0))
 
 
 def test_max_pool_of_nan_and_infinity(dtype: str) -> None:
@@ -93,7 +104,7 @@ def test_max_pool_of_nan_and_infinity(dtype: str) -> None:
     y = max_pool(x, case)
     np.testing.assert_array_equal(y, reference.max_pool2d(x, case.pool))
     dy, dx = draw(y.shape, dtype) + 10, np.full_like(x, np.nan)
-    max_pool_backward(x, y, dy, dx, case.geometry())
+    max_pool_backward(x, y, dy, dx, np.nan, case.geometry())
     np.testing.assert_array_equal(dx, reference.max_pool2d_gradient(dy, x, case.pool))
 
 

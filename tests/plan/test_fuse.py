@@ -152,3 +152,23 @@ def test_inference_prepares_weights_once():
     plan, _ = next(iter(model._step("predict")._functions.values()))._plans.popitem()[1]
     launches = [launch.kernel.__name__ for launch in plan.program.launches]
     assert launches in (["conv_forward"], ["amx_forward"])
+
+
+@pytest.mark.parametrize("window", [{}, {"strides": 1, "padding": "same"}])
+def test_gradient_of_a_maximum_takes_over_that_of_the_relu_in_front(window):
+    def body(x, w):
+        y = ops.relu(ops.conv2d(x, w))
+        return fastcnn.gradients(ops.sum(ops.square(ops.max_pool(y, 2, **window))), [x, w])
+
+    x, w = draw(2, 8, 8, 3), draw(3, 3, 3, 4)
+    plan, _ = Function(body).plan([TensorSpec(x.shape, "float64"), TensorSpec(w.shape, "float64")])
+    names = [node.operation.name for node in plan.nodes]
+    assert "MaxPoolGrad" in names and "ActivationGrad" not in names
+
+    def apart(x, w):
+        y = ops.relu(ops.conv2d(x, w))
+        z = y * 1.0  # something between the two
+        return fastcnn.gradients(ops.sum(ops.square(ops.max_pool(z, 2, **window))), [x, w])
+
+    for found, expected in zip(Function(body)(x, w), Function(apart)(x, w), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-12)

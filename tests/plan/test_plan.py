@@ -7,6 +7,7 @@ import pytest
 
 from fastcnn import config, ops
 from fastcnn.backend import cpu
+from fastcnn.backend.cpu import num_threads, set_num_threads
 from fastcnn.graph import Trace, gradients, tracing
 from fastcnn.plan import Function, Plan
 from fastcnn.plan.memory import Block, place
@@ -140,3 +141,18 @@ def test_explicit_columns_give_the_same(x, kernel, options, dtype):
     }
     for a, b in zip(results, expected, strict=True):
         np.testing.assert_allclose(a, b, rtol=0, atol=200 * np.finfo(dtype).eps * np.abs(b).max())
+
+
+def test_more_threads_than_before_make_a_plan_anew():
+    """A plan has memory for as many threads as there were; with fewer it goes on as it is."""
+    function = Function(lambda x: ops.relu(x))
+    before, specs = num_threads(), [TensorSpec((4, 4))]
+    try:
+        set_num_threads(1)
+        plan, _ = function.plan(specs)
+        set_num_threads(3)
+        more, _ = function.plan(specs)
+        set_num_threads(2)
+        assert function.plan(specs)[0] is more is not plan
+    finally:
+        set_num_threads(before)
