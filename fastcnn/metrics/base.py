@@ -268,6 +268,17 @@ class _Average(Metric):
         self.total.value += weighted.sum(dtype=np.float64)
         self.count.value += weighted.size if weights is None else weights.sum()
 
+    def add(self, total: float, count: float) -> None:
+        """Take sums into account that have been made already."""
+        self.total.value += total
+        self.count.value += count
+
+    @property
+    def ratio(self) -> float:
+        """The result as a number of Python's."""
+        total, count = self.total.value.item(), self.count.value.item()
+        return total / count if count else 0.0
+
     def result(self) -> Any:
         return divide(self.total.value, self.count.value)
 

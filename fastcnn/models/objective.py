@@ -182,11 +182,11 @@ class LossTracker:
 
     def update(self, values: Sequence[float], size: int) -> None:
         for mean, value in zip(self.means, values, strict=True):
-            mean.update_state(value, sample_weight=size)
+            mean.add(value * size, size)
 
     def reset(self) -> None:
         for mean in self.means:
             mean.reset_state()
 
     def results(self) -> dict[str, float]:
-        return {name: float(mean.result()) for name, mean in zip(self.names, self.means, strict=True)}
+        return {name: mean.ratio for name, mean in zip(self.names, self.means, strict=True)}

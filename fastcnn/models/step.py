@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from fastcnn import ops
+from fastcnn.backend.cpu import num_threads
 from fastcnn.data.arrays import Arrays, Batch
 from fastcnn.errors import Error
 from fastcnn.graph import gradients
@@ -55,7 +56,9 @@ class Step:
         self.model = model
         self.mode = mode
         self._functions: dict[Signature, Function] = {}
-        self._checked: set[Any] = set()
+        self._latest: tuple[Any, Plan, Any] | None = (
+            None  # what the plan is for, the plan, the structure of its outputs
+        )
 
     # --- what is traced ----------------------------------------------------------------------------------------
 
@@ -110,11 +113,12 @@ class Step:
 
     def _plan(self, batch: Batch) -> tuple[Plan, Any, list[np.ndarray]]:
         arrays = [array for part in batch for array in _arrays(part)]
-        dtype = self.model.dtype
-        function = self._function(Signature.of(batch))
         phase = self.model.optimizer.phase if self.mode == "train" else None
-        plan, structure = function.plan([TensorSpec(a.shape, dtype) for a in arrays], phase)
-        return plan, structure, arrays
+        key = Signature.of(batch), phase, [array.shape for array in arrays], num_threads()
+        if self._latest is None or self._latest[0] != key:
+            specs = [TensorSpec(array.shape, self.model.dtype) for array in arrays]
+            self._latest = key, *self._function(key[0]).plan(specs, phase)
+        return self._latest[1], self._latest[2], arrays
 
     def run(self, batch: Batch) -> StepResult:
         """Run a batch; the caller must `release` the result. Each of its losses is finite or NaN, never checked."""
@@ -187,7 +191,7 @@ def _list(shapes: Any) -> list:
 def _structure(part: Arrays | None) -> Any:
     if part is None:
         return None
-    if isinstance(part, Mapping):
+    if isinstance(part, dict):
         return ("dict", *part)
     return len(part) if isinstance(part, tuple) else "one"
 
@@ -195,7 +199,7 @@ def _structure(part: Arrays | None) -> Any:
 def _arrays(part: Arrays | None) -> list[np.ndarray]:
     if part is None:
         return []
-    if isinstance(part, Mapping):
+    if isinstance(part, dict):
         return list(part.values())
     return list(part) if isinstance(part, tuple) else [part]
 
