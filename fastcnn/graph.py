@@ -41,6 +41,7 @@ class Op:
 
     registry: ClassVar[dict[str, type[Op]]] = {}
     alternatives: ClassVar[dict[str, type[Op]]] = {}  # other algorithms for it, by name
+    algorithm = "auto"  # the one that the user wants, or as `config.convolution_algorithm` says
 
     def __init_subclass__(cls, **kwargs: Any):
         super().__init_subclass__(**kwargs)

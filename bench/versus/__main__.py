@@ -96,9 +96,14 @@ def compare(case: Case, peers: Sequence[tuple[str, str]], rounds: int, seconds: 
     try:
         reference = workers[0].ask("check", framework="fastcnn", mode="fastcnn", **case._asdict())
         results: dict[str, Any] = {}
-        for worker in workers:
-            wrong = agree(worker, case, reference) if worker is not workers[0] else ""
-            built = worker.ask("build", framework=worker.framework, mode=worker.mode, **case._asdict())
+        for worker in list(workers):
+            try:
+                wrong = agree(worker, case, reference) if worker is not workers[0] else ""
+                built = worker.ask("build", framework=worker.framework, mode=worker.mode, **case._asdict())
+            except RuntimeError as error:  # a peer that cannot do this; the others go on
+                print(error, file=sys.stderr)
+                workers.remove(worker)
+                continue
             results[worker.mode] = {"framework": worker.framework, "wrong": wrong, **built, "step_s": []}
         for _ in range(rounds):
             for worker in workers:
@@ -204,6 +209,13 @@ def machine(threads: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def keep(path: Path | None, found: list[tuple[Case, dict[str, Any]]], about: dict[str, Any]) -> None:
+    """Write what is known so far, so that a run that is interrupted loses nothing."""
+    if path:
+        cases = [{**case._asdict(), "results": results} for case, results in found]
+        path.write_text(json.dumps({"machine": about, "cases": cases}, indent=1))
+
+
 def arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m bench.versus", description=__doc__)
@@ -256,12 +268,11 @@ def main() -> None:
             bar.set_description(str(case))
             suited = [peer for peer in peers if not (case.training and peer[0] == "onnxruntime")]
             found.append((case, compare(case, suited, rounds, seconds)))
+            keep(given.json, found, machine(max(given.threads)))
     about, start = machine(max(given.threads)), starting(max(given.threads))
+    keep(given.json, found, {**about, "start": start})
     print("\n".join([*HEADER, *(line for case, results in found for line in rows_of(case, results))]))
     print("\n".join(["", *summary(found), "", json.dumps(start), json.dumps(about)]))
-    if given.json:
-        cases_json = [{**case._asdict(), "results": results} for case, results in found]
-        given.json.write_text(json.dumps({"machine": about, "start": start, "cases": cases_json}, indent=1))
 
 
 if __name__ == "__main__":

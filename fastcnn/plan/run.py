@@ -38,7 +38,7 @@ class Plan:
         self.lock = threading.Lock()
         read_by_updates = [x for node in updates for x in node.inputs]
         wanted = [*outputs, *read_by_updates]
-        rewrite = Rewrite(ancestors(wanted), wanted, updates)
+        rewrite = Rewrite(ancestors(wanted), wanted, updates, backend)
         for change in PASSES:
             change(rewrite)
         outputs = [rewrite.current(y) for y in outputs]

@@ -268,9 +268,9 @@ class KernelCache(NullCache):
 
     def save_overload(self, sig, data):
         with contextlib.suppress(Exception):
-            os.makedirs(self._folder, mode=0o700, exist_ok=True)
-            if is_private(self._folder) and (self._is_ours or not data.library.has_dynamic_globals):
-                _write(self._path(sig, data.codegen), dumps(data._reduce()))
+            if self._is_ours or not data.library.has_dynamic_globals:
+                content = dumps(data._reduce())
+                keep_file(self._path(sig, data.codegen), hashlib.sha256(content).digest() + content)
 
     def _path(self, sig, codegen) -> Path:
         key = repr((self._key, sig, codegen.magic_tuple()))
@@ -285,11 +285,15 @@ def _read(path: Path) -> bytes:
     return content
 
 
-def _write(path: Path, content: bytes) -> None:
+def keep_file(path: Path, content: bytes) -> None:
+    """Put a file into the cache, whole or not at all; not where others may write."""
+    os.makedirs(path.parent, mode=0o700, exist_ok=True)
+    if not is_private(path.parent):
+        return
     handle, name = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
     try:
         with open(handle, "wb") as file:
-            file.write(hashlib.sha256(content).digest() + content)
+            file.write(content)
         os.replace(name, path)
     except BaseException:
         os.unlink(name)

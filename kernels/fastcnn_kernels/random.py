@@ -9,6 +9,7 @@ import math
 
 import numpy as np
 
+from fastcnn_kernels import elementary
 from fastcnn_kernels.elementwise import flat
 from fastcnn_kernels.jit import cpu_kernel, device_function, scalar, span, stack_array
 
@@ -104,7 +105,7 @@ def random_uniform(y, state, stream, low, high, first, last):
 @scalar
 def box_muller(u1, u2):
     """Two independent standard normal numbers of two uniform ones in [0, 1); none beyond 5.77."""
-    radius = math.sqrt(type(u1)(-2) * math.log(type(u1)(1) - u1))
+    radius = math.sqrt(type(u1)(-2) * elementary.log(type(u1)(1) - u1))
     angle = type(u2)(2 * math.pi) * u2
     return radius * math.cos(angle), radius * math.sin(angle)
 
