@@ -19,7 +19,7 @@ from fastcnn.data.arrays import as_batch, check_finite, each
 from fastcnn.data.batches import Batches, weigh_classes
 from fastcnn.errors import Error
 from fastcnn.models.objective import LossTracker, MetricSet, Objective, revived
-from fastcnn.models.step import Step
+from fastcnn.models.step import Step, StepResult
 from fastcnn.optimizers import Optimizer
 from fastcnn.plan.progress import compile_progress
 from fastcnn.registry import serialize
@@ -152,14 +152,19 @@ class Trainer:
                 f"model {self.name!r}: call compile(optimizer, loss) before {what}()"  # type: ignore[attr-defined]
             )
 
-    def _run_batch(self, mode: str, batch: Batch, source: Batches | None = None) -> None:
+    def _run_batch(self, mode: str, batch: Batch, source: Batches) -> None:
         """One batch through the model; its loss and metrics go into the running means.
 
         source: where it comes from; the targets of one that has no `data` are looked at now.
         """
-        if source is not None and source.data is None:
-            self._step(mode).check(batch, batch)
-        result = self._step(mode).run(batch)
+        step = self._step(mode)
+        planned = step.planned(batch)
+        if source.data is None:
+            step.check(planned, batch)
+        self._take(step.run(batch, planned), batch)
+
+    def _take(self, result: StepResult, batch: Batch) -> None:
+        """Put losses and metrics of a batch into the running means."""
         assert self._losses_seen is not None and self._metric_set is not None
         self._losses_seen.update(result.losses, batch.size)
         self._metric_set.update(result.targets, result.predictions, result.weights)
@@ -255,7 +260,8 @@ class Trainer:
                 continue
             batch = source.peek()
             _notice_raw_images(self, batch)
-            self._step(mode).check(batch, source.data or batch)
+            step = self._step(mode)
+            step.check(step.planned(batch), source.data or batch)
 
     # --- evaluate, predict -----------------------------------------------------------------------------------
 
@@ -335,9 +341,11 @@ class Trainer:
     def _on_batch(self, mode: str, batch: Batch, return_dict: bool) -> Any:
         for name, array in batch.named():
             check_finite(array, name)
-        self._step(mode).check(batch, batch)
+        step = self._step(mode)
+        planned = step.planned(batch)
+        step.check(planned, batch)
         self.reset_metrics()
-        self._run_batch(mode, batch)
+        self._take(step.run(batch, planned), batch)
         return _result(self._logs(), return_dict)
 
     def predict_on_batch(self, x: Any) -> Any:

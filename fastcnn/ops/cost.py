@@ -141,12 +141,13 @@ def tiles_of(g: ConvGeometry, size: int) -> int:
 
 def amx_cost(plan: Plan, parts: int, ready: bool) -> Cost:
     """Of a pass on matrix tiles; ready: the weights are packed already."""
-    positions = plan.items * blocks(plan.images * plan.image_cells, TILE_BLOCK)  # blocks of them
+    items = plan.items // plan.shares
+    positions = items * blocks(plan.images * plan.image_cells, TILE_BLOCK)  # blocks of them
     columns, products = blocks(plan.filters, TILE_ROWS), parts * (parts + 1) // 2
     tiles = 2 * positions * columns * plan.depth_blocks * products
-    cells = plan.items * plan.phases * plan.phase_cells * plan.channels
+    cells = items * plan.phases * plan.phase_cells * plan.channels
     weights = plan.groups * columns * TILE_ROWS * plan.depth_blocks * TILE_DEPTH
-    moved = cells * SPLIT[parts] + plan.items * plan.runs * SPLIT_RUN
+    moved = cells * SPLIT[parts] + items * plan.runs * SPLIT_RUN
     results = positions * TILE_BLOCK * plan.filters * FINISHED
     return tiles * TILE_PRODUCT + moved + results + (0.0 if ready else weights * parts * TILE_PACKED)
 

@@ -41,11 +41,14 @@ def fastest(candidates: Sequence[Op], node: Node, ready: bool, backend: ModuleTy
 def seconds(op: Op, node: Node, ready: bool, backend: ModuleType) -> float:
     """The shortest time in which an op computes a node, of some runs on numbers of no meaning."""
     inputs, outputs = [x.spec for x in node.inputs], [y.spec for y in node.outputs]
-    arrays, results = [_filled(spec) for spec in inputs], [_filled(spec) for spec in outputs]
-    prepared = [_filled(spec) for spec in op.prepared(inputs, outputs)]
+
+    def filled(specs: Sequence[TensorSpec]) -> list[np.ndarray]:
+        return [_filled(spec, backend) for spec in specs]
+
+    arrays, results, prepared = filled(inputs), filled(outputs), filled(op.prepared(inputs, outputs))
     rows = op.workspace(inputs, outputs)
     workspace = [] if rows is None else [TensorSpec((backend.num_threads(), *rows.dims), rows.dtype)]
-    work = [*prepared, *map(_filled, [*op.scratch(inputs, outputs), *workspace])]
+    work = [*prepared, *filled([*op.scratch(inputs, outputs), *workspace])]
     preparing = op.prepare(backend.kernels, arrays, results, prepared)
     running = op.launch(backend.kernels, arrays, results, work)
     backend.Program([*preparing, *running]).run()
@@ -61,6 +64,8 @@ def _shortest(program: object) -> float:
     return min(times)
 
 
-def _filled(spec: TensorSpec) -> np.ndarray:
+def _filled(spec: TensorSpec, backend: ModuleType) -> np.ndarray:
     """An array of ones: zeros might be pages that have no memory yet, and what is not set might be slow to compute."""
-    return np.ones(spec.dims, spec.dtype)
+    array: np.ndarray = backend.allocate(spec.nbytes).view(spec.dtype).reshape(spec.dims)
+    array.fill(1)
+    return array

@@ -181,16 +181,20 @@ def amx_forward(x, packed, bias, out, workspace, lower, runs, offsets, places, p
     panels = blocks(p.filters, BLOCK)
     panel_size, near = p.depth_blocks * parts * 2 * TILE, NEAR // parts
     tiles_on()
+    filled = -1
     for item in range(first, last):
-        group, rest = item % p.groups, item // p.groups
+        share, these_cells = item % p.shares, item // p.shares
+        group, rest = these_cells % p.groups, these_cells // p.groups
         strip, image = rest % p.strips, rest // p.strips * p.images
         images = min(p.images, p.n - image)
         at = image * p.source_image + group * p.channels
         shape = p.source_image, p.image_cells, p.phase_cells, p.phases, p.channels
-        fill_cells(x, at, runs[strip], images, shape, parts, cells, part_pitch, spare)
+        if these_cells != filled:  # they may be those of the item before
+            fill_cells(x, at, runs[strip], images, shape, parts, cells, part_pitch, spare)
+            filled = these_cells
         to, limit = image * p.output_image + strip * p.output_strip, (image + images) * p.output_image
         to += group * p.filters
-        for panel in range(panels):
+        for panel in range(share * panels // p.shares, (share + 1) * panels // p.shares):
             left = panel * BLOCK
             columns = min(BLOCK, p.filters - left)
             b = (group * panels + panel) * panel_size

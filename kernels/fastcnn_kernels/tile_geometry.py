@@ -19,6 +19,7 @@ CELLS = 1 << 18  # bytes of cells of an item: they and as many weights fit a sec
 POSITIONS = 512  # of an item, unless it is smaller: weights are read again for every item
 LEAST_POSITIONS = 64  # fewer are not worth reading the weights
 ITEMS = 32  # items of a large convolution
+FEW_ITEMS = 4  # of pixels: if there are fewer, their filters are shared out too
 PARTS = 16  # sums of the gradient of the weights that are added up in the end
 GRADIENT_POSITIONS = 256  # of a chunk: so many of 32 filters stay in a first-level cache
 
@@ -72,7 +73,8 @@ class Plan(NamedTuple):
     output_image: int
     source_pitch: int  # numbers of a pixel
     output_strip: int  # numbers from a strip of the output to the next
-    items: int
+    shares: int  # that the panels of 32 filters are divided into
+    items: int  # strips, or groups of images, with a share of the filters
     runs: int  # of neighbouring numbers that fill the cells of an item
 
 
@@ -257,10 +259,12 @@ def plan_of(p: Pass, parts: int) -> Plan:
     together = p.nx if _is_connected(p) else 1
     depth_blocks = p.ny * p.nx // max(together, 1) * blocks(p.channels * together, DEPTH)
     pixel, out_pixel = p.channels * p.groups, p.filters * p.groups
+    cells = blocks(p.n, cut.images) * cut.strips * p.groups
+    shares = min(blocks(p.filters, BLOCK), blocks(items_wanted(FEW_ITEMS), cells))
     return Plan(
         cut.images, cut.strips, cut.strip_rows, cut.image_cells, phase_cells, cut.phases, depth_blocks, p.channels,
         p.filters, p.groups, p.n, p.h * p.w * pixel, p.oh * p.ow * out_pixel, pixel,
-        cut.strip_rows * p.ly * p.ow * out_pixel, blocks(p.n, cut.images) * cut.strips * p.groups, _run_count(p, cut),
+        cut.strip_rows * p.ly * p.ow * out_pixel, shares, cells * shares, _run_count(p, cut),
     )  # fmt: skip
 
 

@@ -45,6 +45,7 @@ CASES = [
     pytest.param(Case((2, 13, 12, 8), (3, 3), 12, (3, 2), pads=((1, 1), (0, 1)), groups=2), id="groups"),
     pytest.param(Case((1, 70, 90, 36), (3, 3), 20, pads=SAME), id="several strips"),
     pytest.param(Case((70, 1, 1, 100), (1, 1), 10), id="rows of a matrix"),
+    pytest.param(Case((1, 8, 8, 20), (3, 3), 100, pads=SAME), id="one image, filters shared out"),
     pytest.param(Case((4, 9, 9, 3), (4, 4), 5, (2, 2)), id="short runs"),
     pytest.param(Case((2, 7, 7, 20), (1, 1), 30, (2, 2)), id="pixels without a tap"),
     pytest.param(Case((40, 4, 4, 48), (3, 3), 50, pads=SAME), id="many small images"),
