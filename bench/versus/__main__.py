@@ -25,8 +25,13 @@ FRAMEWORKS = {
     "fastcnn": ["fastcnn", "mixed_bfloat16"],
     "torch": ["nchw", "channels_last", "compile", "bfloat16"],
     "onnxruntime": ["onnxruntime"],
+    "keras": ["keras"],
+    "jax": ["jax"],
 }
-NEEDED = {"fastcnn": ["fastcnn"], "torch": ["torch"], "onnxruntime": ["onnxruntime", "onnx"]}
+NEEDED = {
+    "fastcnn": ["fastcnn"], "torch": ["torch"], "onnxruntime": ["onnxruntime", "onnx"], "keras": ["keras", "jax"],
+    "jax": ["jax"],
+}  # fmt: skip
 ROUNDED = ("bfloat16", "mixed_bfloat16")
 LOSS_TOLERANCE, OUTPUT_TOLERANCE = 1e-4, 1e-3
 
@@ -158,6 +163,8 @@ COMPARED = [  # our mode, framework, whether with its modes that round
     ("mixed_bfloat16", "torch", True),
     ("fastcnn", "onnxruntime", False),
     ("mixed_bfloat16", "onnxruntime", False),
+    ("fastcnn", "keras", False),
+    ("fastcnn", "jax", False),
 ]
 
 
@@ -201,7 +208,7 @@ def starting(threads: int) -> dict[str, Any]:
 
 def machine(threads: int) -> dict[str, Any]:
     """What the figures depend on."""
-    names = ["numpy", "numba", "torch", "onnxruntime"]
+    names = ["numpy", "numba", "torch", "onnxruntime", "keras", "jax"]
     versions = {name: importlib.metadata.version(name) for name in names if importlib.util.find_spec(name)}
     return {
         "processor": cpu_model(), "processors": os.cpu_count(), "threads": threads, "python": platform.python_version(),
@@ -230,7 +237,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--peers",
         nargs="+",
-        choices=["mixed_bfloat16", "nchw", "channels_last", "compile", "bfloat16", "onnxruntime"],
+        choices=[mode for modes in FRAMEWORKS.values() for mode in modes],
     )
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=0.5, help="of each turn")
