@@ -5,6 +5,7 @@
 - `Program(launches)`: launches made ready to run as one, with `run()`;
 - `Blocks(lists, workspace).launch`: a launch that executes lists of launches, several at a time; such lists are bound
   inside of `on_one_thread()`;
+- `compile_launches(launches, ready)`: makes their code ready ahead of a program;
 - `num_threads()`, `set_num_threads(n)`.
 """
 
@@ -12,10 +13,20 @@ import importlib
 from types import SimpleNamespace
 
 import numpy as np
+from fastcnn_kernels.ahead import compile_launches
 from fastcnn_kernels.jit import Kernel, on_one_thread
 from fastcnn_kernels.team import Blocks, Program, num_threads, set_num_threads
 
-__all__ = ["Blocks", "Program", "allocate", "kernels", "num_threads", "on_one_thread", "set_num_threads"]
+__all__ = [
+    "Blocks",
+    "Program",
+    "allocate",
+    "compile_launches",
+    "kernels",
+    "num_threads",
+    "on_one_thread",
+    "set_num_threads",
+]
 
 FAMILIES = (
     "activation", "amx", "conv", "depthwise", "elementwise", "gemm", "lanes", "loss", "norm", "optimizer", "ordering",

@@ -7,6 +7,8 @@ from typing import Any
 
 from tqdm import tqdm
 
+from fastcnn.backend.cpu import compile_launches
+
 _shown: ContextVar[bool] = ContextVar("fastcnn_compile_progress", default=True)
 
 DELAY_S = 1.0  # kernels that come from the cache on disk are ready before that, and no bar appears
@@ -24,8 +26,7 @@ def compile_progress(show: bool = True) -> Iterator[None]:
 
 def compile_kernels(launches: Sequence[Any]) -> None:
     """Compile what the launches need ahead of their program, with a bar where one is wanted."""
-    if _shown.get():
-        different = {(launch.kernel, launch.kernel.signature(launch.args)): launch for launch in launches}
-        text = "compiling kernels, first run only"
-        for launch in tqdm(different.values(), desc=text, unit="kernel", delay=DELAY_S):
-            launch.kernel.compile(launch.args)
+    different = {(launch.kernel, launch.kernel.signature(launch.args)): launch for launch in launches}
+    text, hidden = "compiling kernels, first run only", not _shown.get()
+    with tqdm(total=len(different), desc=text, unit="kernel", delay=DELAY_S, disable=hidden) as bar:
+        compile_launches(list(different.values()), bar.update)

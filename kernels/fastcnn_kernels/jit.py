@@ -272,6 +272,10 @@ class KernelCache(NullCache):
                 content = dumps(data._reduce())
                 keep_file(self._path(sig, data.codegen), hashlib.sha256(content).digest() + content)
 
+    def holds(self, sig) -> bool:
+        """Whether there is a file for these argument types; it may turn out to be damaged."""
+        return self._path(sig, cpu_target.target_context.codegen()).exists()
+
     def _path(self, sig, codegen) -> Path:
         key = repr((self._key, sig, codegen.magic_tuple()))
         return self._folder / f"{self._name}-{hashlib.sha256(key.encode()).hexdigest()[:24]}.nbc"
@@ -366,7 +370,7 @@ class Kernel:
         """Address of the machine code for arguments of these types; compiles or loads it when new."""
         key = self.signature(args)
         if key not in self._addresses:
-            signature = (*key, *[types.intp] * (3 if self.takes_thread else 2))
+            signature = self._whole(key)
             try:
                 self._dispatcher.compile(signature)
             except NumbaError as error:
@@ -375,6 +379,14 @@ class Kernel:
             compiled = self._dispatcher.overloads[signature]
             self._addresses[key] = compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name)
         return self._addresses[key]
+
+    def is_ready(self, args: tuple) -> bool:
+        """Whether `compile` would have nothing to compile: it has done so before, here or on this machine."""
+        key, cache = self.signature(args), self._dispatcher._cache
+        return key in self._addresses or (isinstance(cache, KernelCache) and cache.holds(self._whole(key)))
+
+    def _whole(self, key: tuple) -> tuple:
+        return (*key, *[types.intp] * (3 if self.takes_thread else 2))
 
     @property
     def compilations(self) -> int:
