@@ -12,7 +12,6 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +52,10 @@ def _can_assist() -> bool:
 
 def _assist(missing: deque[Launch], ready: Callable[[int], object]) -> None:
     """Let another process compile what is missing, from the end."""
-    with contextlib.suppress(OSError), _other_process() as process:  # without one, all is compiled here
+    with (
+        contextlib.suppress(OSError),
+        _other_process(set(map(_family, missing))) as process,
+    ):  # without one, all is compiled here
         assert process.stdin and process.stdout
         while process.stdout.readline():  # it is ready for the next
             try:
@@ -64,10 +66,17 @@ def _assist(missing: deque[Launch], ready: Callable[[int], object]) -> None:
             ready(1)
 
 
-def _other_process() -> subprocess.Popen[str]:
+def _family(launch: Launch) -> str:
+    return launch.kernel.__module__
+
+
+def _other_process(families: set[str]) -> subprocess.Popen[str]:
+    """Python with the modules that define the kernels, running `main`."""
+    ours = sorted(family for family in families if family.startswith(f"{__package__}."))
+    program = f"import {', '.join([__name__, *ours])}; {__name__}.main()"
     paths = os.pathsep.join([str(Path(__file__).parents[1]), *filter(None, sys.path)])
     return subprocess.Popen(
-        [sys.executable, "-m", __name__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
         text=True, env={**os.environ, "PYTHONPATH": paths},
     )  # fmt: skip
 
@@ -103,7 +112,7 @@ def _example(kind: Any) -> Any:
 def _ours(module: str, name: str) -> Any:
     if not module.startswith(f"{__package__}."):
         raise ValueError(f"{module} is not part of {__package__}")
-    return getattr(import_module(module), name)
+    return getattr(sys.modules[module], name)
 
 
 def main() -> None:
@@ -115,7 +124,3 @@ def main() -> None:
         if isinstance(found, Kernel):
             found.compile(tuple(map(_example, kinds)))
         print("ready", flush=True)
-
-
-if __name__ == "__main__":
-    main()
