@@ -26,16 +26,15 @@ LEAST = 4  # kernels that are worth starting Python for
 def compile_launches(launches: Sequence[Launch], ready: Callable[[int], object]) -> None:
     """Compile or load what the launches need; `ready(n)` is called when n more are there."""
     missing = deque(launch for launch in launches if not launch.kernel.is_ready(launch.args))
+    families = {launch.kernel.__module__ for launch in missing}
     ready(len(launches) - len(missing))
-    helper = threading.Thread(target=_assist, args=(missing, ready), daemon=True)
+    helper = threading.Thread(target=_assist, args=(missing, families, ready), daemon=True)
     if len(missing) >= LEAST and _can_assist():
         helper.start()
     try:
-        with contextlib.suppress(IndexError):  # none is left
-            while True:
-                launch = missing.popleft()
-                launch.kernel.compile(launch.args)
-                ready(1)
+        while launch := _taken(missing.popleft):
+            launch.kernel.compile(launch.args)
+            ready(1)
         if helper.ident is not None:
             helper.join()
     finally:
@@ -44,30 +43,30 @@ def compile_launches(launches: Sequence[Launch], ready: Callable[[int], object])
         launch.kernel.compile(launch.args)
 
 
+def _taken(take: Callable[[], Launch]) -> Launch | None:
+    """A launch that another thread may take at the same time, or None when none is left."""
+    try:
+        return take()
+    except IndexError:
+        return None
+
+
 def _can_assist() -> bool:
     """Whether there is a processor for another process, and a cache where it can leave what it has compiled."""
     cache = cache_state()
     return bool(sys.executable) and (os.cpu_count() or 1) > 1 and cache.private and cache.writable
 
 
-def _assist(missing: deque[Launch], ready: Callable[[int], object]) -> None:
+def _assist(missing: deque[Launch], families: set[str], ready: Callable[[int], object]) -> None:
     """Let another process compile what is missing, from the end."""
     with (
         contextlib.suppress(OSError),
-        _other_process(set(map(_family, missing))) as process,
+        _other_process(families) as process,
     ):  # without one, all is compiled here
         assert process.stdin and process.stdout
-        while process.stdout.readline():  # it is ready for the next
-            try:
-                launch = missing.pop()
-            except IndexError:
-                break
+        while process.stdout.readline() and (launch := _taken(missing.pop)):  # it is ready for the next
             print(json.dumps(_described(launch)), file=process.stdin, flush=True)
             ready(1)
-
-
-def _family(launch: Launch) -> str:
-    return launch.kernel.__module__
 
 
 def _other_process(families: set[str]) -> subprocess.Popen[str]:
