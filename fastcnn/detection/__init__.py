@@ -28,6 +28,7 @@ from fastcnn.detection.loss import YOLOLoss
 from fastcnn.detection.metrics import Evaluation, evaluate_detections
 from fastcnn.detection.results import Detections, Objects, draw_boxes
 from fastcnn.detection.voc import read_voc, write_voc
+from fastcnn.detection.yolo import check_yolo, read_data_yaml, read_yolo, write_yolo
 from fastcnn.ops.suppression import nms, soft_nms, weighted_box_fusion
 
 __all__ = [
@@ -46,6 +47,7 @@ __all__ = [
     "anchor_kmeans",
     "areas",
     "assign",
+    "check_yolo",
     "ciou",
     "clip_boxes",
     "convert_boxes",
@@ -61,8 +63,10 @@ __all__ = [
     "nms",
     "normalize_boxes",
     "read_coco",
+    "read_data_yaml",
     "read_image",
     "read_voc",
+    "read_yolo",
     "scale_boxes",
     "shape_iou",
     "soft_nms",
@@ -70,4 +74,5 @@ __all__ = [
     "weighted_box_fusion",
     "write_coco",
     "write_voc",
+    "write_yolo",
 ]

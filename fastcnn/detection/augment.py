@@ -68,12 +68,11 @@ def _resampling(n: int, m: int, start: float, step: float) -> tuple[Any, np.ndar
     places = first[:, np.newaxis] + np.arange(int(np.ceil(2 * reach)) + 1)
     weights = np.maximum(1 - np.abs(places - centres[:, np.newaxis]) / reach, 0)
     weights /= weights.sum(1, keepdims=True)
-    inside = (places >= 0) & (places < n)
-    border = (np.abs(centres - (n - 1) / 2) <= n / 2)[:, np.newaxis]  # half a pixel at the edge repeats it
-    weights = np.where(inside | border, weights, 0).astype(np.float32)
+    inside = (centres >= -0.5) & (centres <= n - 0.5)  # the image ends there, sharply
+    weights = (weights * inside[:, np.newaxis]).astype(np.float32)
     rows = np.repeat(np.arange(m), places.shape[1])
     entries = weights.ravel(), (rows, np.clip(places, 0, n - 1).ravel())
-    return sparse.csr_array(entries, shape=(m, n)), weights.sum(1)
+    return sparse.csr_array(entries, shape=(m, n)), inside.astype(np.float32)
 
 
 def letterbox_window(size: tuple[int, int], target: tuple[int, int]) -> Window:

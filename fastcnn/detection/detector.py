@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
@@ -181,7 +182,11 @@ class Detector:
                 f"{folder}: holds training that was interrupted; go on with resume=True, or use another folder"
             )
         folder.mkdir(parents=True, exist_ok=True)
-        return [CSVLogger(folder / "log.csv", append=resume), _Keeper(self, folder), BackupAndRestore(state)]
+        return [
+            CSVLogger(folder / "log.csv", append=state.is_dir()),
+            _Keeper(self, folder),
+            BackupAndRestore(state),
+        ]
 
     # --- what it finds ---------------------------------------------------------------------------------------
 
@@ -362,16 +367,26 @@ class _Keeper(Callback):
         self.best = -1.0
 
     def on_train_begin(self, logs: Any = None) -> None:
-        log = self.folder / "log.csv"
-        lines = log.read_text().splitlines() if log.is_file() else []
-        if lines and "val_map50" in lines[0].split(","):
-            place = lines[0].split(",").index("val_map50")
-            values = [line.split(",")[place] for line in lines[1:]]
-            self.best = max([float(value) for value in values if value not in ("", "NA")], default=-1.0)
+        values = [row.get("val_map50", "") for row in _rows(self.folder)]
+        self.best = max([float(value) for value in values if value not in ("", "NA")], default=-1.0)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         self.detector.save(self.folder / "last.safetensors")
         value = (logs or {}).get("val_map50")
-        if value is not None and value > self.best:
-            self.best = value
+        if value is None and self.best < 0 or value is not None and value > self.best:
+            self.best = -1.0 if value is None else value
             self.detector.save(self.folder / "best.safetensors")
+
+
+def _rows(folder: Path) -> list[dict[str, str]]:
+    """What log.csv says of each epoch."""
+    log = folder / "log.csv"
+    if not log.is_file():
+        return []
+    with log.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def read_epochs(folder: Path) -> int:
+    """How many epochs a folder has seen."""
+    return len(_rows(folder))

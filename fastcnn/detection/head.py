@@ -9,7 +9,7 @@ import numpy as np
 from fastcnn import ops
 from fastcnn.detection.grids import Grid
 from fastcnn.errors import Error
-from fastcnn.layers import Layer, weights
+from fastcnn.layers import Layer, arguments, weights
 from fastcnn.ops.detection import CLASS_ACTIVATIONS, choice
 from fastcnn.tensor import Shape, Tensor
 
@@ -40,7 +40,7 @@ class YOLOHead(Layer):
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        self.grid = _grid(grid)
+        self.grid = None if grid is None else arguments.integers("YOLOHead", "grid", grid, 2)
         self.anchors = tuple(tuple(float(x) for x in anchor) for anchor in anchors)
         self.classes = int(classes)
         self.class_activation = choice("YOLOHead: class_activation", class_activation, CLASS_ACTIVATIONS)
@@ -85,12 +85,3 @@ class YOLOHead(Layer):
             )
         raw = ops.conv2d(inputs, self.kernel, self.bias)
         return ops.yolo_activation(raw, self.anchors, self.class_activation, self.spread)
-
-
-def _grid(grid: Any) -> tuple[int, int] | None:
-    if grid is None:
-        return None
-    rows, columns = (grid, grid) if isinstance(grid, int) else grid
-    if not (isinstance(rows, int) and isinstance(columns, int) and min(rows, columns) > 0):
-        raise Error(f"YOLOHead: grid is (rows, columns), positive whole numbers, or None; got {grid!r}")
-    return rows, columns

@@ -2,13 +2,11 @@
 
 from typing import Any
 
-import numpy as np
-
 from fastcnn import ops
 from fastcnn.errors import Error
 from fastcnn.losses import Loss
 from fastcnn.ops.detection import BOX_LOSSES, YoloActivation, choice
-from fastcnn.tensor import Shape, Tensor
+from fastcnn.tensor import Tensor
 
 
 class YOLOLoss(Loss):
@@ -57,13 +55,6 @@ class YOLOLoss(Loss):
             self.ignore_threshold,
         )
         return ops.sum(parts, -1)
-
-    def check_targets(self, y: np.ndarray, prediction_shape: Shape) -> None:
-        if y.shape[1:] != tuple(prediction_shape[1:]):
-            raise Error(
-                f"loss {self.name!r}: targets have shape {y.shape}, predictions {prediction_shape}; make them with "
-                "fastcnn.detection.encode for the same grid, anchors and classes"
-            )
 
 
 def head_of(output: Tensor) -> YoloActivation:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -119,7 +120,7 @@ class Detections:
     def draw(self, image: Any, width: int = 2) -> Any:
         """A Pillow image with the boxes drawn in, and above each its class and score in percent.
 
-        image: an array (height, width, channels), 0..255 or, floating, 0..1; or a Pillow image.
+        image: an array (height, width, channels), 0..255 or, floating, 0..1; a file; or a Pillow image.
         """
         words = [f"{self.name(label)} {100 * score:.0f}" for _, score, label in self]
         return draw_boxes(image, self.boxes, self.labels, words, width)
@@ -146,7 +147,11 @@ def draw_boxes(
 
 
 def as_picture(image: Any, module: Any) -> Any:
-    """A Pillow image of an array, or of one."""
+    """A Pillow image of an array, of a file, or of one."""
+    if isinstance(image, str | PathLike):
+        from fastcnn.detection.dataset import read_image
+
+        image = read_image(image)
     if not isinstance(image, np.ndarray):
         return image
     array = image if image.ndim == 3 else image[..., np.newaxis]

@@ -172,10 +172,12 @@ class YoloLoss(Grid):
     def infer(self, raw: Tensor, target: Tensor) -> tuple[TensorSpec, TensorSpec]:
         self.check(raw)
         require_same_dtype("yolo_loss", raw, target)
-        if any(None not in (n, m) and n != m for n, m in zip(raw.shape, target.shape, strict=False)) or (
-            raw.ndim != target.ndim
-        ):
-            raise Error(f"yolo_loss: predictions have shape {raw.shape}, targets {target.shape}")
+        pairs = zip(raw.shape, target.shape, strict=False)
+        if raw.ndim != target.ndim or any(None not in (n, m) and n != m for n, m in pairs):
+            raise Error(
+                f"yolo_loss: predictions have shape {raw.shape}, targets {target.shape}; make targets with "
+                "fastcnn.detection.encode for the same grid, anchors and classes"
+            )
         return TensorSpec((raw.shape[0], 3), raw.dtype), raw.spec
 
     def gradient(self, inputs: Any, outputs: Sequence[Tensor], grads: Any) -> tuple[Tensor | None, None]:
