@@ -24,9 +24,11 @@ from fastcnn.detection.dataset import BoxDataset, Sample, read_image
 from fastcnn.detection.detector import Detector, MapMonitor
 from fastcnn.detection.grids import Grid, assign, decode, encode
 from fastcnn.detection.head import YOLOHead
+from fastcnn.detection.localization import KeypointHead, KeypointLoss, LocalizationHead, LocalizationLoss
 from fastcnn.detection.loss import YOLOLoss
 from fastcnn.detection.metrics import Evaluation, evaluate_detections
 from fastcnn.detection.results import Detections, Objects, draw_boxes
+from fastcnn.detection.sliding import SlidingWindowDetector, sliding_windows
 from fastcnn.detection.voc import read_voc, write_voc
 from fastcnn.detection.yolo import check_yolo, read_data_yaml, read_yolo, write_yolo
 from fastcnn.ops.suppression import nms, soft_nms, weighted_box_fusion
@@ -39,9 +41,14 @@ __all__ = [
     "Detector",
     "Evaluation",
     "Grid",
+    "KeypointHead",
+    "KeypointLoss",
+    "LocalizationHead",
+    "LocalizationLoss",
     "MapMonitor",
     "Objects",
     "Sample",
+    "SlidingWindowDetector",
     "YOLOHead",
     "YOLOLoss",
     "anchor_kmeans",
@@ -69,6 +76,7 @@ __all__ = [
     "read_yolo",
     "scale_boxes",
     "shape_iou",
+    "sliding_windows",
     "soft_nms",
     "tiny_backbone",
     "weighted_box_fusion",

@@ -117,29 +117,31 @@ class Detections:
             for box, score, label in zip(boxes, self.scores, self.labels, strict=True)
         ]
 
-    def draw(self, image: Any, width: int = 2) -> Any:
+    def draw(self, image: Any, width: int = 2, scale: int = 1) -> Any:
         """A Pillow image with the boxes drawn in, and above each its class and score in percent.
 
-        image: an array (height, width, channels), 0..255 or, floating, 0..1; a file; or a Pillow image.
+        image: an array (height, width, channels), 0..255 or, floating, 0..1; a file; or a Pillow image. width: of lines
+        in pixels; scale: how many pixels of the result, in height and width, are one of the image.
         """
         words = [f"{self.name(label)} {100 * score:.0f}" for _, score, label in self]
-        return draw_boxes(image, self.boxes, self.labels, words, width)
+        return draw_boxes(image, self.boxes, self.labels, words, width, scale)
 
 
 def draw_boxes(
-    image: Any, boxes: np.ndarray, labels: np.ndarray, words: Sequence[str], width: int = 2
+    image: Any, boxes: np.ndarray, labels: np.ndarray, words: Sequence[str], width: int = 2, scale: int = 1
 ) -> Any:
     """A copy of an image with boxes (xyxy) in the colours of their labels, and words above them."""
     module, _ = pillow()
     from PIL import ImageDraw
 
     picture = as_picture(image, module).convert("RGB")
+    picture = picture.resize((picture.width * scale, picture.height * scale), module.Resampling.NEAREST)
     pen = ImageDraw.Draw(picture)
     for box, label, text in zip(boxes, labels, words, strict=True):
         colour = COLOURS[int(label) % len(COLOURS)]
-        x1, y1, x2, y2 = (float(x) for x in box)
+        x1, y1, x2, y2 = (float(x) * scale for x in box)
         pen.rectangle((x1, y1, max(x1, x2 - 1), max(y1, y2 - 1)), outline=colour, width=width)
-        left, top, right, bottom = pen.textbbox((0, 0), text)
+        _, _, right, bottom = pen.textbbox((0, 0), text)
         y = y1 - bottom - 2 if y1 > bottom + 2 else y1 + 1
         pen.rectangle((x1, y, x1 + right + 3, y + bottom + 2), fill=colour)
         pen.text((x1 + 2, y), text, fill="white")
