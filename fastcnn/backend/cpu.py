@@ -29,8 +29,8 @@ __all__ = [
 ]
 
 FAMILIES = (
-    "activation", "amx", "conv", "depthwise", "elementwise", "gemm", "lanes", "loss", "norm", "optimizer", "ordering",
-    "pool", "random", "reduction", "shape", "winograd",
+    "activation", "amx", "boxes", "conv", "depthwise", "elementwise", "gemm", "lanes", "loss", "nms", "norm",
+    "optimizer", "ordering", "pool", "random", "reduction", "roi", "shape", "winograd", "yolo",
 )  # fmt: skip
 
 

@@ -24,6 +24,7 @@ from fastcnn.ops.core import *
 from fastcnn.ops.counting import *
 from fastcnn.ops.creation import *
 from fastcnn.ops.decomposition import *
+from fastcnn.ops.detection import *
 from fastcnn.ops.diagonals import *
 from fastcnn.ops.elementwise import *
 from fastcnn.ops.filters import *
@@ -41,11 +42,13 @@ from fastcnn.ops.pooling import *
 from fastcnn.ops.random import *
 from fastcnn.ops.rearrange import *
 from fastcnn.ops.reduction import *
+from fastcnn.ops.regions import *
 from fastcnn.ops.segments import *
 from fastcnn.ops.shape import *
 from fastcnn.ops.sparse import *
 from fastcnn.ops.special import *
 from fastcnn.ops.statistics import *
+from fastcnn.ops.suppression import *
 from fastcnn.ops.trigonometry import *
 from fastcnn.ops.update import *
 from fastcnn.ops.windows import *
