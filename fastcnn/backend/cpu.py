@@ -18,8 +18,8 @@ from fastcnn_kernels.team import Blocks, Program, num_threads, set_num_threads
 __all__ = ["Blocks", "Program", "allocate", "kernels", "num_threads", "on_one_thread", "set_num_threads"]
 
 FAMILIES = (
-    "activation", "amx", "conv", "depthwise", "elementwise", "gemm", "lanes", "loss", "norm", "optimizer", "ordering",
-    "pool", "random", "reduction", "shape", "winograd",
+    "activation", "amx", "color", "conv", "depthwise", "elementwise", "gemm", "lanes", "loss", "norm", "optimizer",
+    "ordering", "policy", "pool", "random", "reduction", "resample", "shape", "winograd",
 )  # fmt: skip
 
 
