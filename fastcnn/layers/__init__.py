@@ -57,7 +57,7 @@ from fastcnn.layers.merging import (
     multiply,
     subtract,
 )
-from fastcnn.layers.mixing import CutMix, MaxNumBoundingBoxes, MixUp, Pipeline, SamplePairing
+from fastcnn.layers.mixing import CutMix, MaxNumBoundingBoxes, MixUp, Mosaic, Pipeline, SamplePairing
 from fastcnn.layers.normalization import (
     BatchNormalization,
     GroupNormalization,
@@ -173,7 +173,7 @@ __all__ = [
     "AutoContrast", "Equalization", "RandomBrightness", "RandomColorDegeneration", "RandomColorJitter", "RandomColors",
     "RandomContrast", "RandomErasing", "RandomGaussianBlur", "RandomGrayscale", "RandomHue", "RandomInvert",
     "RandomPosterization", "RandomSaturation", "RandomSharpness", "SaltAndPepper", "Solarization",
-    "CutMix", "MaxNumBoundingBoxes", "MixUp", "Pipeline", "SamplePairing",
+    "CutMix", "MaxNumBoundingBoxes", "MixUp", "Mosaic", "Pipeline", "SamplePairing",
     "AugMix", "AutoAugment", "RandAugment", "TrivialAugment",
 ]  # fmt: skip
 

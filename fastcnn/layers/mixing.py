@@ -7,9 +7,10 @@ import numpy as np
 
 from fastcnn import ops, random
 from fastcnn.errors import Error
-from fastcnn.layers import arguments
+from fastcnn.layers import arguments, boxes
 from fastcnn.layers.augmentation import ImageLayer, batch_shape, by_image, factor_range, floating
 from fastcnn.layers.base import Layer
+from fastcnn.layers.geometric import columns_of
 from fastcnn.layers.photometric import rectangles
 
 
@@ -130,7 +131,7 @@ class CutMix(_Mixing):
     ) -> Any:
         """An `Error` in training: what a rectangle covers of a box has no box."""
         if training:
-            raise Error("CutMix cannot cut bounding boxes; use MixUp, or Dataset.mosaic")
+            raise Error("CutMix cannot cut bounding boxes; use MixUp or Mosaic")
         return bounding_boxes
 
 
@@ -167,6 +168,118 @@ class SamplePairing(_Mixing):
     def transform_labels(self, labels: Any, transformation: Any, training: bool = True) -> Any:
         """The labels as they are."""
         return labels
+
+
+class Mosaic(ImageLayer):
+    """Four images around a point: each image and three others of the batch, of which each fills a corner.
+
+    The point lies between `center` and 1 - `center` of height and width; the image that fills the top left corner ends
+    there, and so on. Boxes of all four follow, 4 m an image, with the label -1 where nothing is left (Bochkovskiy, Wang
+    & Liao 2020). Labels (n, classes) are mixed by the shares of the area.
+    """
+
+    moves_pixels = True
+    mixes_samples = True
+
+    def __init__(
+        self, center: float = 0.25, seed: int | None = None, data_format: str | None = None,
+        bounding_box_format: str | None = None, **kwargs: Any,
+    ):  # fmt: skip
+        super().__init__(
+            seed=seed, data_format=data_format, bounding_box_format=bounding_box_format, **kwargs
+        )
+        self.center = arguments.number("Mosaic", "center", center, 0.0, 0.5)
+
+    def get_random_transformation(self, data: Any, training: bool = True, seed: Any = None) -> Any:
+        """{"orders": four of (n,), "rows", "columns" (n,): whole numbers, where the point lies}."""
+        if not training:
+            return None
+        shape = n, h, w, _ = batch_shape(data)
+        use, own = self.generator if seed is None else seed, np.arange(n, dtype=self.dtype)
+        orders = [own, *(random.shuffle(own, seed=use) for _ in range(3))]
+        rows, columns = (
+            ops.floor(self.draw((n,), self.center, 1.0 - self.center, seed) * float(size)) for size in (h, w)
+        )
+        return {"orders": orders, "rows": rows, "columns": columns, "input_shape": shape}
+
+    def _corners(self, drawn: Any) -> list[tuple[Any, int, int, Any, Any]]:
+        """(order, is below, is right, pixels moved down, to the right) of the four images."""
+        _, h, w, _ = drawn["input_shape"]
+        down = drawn["rows"] - float(h), drawn["rows"]
+        right = drawn["columns"] - float(w), drawn["columns"]
+        places = [(0, 0), (0, 1), (1, 0), (1, 1)]
+        return [
+            (order, y, x, down[y], right[x]) for order, (y, x) in zip(drawn["orders"], places, strict=True)
+        ]
+
+    def _inside(self, drawn: Any, below: int, right: int) -> Any:
+        """(n, h, w, 1): 1 in the corner."""
+        _, h, w, _ = drawn["input_shape"]
+        rows = by_image(drawn["rows"]) <= np.arange(h, dtype=self.dtype).reshape(1, -1, 1, 1)
+        columns = by_image(drawn["columns"]) <= np.arange(w, dtype=self.dtype).reshape(1, 1, -1, 1)
+        rows, columns = ops.cast(rows, self.dtype), ops.cast(columns, self.dtype)
+        return (rows if below else 1.0 - rows) * (columns if right else 1.0 - columns)
+
+    def transform_images(self, images: Any, transformation: Any, training: bool = True) -> Any:
+        """The four images, moved and put together."""
+        images = floating(images, self.dtype)
+        if not training:
+            return images
+        result = images * 0.0
+        for order, below, right, down, across in self._corners(transformation):
+            maps = columns_of(1, 0, -across, 0, 1, -down, 0, 0)
+            moved = ops.affine_gather(ops.take(images, order, 0), maps, None, "nearest")
+            result = result + self._inside(transformation, below, right) * moved
+        return result
+
+    def transform_segmentation_masks(
+        self, segmentation_masks: Any, transformation: Any, training: bool = True
+    ) -> Any:
+        """The masks, put together alike."""
+        return self.transform_images(segmentation_masks, transformation, training)
+
+    def transform_labels(self, labels: Any, transformation: Any, training: bool = True) -> Any:
+        """Mixtures by area."""
+        if not training:
+            return labels
+        _, h, w, _ = transformation["input_shape"]
+        rows, columns = transformation["rows"] / float(h), transformation["columns"] / float(w)
+        labels, result = floating(labels, self.dtype), 0.0
+        for order, below, right, _, _ in self._corners(transformation):
+            share = (1.0 - rows if below else rows) * (1.0 - columns if right else columns)
+            shape = (-1, *[1] * (len(labels.shape) - 1))
+            result = ops.reshape(share, shape) * ops.take(labels, order, 0) + result
+        return result
+
+    def transform_bounding_boxes(
+        self, bounding_boxes: Any, transformation: Any, training: bool = True
+    ) -> Any:
+        """The boxes of all four, cut to their corners."""
+        if not training:
+            return bounding_boxes
+        _, h, w, _ = transformation["input_shape"]
+        corners = boxes.to_corners(bounding_boxes["boxes"], str(self.bounding_box_format), h, w)
+        found, labels = [], []
+        for order, *place in self._corners(transformation):
+            moved = self._cut(ops.take(corners, order, 0), transformation, *place)
+            kept, label = boxes.clip_corners(moved, ops.take(bounding_boxes["labels"], order, 0), h, w)
+            found.append(kept)
+            labels.append(label)
+        every = boxes.from_corners(ops.concatenate(found, 1), str(self.bounding_box_format), h, w)
+        return {"boxes": every, "labels": ops.concatenate(labels, 1)}
+
+    def _cut(self, corners: Any, drawn: Any, below: int, right: int, down: Any, across: Any) -> Any:
+        """Corners (n, m, 4) moved with an image and kept in its corner of the result."""
+        _, h, w, _ = drawn["input_shape"]
+        sides = []
+        for i, (shift, edge, is_second, size) in enumerate(
+            2 * [(across, drawn["columns"], right, w), (down, drawn["rows"], below, h)]
+        ):
+            place = corners[..., i] + ops.reshape(shift, (-1, 1))
+            point = ops.reshape(edge, (-1, 1))
+            low, high = (point, float(size)) if is_second else (0.0, point)
+            sides.append(ops.minimum(ops.maximum(place, low), high))
+        return ops.stack(sides, -1)
 
 
 class MaxNumBoundingBoxes(ImageLayer):

@@ -49,6 +49,7 @@ LAYERS = {
     "salt and pepper": lambda: layers.SaltAndPepper(0.2, seed=3),
     "mixup": lambda: layers.MixUp(0.4, seed=3),
     "cutmix": lambda: layers.CutMix(seed=3),
+    "mosaic": lambda: layers.Mosaic(seed=3),
     "pairing": lambda: layers.SamplePairing(seed=3),
     "rand augment": lambda: layers.RandAugment(seed=3),
     "aug mix": lambda: layers.AugMix(seed=3),
@@ -291,6 +292,31 @@ def test_boxes_and_masks_against_brute_force(name):
         scale = {"small crop": 2.5, "auto augment": 6.0}.get(name, 1.5)  # two moves: a box around a box
         np.testing.assert_allclose(box, expected, atol=scale)
         assert found["bounding_boxes"]["labels"][i, 0] == 1
+
+
+def test_mosaic_against_brute_force():
+    """Rectangles of one colour an image; every box is the rectangle around what is left of a colour in a corner."""
+    n, h, w = 5, 40, 36
+    x, labels = np.zeros((n, h, w, 1), "float32"), np.arange(1.0, n + 1)[:, None]
+    corners = np.array([[[8 + i, 10, 20 + i, 28]] for i in range(n)], "float32")
+    for i in range(n):
+        x[i, 10:28, 8 + i : 20 + i] = i + 1
+    layer = layers.Mosaic(bounding_box_format="xyxy", seed=1)
+    drawn = layer.get_random_transformation(x)
+    y = layer.transform_images(x, drawn)
+    found = layer.transform_bounding_boxes({"boxes": corners, "labels": labels}, drawn)
+    for i in range(n):
+        row, column = int(drawn["rows"][i]), int(drawn["columns"][i])
+        parts = (slice(0, row), slice(row, h)), (slice(0, column), slice(column, w))
+        places = [(rows, columns) for rows in parts[0] for columns in parts[1]]
+        for k, place in enumerate(places):
+            corner = np.zeros((h, w))
+            corner[place] = y[i, ..., 0][place]
+            rows, columns = np.nonzero(corner)
+            assert found["labels"][i, k] == (corner.max() if len(rows) else -1)
+            if len(rows):
+                expected = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+                np.testing.assert_allclose(found["boxes"][i, k], expected, atol=1e-4)
 
 
 def test_boxes_outside_are_marked():
