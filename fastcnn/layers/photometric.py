@@ -3,6 +3,7 @@
 value_range is that of the numbers in images, (0, 255) unless it is told. Results are kept inside of it.
 """
 
+import math
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,8 @@ from fastcnn.layers.augmentation import (
     floating,
     value_range_of,
 )
+
+GREY = (0.2989, 0.587, 0.114)  # shares of red, green and blue
 
 
 class Colored(ImageLayer):
@@ -36,6 +39,22 @@ class Colored(ImageLayer):
     def _kept(self, images: Any) -> Any:
         return ops.clip(images, *self.value_range)
 
+    def _mixed(self, images: Any, own: Any, shift: Any, grey: Any = None, bounded: bool = True) -> Any:
+        """own x + shift + grey (the grey of x) in one pass, kept in the value range.
+
+        own, grey: a number an image; shift: one an image, or one a channel (n, c, 1).
+        """
+        n, _, _, c = batch_shape(images)
+        one = np.ones((n, 1, 1), self.dtype)
+        matrix = _of_image(own, one) * np.eye(c, dtype=self.dtype)
+        if grey is not None:
+            if c != 3:
+                raise Error(f"{type(self).__name__} needs images of three channels, got {c}")
+            matrix = matrix + _of_image(grey, one) * np.tile(np.array(GREY, self.dtype), (3, 1))
+        column = _of_image(shift, one) + np.zeros((n, c, 1), self.dtype)
+        limits = self.value_range if bounded else (-math.inf, math.inf)
+        return ops.color_matrix(images, ops.concatenate([matrix, column], 2), *limits)
+
     def _to_bytes(self, images: Any) -> Any:
         """Numbers on the scale from 0 to 255."""
         low, high = self.value_range
@@ -44,6 +63,13 @@ class Colored(ImageLayer):
     def _from_bytes(self, images: Any) -> Any:
         low, high = self.value_range
         return images if (low, high) == (0, 255) else images * ((high - low) / 255.0) + low
+
+
+def _of_image(value: Any, one: np.ndarray) -> Any:
+    """A number, or (n,), (n, 1, 1, 1) or (n, c, 1) numbers, in three dimensions."""
+    if not hasattr(value, "shape"):
+        return one * float(value)
+    return value if len(value.shape) == 3 else ops.reshape(value, (-1, 1, 1))
 
 
 class RandomBrightness(Colored):
@@ -63,7 +89,7 @@ class RandomBrightness(Colored):
         return {"rgb_delta": self.draw(shape, self.factor[0] * width, self.factor[1] * width, seed)}
 
     def _change(self, images: Any, transformation: Any) -> Any:
-        return self._kept(images + transformation["rgb_delta"])
+        return self._mixed(images, 1.0, transformation["rgb_delta"])
 
 
 class RandomContrast(Colored):
@@ -85,8 +111,9 @@ class RandomContrast(Colored):
         return {"contrast_factor": self.draw(shape, 1.0 - self.factor[0], 1.0 + self.factor[1], seed)}
 
     def _change(self, images: Any, transformation: Any) -> Any:
-        mean = ops.mean(images, (1, 2), keepdims=True)
-        return self._kept((images - mean) * transformation["contrast_factor"] + mean)
+        factor = ops.reshape(transformation["contrast_factor"], (-1, 1, 1))
+        mean = ops.expand_dims(ops.mean(images, (1, 2)), 2)
+        return self._mixed(images, factor, (1.0 - factor) * mean)
 
 
 class RandomSaturation(Colored):
@@ -156,8 +183,7 @@ class RandomColorDegeneration(Colored):
         return {"factor": self.draw((batch_shape(data)[0], 1, 1, 1), *self.factor, seed)}
 
     def _change(self, images: Any, transformation: Any) -> Any:
-        grey = ops.rgb_to_grayscale(images)
-        return self._kept(images + transformation["factor"] * (grey - images))
+        return self._mixed(images, 1.0 - transformation["factor"], 0.0, transformation["factor"])
 
 
 class RandomSharpness(Colored):
@@ -238,7 +264,7 @@ class RandomGrayscale(Colored):
         return ops.cast(drawn < self.factor, self.dtype)
 
     def _change(self, images: Any, transformation: Any) -> Any:
-        return images + transformation * (ops.rgb_to_grayscale(images) - images)
+        return self._mixed(images, 1.0 - transformation, 0.0, transformation, bounded=False)
 
 
 class RandomInvert(Colored):
@@ -259,8 +285,8 @@ class RandomInvert(Colored):
         )
 
     def _change(self, images: Any, transformation: Any) -> Any:
-        applied = by_image(ops.cast(transformation["apply_inversion"], self.dtype))
-        return images + applied * (self.value_range[1] - 2.0 * images)
+        applied = ops.cast(transformation["apply_inversion"], self.dtype)
+        return self._mixed(images, 1.0 - 2.0 * applied, applied * self.value_range[1], bounded=False)
 
 
 class RandomPosterization(Colored):

@@ -14,12 +14,11 @@ from fastcnn.errors import Error
 from fastcnn.layers import arguments
 from fastcnn.layers.augmentation import ImageLayer, batch_shape, factor_range, floating, value_range_of
 from fastcnn.layers.geometric import Moving, columns_of
-from fastcnn.layers.photometric import Colored
+from fastcnn.layers.photometric import GREY, Colored
 
 # Axes of the colours of ImageNet in [0, 1] and their deviations (Krizhevsky, Sutskever & Hinton 2012).
 COLOR_AXES = ((-0.5675, 0.7192, 0.4009), (-0.5808, -0.0045, -0.8140), (-0.5836, -0.6948, 0.4203))
 COLOR_DEVIATIONS = (0.2175, 0.0188, 0.0045)
-GREY = (0.2989, 0.587, 0.114)
 
 
 class RandomAffine(Moving):

@@ -3,10 +3,11 @@
 Images are (n, p, c) with p = h w pixels. What is read may be of any numbers, bytes too; what is written is floating.
 """
 
-import math
 from typing import NamedTuple
 
-from fastcnn_kernels.jit import cpu_kernel, device_function, scalar
+import numpy as np
+
+from fastcnn_kernels.jit import cpu_kernel, device_function, scalar, stack_array
 
 PIXELS = 1024  # of one work item
 
@@ -45,27 +46,45 @@ def color_matrix(x, matrix, y, low, high, g, first, last):
 
     x (n,p,c), matrix (n,d,c+1) -> y (n,p,d).  Its gradient is the same with the transposed matrix.
     """
+    number = y.dtype.type
+    red, green, blue = stack_array(y, PIXELS), stack_array(y, PIXELS), stack_array(y, PIXELS)
     for item in range(first, last):
         n, start, stop = pixel_span(item, g)
+        xs, ys = x[n, start:stop], y[n, start:stop]
         if g.c == 3 and g.d == 3:
-            mix_three(x[n, start:stop], matrix[n], y[n, start:stop], low, high)
+            r, g_, b = red[: stop - start], green[: stop - start], blue[: stop - start]
+            take_apart(xs, r, g_, b)
+            mix_three(r, g_, b, matrix[n], number(low), number(high))
+            put_together(r, g_, b, ys)
         else:
-            mix_colors(x[n, start:stop], matrix[n], y[n, start:stop], low, high, g)
+            mix_colors(xs, matrix[n], ys, low, high, g)
 
 
 @device_function
-def mix_three(xs, m, ys, low, high):
-    """`color_matrix` for pixels of three channels."""
-    number = ys.dtype.type
-    lo, hi = number(low), number(high)
+def take_apart(xs, r, g, b):
+    """Channels of pixels (p,3) that lie apart: what vectors want."""
+    for p in range(r.size):
+        r[p], g[p], b[p] = xs[p, 0], xs[p, 1], xs[p, 2]
+
+
+@device_function
+def put_together(r, g, b, ys):
+    """What `take_apart` undoes."""
+    for p in range(r.size):
+        ys[p, 0], ys[p, 1], ys[p, 2] = r[p], g[p], b[p]
+
+
+@device_function
+def mix_three(r, g, b, m, low, high):
+    """`color_matrix` in place, of three channels that lie apart."""
     m00, m01, m02, m03 = m[0, 0], m[0, 1], m[0, 2], m[0, 3]
     m10, m11, m12, m13 = m[1, 0], m[1, 1], m[1, 2], m[1, 3]
     m20, m21, m22, m23 = m[2, 0], m[2, 1], m[2, 2], m[2, 3]
-    for p in range(len(xs)):
-        r, g, b = number(xs[p, 0]), number(xs[p, 1]), number(xs[p, 2])
-        ys[p, 0] = bounded(m00 * r + m01 * g + m02 * b + m03, lo, hi)
-        ys[p, 1] = bounded(m10 * r + m11 * g + m12 * b + m13, lo, hi)
-        ys[p, 2] = bounded(m20 * r + m21 * g + m22 * b + m23, lo, hi)
+    for p in range(r.size):
+        first, second, third = r[p], g[p], b[p]
+        r[p] = bounded(m00 * first + m01 * second + m02 * third + m03, low, high)
+        g[p] = bounded(m10 * first + m11 * second + m12 * third + m13, low, high)
+        b[p] = bounded(m20 * first + m21 * second + m22 * third + m23, low, high)
 
 
 @device_function
@@ -81,45 +100,49 @@ def mix_colors(xs, m, ys, low, high, g):
 
 
 @scalar
-def hue_saturation_value(r, g, b):
-    """Hue in [0, 1), saturation in [0, 1] and value, the largest of red, green and blue (Smith 1978)."""
-    value = max(r, max(g, b))
-    span = value - min(r, min(g, b))
-    if span == 0:
-        return span, span, value
-    if value == r:
-        sixths = (g - b) / span
-    elif value == g:
-        sixths = (b - r) / span + 2
-    else:
-        sixths = (r - g) / span + 4
-    hue = sixths / 6
-    return hue - math.floor(hue), span / value, value
+def hue_and_saturation(r, g, b, value, least):
+    """Hue in turns, below 1, and saturation in [0, 1], of a colour from its largest and smallest part (Smith 1978)."""
+    span, zero = value - least, type(r)(0)
+    unit = span if span != zero else type(r)(1)
+    green, blue = (b - r) / unit + type(r)(2), (r - g) / unit + type(r)(4)
+    sixths = (g - b) / unit if value == r else (green if value == g else blue)
+    return sixths * type(r)(1 / 6), span / (value if value != zero else type(r)(1))
 
 
 @scalar
 def share_of_hue(hue, offset):
     """What of the saturation is taken from red (offset 5/6), green (3/6) or blue (1/6), from 0 to 1."""
-    k = (hue + offset) * 6
-    k -= math.floor(k / 6) * 6
-    return max(type(hue)(0), min(type(hue)(1), min(k, 4 - k)))
+    turns = hue + offset
+    k = (turns - np.floor(turns)) * type(hue)(6)
+    k = min(k, type(hue)(4) - k)
+    return min(max(k, type(hue)(0)), type(hue)(1))
 
 
 @cpu_kernel(lambda x, shift, scale, y, most, g: pixel_items(g))
 def hue_saturation(x, shift, scale, y, most, g, first, last):
     """Colours with hue + shift[n], in turns, and min(saturation scale[n], most).  x (n,p,3), shift, scale (n,)."""
-    number = y.dtype.type
+    red, green, blue = stack_array(y, PIXELS), stack_array(y, PIXELS), stack_array(y, PIXELS)
     for item in range(first, last):
         n, start, stop = pixel_span(item, g)
-        for p in range(start, stop):
-            hue, saturation, value = hue_saturation_value(
-                number(x[n, p, 0]), number(x[n, p, 1]), number(x[n, p, 2])
-            )
-            hue += shift[n]
-            part = value * bounded(saturation * scale[n], number(0), number(most))
-            y[n, p, 0] = value - part * share_of_hue(hue, number(5 / 6))
-            y[n, p, 1] = value - part * share_of_hue(hue, number(3 / 6))
-            y[n, p, 2] = value - part * share_of_hue(hue, number(1 / 6))
+        r, g_, b = red[: stop - start], green[: stop - start], blue[: stop - start]
+        take_apart(x[n, start:stop], r, g_, b)
+        turn_hues(r, g_, b, shift[n], scale[n], y.dtype.type(most))
+        put_together(r, g_, b, y[n, start:stop])
+
+
+@device_function
+def turn_hues(red, green, blue, shift, scale, most):
+    """`hue_saturation` in place, of channels that lie apart: that vectors can do."""
+    number = red.dtype.type
+    for p in range(red.size):
+        r, g, b = red[p], green[p], blue[p]
+        value, least = max(r, max(g, b)), min(r, min(g, b))
+        hue, saturation = hue_and_saturation(r, g, b, value, least)
+        part = value * bounded(saturation * scale, number(0), most)
+        hue += shift
+        red[p] = value - part * share_of_hue(hue, number(5 / 6))
+        green[p] = value - part * share_of_hue(hue, number(3 / 6))
+        blue[p] = value - part * share_of_hue(hue, number(1 / 6))
 
 
 @cpu_kernel(lambda x, y, histogram, low, high, bins, g: g.n * g.c)

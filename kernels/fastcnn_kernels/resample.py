@@ -19,6 +19,7 @@ import numpy as np
 from fastcnn_kernels.jit import cpu_kernel, device_function, scalar, stack_array
 
 BLOCK = 64  # pixels of a row whose places are found together, by vectors
+WHOLE = np.zeros(1, np.int64)
 DOUBLE = np.zeros(1)  # places are computed in double precision: float32 would move pixels of large images
 BORDERS = ("constant", "edge", "reflect", "symmetric", "wrap")
 CONSTANT, EDGE, REFLECT, SYMMETRIC, WRAP = range(5)
@@ -60,10 +61,7 @@ def is_inside(iy, ix, g):
 @scalar
 def half_even(x):
     """The whole number next to x; of two equally near the even one."""
-    below = math.floor(x)
-    rest = x - below
-    i = int(below)
-    return i + 1 if rest > 0.5 or (rest == 0.5 and i % 2 != 0) else i
+    return int(np.rint(x))
 
 
 @scalar
@@ -76,9 +74,11 @@ def offset_of(iy, ix, g):
 def gather_nearest(xs, sy, sx, start, stop, fill, g, ys):
     """ys[p] = the pixel next to (sy[p - start], sx[p - start]).  xs (h w c,) an image, ys (ow c,) a row."""
     number = ys.dtype.type
-    for p in range(start, stop):
-        iy, ix = half_even(sy[p - start]), half_even(sx[p - start])
-        to = np.uint64(p * g.c)
+    rows, columns = stack_array(WHOLE, BLOCK), stack_array(WHOLE, BLOCK)
+    for i in range(stop - start):  # apart from the gather, so that it is done by vectors
+        rows[i], columns[i] = half_even(sy[i]), half_even(sx[i])
+    for i in range(stop - start):
+        iy, ix, to = rows[i], columns[i], np.uint64((start + i) * g.c)
         if is_inside(iy, ix, g):
             at = offset_of(border_index(iy, g.h, g.border), border_index(ix, g.w, g.border), g)
             for ch in range(g.c):
@@ -119,12 +119,14 @@ def blend_inside(xs, at, ch, g, wy, wx):
 @device_function
 def gather_bilinear(xs, sy, sx, start, stop, fill, g, ys):
     """ys[p] = the four pixels around (sy[p - start], sx[p - start]), blended.  xs (h w c,) an image, ys a row."""
-    number = ys.dtype.type
-    for p in range(start, stop):
-        below_y, below_x = math.floor(sy[p - start]), math.floor(sx[p - start])
-        iy, ix = int(below_y), int(below_x)
-        wy, wx = number(sy[p - start] - below_y), number(sx[p - start] - below_x)
-        to = np.uint64(p * g.c)
+    rows, columns = stack_array(WHOLE, BLOCK), stack_array(WHOLE, BLOCK)
+    for i in range(stop - start):  # apart from the gather, so that it is done by vectors
+        below_y, below_x = np.floor(sy[i]), np.floor(sx[i])
+        rows[i], columns[i] = int(below_y), int(below_x)
+        sy[i], sx[i] = sy[i] - below_y, sx[i] - below_x
+    for i in range(stop - start):
+        iy, ix, wy, wx = rows[i], columns[i], ys.dtype.type(sy[i]), ys.dtype.type(sx[i])
+        to = np.uint64((start + i) * g.c)
         if iy < 0 or iy >= g.h - 1 or ix < 0 or ix >= g.w - 1:
             for ch in range(g.c):
                 a, b = corner(xs, iy, ix, ch, fill, g, wy), corner(xs, iy, ix + 1, ch, fill, g, wy)
