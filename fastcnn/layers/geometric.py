@@ -342,7 +342,7 @@ class RandomElasticTransform(ImageLayer):
     longer one (after Simard, Steinkraus & Platt 2003). Boxes stay: they move by less than they are uncertain.
     """
 
-    moves_pixels = True
+    moves_pixels = False  # boxes stay
 
     def __init__(
         self, factor: Any = 1.0, scale: Any = 1.0, interpolation: str = "bilinear", fill_mode: str = "reflect",

@@ -216,6 +216,8 @@ class AugMix(_OfLayers):
     RandAugment; all_ops: also brightness, colour, contrast, sharpness. Hendrycks et al. 2020, AugMix.
     """
 
+    moves_pixels = False  # boxes stay
+
     def __init__(
         self, value_range: Any = (0, 255), num_chains: int = 3, chain_depth: int = 3, factor: Any = 0.3,
         alpha: float = 1.0, all_ops: bool = True, interpolation: str = "bilinear", seed: int | None = None,
