@@ -29,8 +29,9 @@ __all__ = [
 ]
 
 FAMILIES = (
-    "activation", "amx", "boxes", "conv", "depthwise", "elementwise", "gemm", "lanes", "loss", "nms", "norm",
-    "optimizer", "ordering", "pool", "random", "reduction", "roi", "shape", "winograd", "yolo",
+    "activation", "amx", "boxes", "color", "conv", "depthwise", "elementwise", "gemm", "lanes", "loss", "nms",
+    "norm", "optimizer", "ordering", "policy", "pool", "random", "reduction", "resample", "roi", "shape",
+    "winograd", "yolo",
 )  # fmt: skip
 
 

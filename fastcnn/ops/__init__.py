@@ -17,6 +17,7 @@ from fastcnn.ops.arithmetic import *
 from fastcnn.ops.arrangement import *
 from fastcnn.ops.attention import *
 from fastcnn.ops.bits import *
+from fastcnn.ops.color import *
 from fastcnn.ops.columns import *
 from fastcnn.ops.control import *
 from fastcnn.ops.conv import *
@@ -38,11 +39,13 @@ from fastcnn.ops.matmul import *
 from fastcnn.ops.nans import *
 from fastcnn.ops.normalization import *
 from fastcnn.ops.ordering import *
+from fastcnn.ops.policy import *
 from fastcnn.ops.pooling import *
 from fastcnn.ops.random import *
 from fastcnn.ops.rearrange import *
 from fastcnn.ops.reduction import *
 from fastcnn.ops.regions import *
+from fastcnn.ops.resample import *
 from fastcnn.ops.segments import *
 from fastcnn.ops.shape import *
 from fastcnn.ops.sparse import *
