@@ -19,7 +19,7 @@ CELLS = 1 << 18  # bytes of cells of an item: they and as many weights fit a sec
 POSITIONS = 512  # of an item, unless it is smaller: weights are read again for every item
 LEAST_POSITIONS = 64  # fewer are not worth reading the weights
 ITEMS = 32  # items of a large convolution
-FEW_ITEMS = 4  # of pixels: if there are fewer, their filters are shared out too
+FEW_ITEMS = 4  # of a small convolution: strips, and if these are fewer, shares of the filters
 PARTS = 16  # sums of the gradient of the weights that are added up in the end
 GRADIENT_POSITIONS = 256  # of a chunk: so many of 32 filters stay in a first-level cache
 
@@ -151,7 +151,8 @@ def layout(p: Pass, parts: int, channels: int, positions: int) -> tuple[_Axis, _
     phases = max(1, len(rows.phases) * len(columns.phases))
     row_bytes = columns.pitch * phases * channels * parts * 2
     image_bytes = rows.pitch * row_bytes
-    wanted = items_wanted(ITEMS)
+    wanted, share = items_wanted(ITEMS), blocks(p.n * rows.pitch * columns.pitch, items_wanted(FEW_ITEMS))
+    positions = max(LEAST_POSITIONS, min(positions, share))
     if (2 * image_bytes <= CELLS and rows.pitch * columns.pitch <= 2 * positions) or p.qh == 1:
         in_image = rows.pitch * columns.pitch
         images = max(1, min(CELLS // image_bytes, blocks(positions, in_image)))
