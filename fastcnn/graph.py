@@ -178,6 +178,7 @@ class Trace:
         self.losses: list[Tensor] = []  # added by layers: penalties, auxiliary losses
         self.scopes: list[str] = []
         self.mixed = False  # inside of a layer that computes in bfloat16
+        self.after: Any = None  # a function (layer, outputs) -> outputs, called after each layer
 
     @property
     def scope(self) -> str:

@@ -63,6 +63,7 @@ class Step:
     def __init__(self, model: Any, mode: str):
         self.model = model
         self.mode = mode
+        self.mixup: Any = None  # a ManifoldMixup
         self._functions: dict[Signature, Function] = {}
         self._latest: tuple[Any, Plan, Any] | None = (
             None  # what the plan is for, the plan, the structure of its outputs
@@ -84,6 +85,8 @@ class Step:
         return self._functions[signature]
 
     def _body(self, x: Any, y: Any, weight: Any) -> Any:
+        if self.mixup is not None:
+            x, y = self.mixup.begin(self.model, x, y)
         predictions = self.model(x)
         if self.mode == "predict":
             return {"predictions": predictions}
