@@ -12,7 +12,6 @@ from fastcnn import (
     config,
     constraints,
     datasets,
-    detection,
     dtype_policies,
     initializers,
     layers,
@@ -41,6 +40,7 @@ from fastcnn.losses import Loss
 from fastcnn.metrics import Metric
 from fastcnn.models import Model, Sequential
 from fastcnn.optimizers import Optimizer
+from fastcnn.registry import on_demand
 from fastcnn.regularizers import Regularizer
 from fastcnn.tensor import Tensor, Variable
 from fastcnn.version import __version__
@@ -112,6 +112,18 @@ _INSTEAD = {
 }  # part of a name that Keras has -> what to do without it
 
 
+def _detection() -> Any:
+    """Detection is imported when it is first asked for, or when a file has a class of it."""
+    import fastcnn.detection
+
+    return fastcnn.detection
+
+
+on_demand.append(_detection)
+
+
 def __getattr__(name: str) -> Any:
-    """Called for names that are not here."""
+    """Called for names that are not here, or not here yet."""
+    if name == "detection":
+        return _detection()
     raise missing_name(__name__, name, __all__, _INSTEAD)

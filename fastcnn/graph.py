@@ -10,8 +10,8 @@ import contextlib
 import contextvars
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import fields
-from typing import TYPE_CHECKING, Any, ClassVar
+from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, dataclass_transform
 
 import numpy as np
 
@@ -22,9 +22,21 @@ if TYPE_CHECKING:
     from fastcnn_kernels.jit import Launch
 
 
+C = TypeVar("C")
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(field,))
+def operation(cls: type[C]) -> type[C]:
+    """Make a class of ops a frozen dataclass whose methods are those of `Op`.
+
+    `dataclass(frozen=True)` would write and compile six for each of the classes, which takes a tenth of an import.
+    """
+    return dataclass(init=False, repr=False, eq=False)(cls)
+
+
 class Op:
-    """One entry of the op vocabulary: a frozen dataclass of attributes with a shape rule, a gradient rule and
-    the kernels that run it. See docs/architecture.md, "How to add an op".
+    """One entry of the op vocabulary: an `operation` on attributes, with a shape rule, a gradient rule and the kernels
+    that run it. See docs/architecture.md, "How to add an op".
     """
 
     alias = False  # the output is the first input under another shape: no kernel, no memory
@@ -47,13 +59,40 @@ class Op:
         super().__init_subclass__(**kwargs)
         Op.registry[cls.__name__] = cls
 
+    def __init__(self, *values: Any, **named: Any):
+        known = self._fields()
+        places = [f.name for f in known if not f.kw_only]
+        given = dict(zip(places, values, strict=False))
+        if len(values) > len(places) or given.keys() & named.keys() or named.keys() - {f.name for f in known}:
+            raise TypeError(f"{self.name} takes {', '.join(f.name for f in known)}; got {values}, {named}")
+        attributes = {f.name: (given | named).get(f.name, f.default) for f in known}
+        if missing := [name for name, value in attributes.items() if value is MISSING]:
+            raise TypeError(f"{self.name} also needs {', '.join(missing)}")
+        self.__dict__.update(attributes)
+
+    @classmethod
+    def _fields(cls) -> tuple[Field, ...]:
+        return fields(cls) if is_dataclass(cls) else ()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise AttributeError(f"{self.name} is one for life; replace() makes another")
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and self.__dict__ == other.__dict__
+
+    def __hash__(self) -> int:
+        return hash((self.name, *self.__dict__.values()))
+
+    def __repr__(self) -> str:
+        return f"{self.name}({', '.join(f'{name}={value!r}' for name, value in self.__dict__.items())})"
+
     @property
     def name(self) -> str:
         return type(self).__name__
 
     def get_config(self) -> dict[str, Any]:
         """Name and attributes, for files."""
-        return {"name": self.name, **{f.name: getattr(self, f.name) for f in fields(self)}}  # type: ignore[arg-type]
+        return {"name": self.name, **self.__dict__}
 
     @staticmethod
     def from_config(config: dict[str, Any]) -> Op:
@@ -111,7 +150,7 @@ class Op:
     def using(self, algorithm: str) -> Op:
         """The same operation by the algorithm of that name, where it has one."""
         other = self.alternatives.get(algorithm)
-        return self if other is None else other(**{f.name: getattr(self, f.name) for f in fields(self)})  # type: ignore[arg-type]
+        return self if other is None else other(**self.__dict__)
 
     def cost(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], ready: bool) -> float:
         """Estimate for an op with alternatives, in multiply-adds at full speed; infinite where it is impossible.

@@ -432,11 +432,18 @@ def deserialize_keras_object(
         return _revive(config)
 
 
+# Imports of parts of the package that are not imported with it, and define more classes.
+on_demand: list[Callable[[], object]] = []
+
+
 def _find(kind: str, name: str, hint: str = "") -> Registered:
     """The class or function called `name`, in the order of precedence the module's docstring gives."""
     for candidate in _candidates(kind, name):
         if candidate is not None:
             return candidate
+    if on_demand:
+        on_demand.pop()()
+        return _find(kind, name, hint)
     functions = _user_functions if kind == _FUNCTION else ()
     known = {*registry(kind), *_spellings.get(kind, {}), *functions}
     raise Error(f"unknown {kind or 'object'} {name!r}{did_you_mean(name, known)}{hint}")

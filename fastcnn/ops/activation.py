@@ -1,13 +1,13 @@
 """Activation functions."""
 
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple
 from typing import Any, ClassVar
 
 import numpy as np
 
 from fastcnn.errors import Error
-from fastcnn.graph import Op, apply, current_trace
+from fastcnn.graph import Op, apply, current_trace, operation
 from fastcnn.ops import shape as shapes
 from fastcnn.ops.core import convert, op_function
 from fastcnn.ops.elementwise import Clip, exp, flat, require_floating
@@ -51,7 +51,7 @@ SELU_ALPHA = 1.6732632423543772848170429916717
 # --- element by element ----------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
+@operation
 class Activation(Op):
     """f(x), element by element. The fields of a subclass are the constants of its kernels, in their order."""
 
@@ -76,7 +76,7 @@ class Activation(Op):
         return [self.kernels(k)[0].bind(*flat(inputs), *flat(outputs), *self.constants())]
 
 
-@dataclass(frozen=True)
+@operation
 class ActivationGrad(Op):
     """dx from dy and the input or output of an activation, whichever it wants."""
 
@@ -92,7 +92,7 @@ class ActivationGrad(Op):
         ]
 
 
-@dataclass(frozen=True)
+@operation
 class Relu(Activation):
     """max(x, 0)."""
 
@@ -102,7 +102,7 @@ class Relu(Activation):
         return k.relu_forward, k.relu_backward
 
 
-@dataclass(frozen=True)
+@operation
 class LeakyRelu(Activation):
     """x where x > 0, else slope x; slope >= 0."""
 
@@ -113,7 +113,7 @@ class LeakyRelu(Activation):
         return k.leaky_relu_forward, k.leaky_relu_backward
 
 
-@dataclass(frozen=True)
+@operation
 class ThresholdRelu(Activation):
     """min(x, max_value) where x > threshold, else slope (x - threshold). max_value None: no maximum."""
 
@@ -133,7 +133,7 @@ class ThresholdRelu(Activation):
         return k.threshold_relu_forward, k.threshold_relu_backward
 
 
-@dataclass(frozen=True)
+@operation
 class ExponentialLinear(Activation):
     """scale x where x > 0, else scale alpha (exp(rate x) - 1)."""
 
@@ -146,7 +146,7 @@ class ExponentialLinear(Activation):
         return k.exponential_linear_forward, k.exponential_linear_backward
 
 
-@dataclass(frozen=True)
+@operation
 class HardSigmoid(Activation):
     """x / 6 + 1 / 2, kept in [0, 1]."""
 
@@ -156,7 +156,7 @@ class HardSigmoid(Activation):
         return k.hard_sigmoid_forward, k.hard_sigmoid_backward
 
 
-@dataclass(frozen=True)
+@operation
 class HardSilu(Activation):
     """x hard_sigmoid(x)."""
 
@@ -164,7 +164,7 @@ class HardSilu(Activation):
         return k.hard_silu_forward, k.hard_silu_backward
 
 
-@dataclass(frozen=True)
+@operation
 class SoftShrink(Activation):
     """x moved by `limit` towards 0, and 0 where |x| <= limit."""
 
@@ -174,7 +174,7 @@ class SoftShrink(Activation):
         return k.soft_shrink_forward, k.shrink_backward
 
 
-@dataclass(frozen=True)
+@operation
 class HardShrink(Activation):
     """x, and 0 where |x| <= limit."""
 
@@ -184,7 +184,7 @@ class HardShrink(Activation):
         return k.hard_shrink_forward, k.shrink_backward
 
 
-@dataclass(frozen=True)
+@operation
 class Sigmoid(Activation):
     """1 / (1 + exp(-x))."""
 
@@ -194,7 +194,7 @@ class Sigmoid(Activation):
         return k.sigmoid_forward, k.sigmoid_backward
 
 
-@dataclass(frozen=True)
+@operation
 class LogSigmoid(Activation):
     """ln sigmoid(x)."""
 
@@ -202,7 +202,7 @@ class LogSigmoid(Activation):
         return k.log_sigmoid_forward, k.log_sigmoid_backward
 
 
-@dataclass(frozen=True)
+@operation
 class Softplus(Activation):
     """ln(1 + exp(x))."""
 
@@ -210,7 +210,7 @@ class Softplus(Activation):
         return k.softplus_forward, k.softplus_backward
 
 
-@dataclass(frozen=True)
+@operation
 class Tanh(Activation):
     """tanh x."""
 
@@ -220,7 +220,7 @@ class Tanh(Activation):
         return k.tanh_forward, k.tanh_backward
 
 
-@dataclass(frozen=True)
+@operation
 class TanhShrink(Activation):
     """x - tanh x."""
 
@@ -228,7 +228,7 @@ class TanhShrink(Activation):
         return k.tanh_shrink_forward, k.tanh_shrink_backward
 
 
-@dataclass(frozen=True)
+@operation
 class Silu(Activation):
     """x sigmoid(x)."""
 
@@ -236,7 +236,7 @@ class Silu(Activation):
         return k.silu_forward, k.silu_backward
 
 
-@dataclass(frozen=True)
+@operation
 class Mish(Activation):
     """x tanh(softplus(x))."""
 
@@ -244,7 +244,7 @@ class Mish(Activation):
         return k.mish_forward, k.mish_backward
 
 
-@dataclass(frozen=True)
+@operation
 class Gelu(Activation):
     """x P(X <= x), X standard normal."""
 
@@ -252,7 +252,7 @@ class Gelu(Activation):
         return k.gelu_forward, k.gelu_backward
 
 
-@dataclass(frozen=True)
+@operation
 class GeluTanh(Activation):
     """x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2."""
 
@@ -260,7 +260,7 @@ class GeluTanh(Activation):
         return k.gelu_tanh_forward, k.gelu_tanh_backward
 
 
-@dataclass(frozen=True)
+@operation
 class Softsign(Activation):
     """x / (1 + |x|)."""
 
@@ -268,7 +268,7 @@ class Softsign(Activation):
         return k.softsign_forward, k.softsign_backward
 
 
-@dataclass(frozen=True)
+@operation
 class Squareplus(Activation):
     """(x + sqrt(x x + b)) / 2; b > 0."""
 
@@ -438,7 +438,7 @@ def glu(x: Any, axis: int = -1) -> Any:
 # --- with weights ----------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
+@operation
 class Prelu(Op):
     """x where x > 0, else alpha x.  x (..., *s), alpha (*s)."""
 
@@ -457,7 +457,7 @@ class Prelu(Op):
         return [k.prelu_forward.bind(x.reshape(-1, alpha.size), alpha.reshape(-1), y.reshape(-1, alpha.size))]
 
 
-@dataclass(frozen=True)
+@operation
 class PreluGrad(Op):
     """(dx, dalpha) of a `Prelu` from dy, x and alpha."""
 
@@ -496,7 +496,7 @@ def prelu(x: Any, alpha: Any) -> Any:
 # --- over an axis ----------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
+@operation
 class Softmax(Op):
     """exp(x) / sum of exp(x), over the last dimension."""
 
@@ -515,7 +515,7 @@ class Softmax(Op):
         return [self.kernels(k)[0].bind(*rows([*inputs, *outputs]))]
 
 
-@dataclass(frozen=True)
+@operation
 class LogSoftmax(Softmax):
     """x - ln sum of exp(x), over the last dimension."""
 
@@ -523,7 +523,7 @@ class LogSoftmax(Softmax):
         return k.log_softmax_forward, k.log_softmax_backward
 
 
-@dataclass(frozen=True)
+@operation
 class SoftmaxGrad(Op):
     """dx from dy and y of a `Softmax` or `LogSoftmax`."""
 

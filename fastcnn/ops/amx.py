@@ -7,7 +7,6 @@ each the operands are rounded to bfloat16: that is what layers of the dtype poli
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,7 +14,7 @@ from fastcnn_kernels import tile_geometry
 from fastcnn_kernels.conv import ConvGeometry
 from fastcnn_kernels.tile_products import products_available, tiles_available
 
-from fastcnn.graph import Op
+from fastcnn.graph import Op, operation
 from fastcnn.ops.conv import Conv, ConvInputGrad, ConvKernelGrad
 from fastcnn.ops.cost import IMPOSSIBLE, Cost, amx_cost, amx_gradient_cost
 from fastcnn.ops.epilogue import floor_of, no_bias
@@ -90,7 +89,7 @@ class _Passes:
         return launches
 
 
-@dataclass(frozen=True)
+@operation
 class AmxConv(_Passes, Conv):
     """`Conv` on matrix tiles, of two parts each number."""
 
@@ -102,7 +101,7 @@ class AmxConv(_Passes, Conv):
         return [tile_geometry.forward_pass(self.geometry_of(inputs, outputs))]
 
 
-@dataclass(frozen=True)
+@operation
 class AmxConvInputGrad(_Passes, ConvInputGrad):
     """`ConvInputGrad` on matrix tiles: a pass for each residue of pixels by the strides."""
 
@@ -114,7 +113,7 @@ class AmxConvInputGrad(_Passes, ConvInputGrad):
         return tile_geometry.backward_passes(self.geometry_of(inputs))
 
 
-@dataclass(frozen=True)
+@operation
 class AmxConvKernelGrad(ConvKernelGrad):
     """`ConvKernelGrad` on matrix tiles."""
 
@@ -148,21 +147,21 @@ class AmxConvKernelGrad(ConvKernelGrad):
         ]
 
 
-@dataclass(frozen=True)
+@operation
 class ExactAmxConv(AmxConv):
     """`Conv` on matrix tiles, of three parts each number."""
 
     rounding, terms = 0, 3
 
 
-@dataclass(frozen=True)
+@operation
 class ExactAmxConvInputGrad(AmxConvInputGrad):
     """`ConvInputGrad` on matrix tiles, of three parts each number."""
 
     rounding, terms = 0, 3
 
 
-@dataclass(frozen=True)
+@operation
 class ExactAmxConvKernelGrad(AmxConvKernelGrad):
     """`ConvKernelGrad` on matrix tiles, of three parts each number."""
 
@@ -172,21 +171,21 @@ class ExactAmxConvKernelGrad(AmxConvKernelGrad):
 # --- operands rounded to bfloat16 ------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
+@operation
 class Bfloat16Conv(AmxConv):
     """`Conv` with operands rounded to bfloat16, added up in float32."""
 
     mixed, terms = True, 1
 
 
-@dataclass(frozen=True)
+@operation
 class Bfloat16ConvInputGrad(AmxConvInputGrad):
     """`ConvInputGrad` with operands rounded to bfloat16, added up in float32."""
 
     mixed, terms = True, 1
 
 
-@dataclass(frozen=True)
+@operation
 class Bfloat16ConvKernelGrad(AmxConvKernelGrad):
     """`ConvKernelGrad` with operands rounded to bfloat16, added up in float32."""
 
@@ -198,7 +197,7 @@ def of_rows(rows: int, k: int, n: int) -> ConvGeometry:
     return ConvGeometry(rows, 1, 1, k, 1, 1, 1, 1, 1, 1, 0, 0, 1, 1, n, 1)
 
 
-@dataclass(frozen=True)
+@operation
 class Bfloat16Dense(_Passes, Dense):
     """`Dense` with operands rounded to bfloat16, added up in float32."""
 
@@ -212,7 +211,7 @@ class Bfloat16Dense(_Passes, Dense):
         return [tile_geometry.forward_pass(of_rows(outputs[0].size // n, k, n))]
 
 
-@dataclass(frozen=True)
+@operation
 class Bfloat16MatMul(MatMul):
     """`MatMul` of two matrices with operands rounded to bfloat16, added up in float32."""
 

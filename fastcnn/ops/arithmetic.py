@@ -2,12 +2,11 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from fastcnn.graph import apply
+from fastcnn.graph import apply, operation
 from fastcnn.ops.activation import softplus
 from fastcnn.ops.core import op_function, predicate, whole_function
 from fastcnn.ops.elementwise import (
@@ -86,7 +85,7 @@ def logaddexp2(x1: Any, x2: Any) -> Any:
     return logaddexp(x1 * LN2, x2 * LN2) * (1.0 / LN2)
 
 
-@dataclass(frozen=True)
+@operation
 class Mod(Binary):
     """x1 - x2 floor(x1 / x2)."""
 

@@ -1,10 +1,9 @@
 """Sums over all images in two steps, so that plans can take the first one block by block: chunks, then their sum."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from fastcnn.graph import Op, apply
+from fastcnn.graph import Op, apply, operation
 from fastcnn.ops import reduction
 from fastcnn.ops.shape import known
 from fastcnn.plan import chain
@@ -14,7 +13,7 @@ CHUNK = 1 << 20  # bytes of a chunk's images: they stay in a second-level cache 
 WEIGHTS = 8  # so many times as large as the result the images of a chunk must be
 
 
-@dataclass(frozen=True)
+@operation
 class ChunkSums(Op):
     """(chunks, *shape) of x (n, ...) and dy (n, ...): what `op`, a sum over images, gives for each `size` of them."""
 

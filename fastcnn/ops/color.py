@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,7 @@ from fastcnn_kernels.color import PixelGeometry
 
 from fastcnn import config
 from fastcnn.errors import Error
-from fastcnn.graph import Op, apply, gradients
+from fastcnn.graph import Op, apply, gradients, operation
 from fastcnn.ops.core import convert, op_function
 from fastcnn.ops.elementwise import Clip, ClipGrad, clip, floor
 from fastcnn.ops.filters import hsv_to_rgb, rgb_to_hsv
@@ -31,7 +30,7 @@ def _pixels(x: Any) -> Any:
     return x.reshape(x.shape[0], -1, x.shape[3])
 
 
-@dataclass(frozen=True)
+@operation
 class ColorMatrix(Op):
     """y_j = sum_i matrix[j, i] x_i + matrix[j, c], kept in [low, high].  x (n, h, w, c), matrix (n, d, c + 1)."""
 
@@ -78,7 +77,7 @@ def color_matrix(images: Any, matrix: Any, low: float = -math.inf, high: float =
     return apply(ColorMatrix(float(low), float(high)), convert(images), floating(matrix))
 
 
-@dataclass(frozen=True)
+@operation
 class HueSaturation(Op):
     """Hue + shift turns, min(saturation scale, most), the value as it was.  x (n, h, w, 3), shift and scale (n,)."""
 
@@ -119,7 +118,7 @@ def hue_saturation(images: Any, shift: Any, scale: Any, most: float = 1.0) -> An
     return apply(HueSaturation(float(most)), convert(images), floating(shift), floating(scale))
 
 
-@dataclass(frozen=True)
+@operation
 class Equalize(Op):
     """Each channel of each image by the ranks of its numbers; no gradient."""
 

@@ -11,13 +11,13 @@ learned from; `plan/algorithms.py` puts them in when asked. Per group, with P pi
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from fastcnn_kernels.conv import ConvGeometry
 from fastcnn_kernels.gemm import GemmGeometry, divide_work
 
+from fastcnn.graph import operation
 from fastcnn.ops.conv import Conv, ConvInputGrad, ConvKernelGrad
 from fastcnn.ops.cost import Cost
 from fastcnn.ops.epilogue import floor_of, no_bias
@@ -63,7 +63,7 @@ class Stored:
         return []
 
 
-@dataclass(frozen=True)
+@operation
 class ColumnsConv(Stored, Conv):
     """`Conv` by explicit columns."""
 
@@ -82,7 +82,7 @@ class ColumnsConv(Stored, Conv):
         ]
 
 
-@dataclass(frozen=True)
+@operation
 class ColumnsConvInputGrad(Stored, ConvInputGrad):
     """`ConvInputGrad` by explicit columns."""
 
@@ -101,7 +101,7 @@ class ColumnsConvInputGrad(Stored, ConvInputGrad):
         ]
 
 
-@dataclass(frozen=True)
+@operation
 class ColumnsConvKernelGrad(Stored, ConvKernelGrad):
     """`ConvKernelGrad` by explicit columns."""
 

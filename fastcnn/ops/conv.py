@@ -7,7 +7,7 @@ either argument, so their gradients are these ops again, to any order.
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,7 +16,7 @@ from fastcnn_kernels.depthwise import depthwise_partials_shape
 
 from fastcnn import config
 from fastcnn.errors import Error, did_you_mean
-from fastcnn.graph import Fused, Node, Op, apply
+from fastcnn.graph import Fused, Node, Op, apply, operation
 from fastcnn.ops import reduction
 from fastcnn.ops.chunks import by_chunks
 from fastcnn.ops.core import convert, op_function
@@ -61,7 +61,7 @@ def check_images(what: str, x: Tensor, kernel: Tensor, bias: Sequence[Tensor], f
 # --- convolutions ----------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
+@operation
 class Correlation(Op):
     """What the ops of this module share: strides, padding and dilation along height and width."""
 
@@ -121,7 +121,7 @@ def check_groups(channels: int | None, inner: int, filters: int) -> None:
         )
 
 
-@dataclass(frozen=True)
+@operation
 class Conv(Correlation):
     """y = max(x * kernel + bias, lower).  x (n,h,w,c), kernel (kh,kw,c/groups,f), bias (f,) if any -> (n,oh,ow,f)."""
 
@@ -216,7 +216,7 @@ class Transposed(Correlation):
         return rows, columns
 
 
-@dataclass(frozen=True)
+@operation
 class ConvInputGrad(Transposed):
     """dx (n, *shape) of a `Conv`, from dy and the kernel."""
 
@@ -230,7 +230,7 @@ class ConvInputGrad(Transposed):
         return self.shape, self.padding  # type: ignore[return-value]
 
 
-@dataclass(frozen=True)
+@operation
 class ConvTranspose(Transposed):
     """y[n, iy stride + ky dilation - top, ..., f] += x[n, iy, ..., c] kernel[ky, ..., f, c], then bias and lower.
 
@@ -299,7 +299,7 @@ def reduced(k: Any, parts: int, launch: Callable[[Any], Any], dkernel: Any, scra
     return [launch(partials), total]
 
 
-@dataclass(frozen=True)
+@operation
 class ConvKernelGrad(Correlation):
     """dkernel, of the given shape, of a `Conv`, from x and dy."""
 
@@ -358,7 +358,7 @@ def joined(k: Any, planes: Any, tensor: Any, multiplier: int) -> list:
     return [k.join_planes.bind(planes.reshape(multiplier, -1), tensor.reshape(-1, multiplier))]
 
 
-@dataclass(frozen=True)
+@operation
 class DepthwiseConv(Correlation):
     """y[..., c mult + m] = max(x[..., c] * kernel[..., c, m] + bias, lower), every channel by itself.
 
@@ -405,7 +405,7 @@ class DepthwiseConv(Correlation):
         return [*split(k, weights, parts, multiplier), filtered, *joined(k, planes, y, multiplier)]
 
 
-@dataclass(frozen=True)
+@operation
 class DepthwiseInputGrad(Correlation):
     """dx (n, *shape) of a `DepthwiseConv`, from dy and the kernel."""
 
@@ -434,7 +434,7 @@ class DepthwiseInputGrad(Correlation):
         return [*split(k, inputs, planes, kernel.shape[-1]), k.depthwise_backward_data.bind(*planes, dx, g)]
 
 
-@dataclass(frozen=True)
+@operation
 class DepthwiseKernelGrad(Correlation):
     """dkernel, of the given shape, of a `DepthwiseConv`, from x and dy."""
 

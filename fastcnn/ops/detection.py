@@ -1,14 +1,13 @@
 """Overlap of boxes, and the grid of predictions of a one-stage detector. Boxes are (..., 4): x1, y1, x2, y2."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from fastcnn_kernels.yolo import Terms
 
 from fastcnn.errors import Error, did_you_mean
-from fastcnn.graph import Op, apply
+from fastcnn.graph import Op, apply, operation
 from fastcnn.ops.core import convert, op_function
 from fastcnn.ops.elementwise import operands
 from fastcnn.ops.shape import require_same_dtype
@@ -33,7 +32,7 @@ def choice(what: str, value: str, known_values: Sequence[str]) -> str:
 # --- overlap of boxes ------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
+@operation
 class BoxOverlap(Op):
     """(..., 4), (..., 4) -> (...): IoU, GIoU, DIoU or CIoU."""
 
@@ -57,7 +56,7 @@ class BoxOverlap(Op):
         return 16 * outputs[0].size
 
 
-@dataclass(frozen=True)
+@operation
 class BoxOverlapGrad(Op):
     """The gradient of the first box; overlaps are symmetric."""
 
@@ -94,7 +93,7 @@ def pairwise_overlap(boxes1: Any, boxes2: Any, overlap: str = "iou") -> np.ndarr
 # --- a grid of predictions -------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
+@operation
 class Grid(Op):
     """What the ops on a grid of predictions (n, rows, columns, anchors (5 + classes)) share.
 
@@ -126,7 +125,7 @@ class Grid(Op):
         return np.array(self.anchors, dtype)
 
 
-@dataclass(frozen=True)
+@operation
 class YoloActivation(Grid):
     """Raw numbers of a grid to [Pc, bx, by, bh, bw, classes] of each anchor."""
 
@@ -146,7 +145,7 @@ class YoloActivation(Grid):
         return [kernel.bind(raw, self.anchor_array(raw.dtype), y, self.spread)]
 
 
-@dataclass(frozen=True)
+@operation
 class YoloActivationGrad(Grid):
     """draw from dy, raw and y of `YoloActivation`."""
 
@@ -161,7 +160,7 @@ class YoloActivationGrad(Grid):
         return [kernel.bind(dy, raw, self.anchor_array(raw.dtype), y, draw, self.spread)]
 
 
-@dataclass(frozen=True)
+@operation
 class YoloLoss(Grid):
     """raw, target -> losses (n, 3) of boxes, Pc and classes; and the gradient of raw for a loss that is their sum."""
 
@@ -204,7 +203,7 @@ class YoloLoss(Grid):
         return 8 * inputs[0].size
 
 
-@dataclass(frozen=True)
+@operation
 class YoloLossGrad(Grid):
     """draw from the gradients (n, 3) of the losses and what `YoloLoss` has computed."""
 

@@ -5,7 +5,6 @@ and 0 in the dtype of their operands and have no gradient.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ import numpy as np
 from fastcnn import config
 from fastcnn.dtypes import standardize_dtype
 from fastcnn.errors import Error
-from fastcnn.graph import Op, apply
+from fastcnn.graph import Op, apply, operation
 from fastcnn.ops import reduction
 from fastcnn.ops import shape as shapes
 from fastcnn.ops.core import convert, dtype_kept, op_function, predicate, whole_function
@@ -88,7 +87,7 @@ def broadcast_shape(what: str, first: Shape, second: Shape) -> Shape:
     return tuple(m if n == 1 or n is None and m != 1 else n for n, m in zip(own, other, strict=True))
 
 
-@dataclass(frozen=True)
+@operation
 class BroadcastLike(Op):
     """x repeated to the common shape of x and another tensor, whose values do not matter."""
 
@@ -142,7 +141,7 @@ def is_number(value: Any) -> bool:
 # --- two operands ----------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
+@operation
 class Binary(Op):
     """Of two tensors of one shape, by the kernel that `kernel` picks."""
 
@@ -158,7 +157,7 @@ class Binary(Op):
         return [self.kernel(k).bind(*flat(inputs), *flat(outputs))]
 
 
-@dataclass(frozen=True)
+@operation
 class Add(Binary):
     """x1 + x2."""
 
@@ -169,7 +168,7 @@ class Add(Binary):
         return grads[0], grads[0]
 
 
-@dataclass(frozen=True)
+@operation
 class Subtract(Binary):
     """x1 - x2."""
 
@@ -180,7 +179,7 @@ class Subtract(Binary):
         return grads[0], -grads[0]
 
 
-@dataclass(frozen=True)
+@operation
 class Multiply(Binary):
     """x1 x2."""
 
@@ -191,7 +190,7 @@ class Multiply(Binary):
         return grads[0] * inputs[1], grads[0] * inputs[0]
 
 
-@dataclass(frozen=True)
+@operation
 class Divide(Binary):
     """x1 / x2."""
 
@@ -203,7 +202,7 @@ class Divide(Binary):
         return dx1, -(dx1 * outputs[0])
 
 
-@dataclass(frozen=True)
+@operation
 class Power(Binary):
     """x1 ** x2. Where x1 <= 0 the gradient of x2, which would need a logarithm, is 0."""
 
@@ -216,7 +215,7 @@ class Power(Binary):
         return dy * x2 * power(x1, x2 - 1.0), dy * y * logarithm
 
 
-@dataclass(frozen=True)
+@operation
 class Maximum(Binary):
     """The larger of x1 and x2; NaN if either is. Where they are equal, x1 takes the gradient."""
 
@@ -228,7 +227,7 @@ class Maximum(Binary):
         return dx1, grads[0] - dx1
 
 
-@dataclass(frozen=True)
+@operation
 class Minimum(Binary):
     """The smaller of x1 and x2; NaN if either is. Where they are equal, x1 takes the gradient."""
 
@@ -240,7 +239,7 @@ class Minimum(Binary):
         return dx1, grads[0] - dx1
 
 
-@dataclass(frozen=True)
+@operation
 class Comparison(Binary):
     """1 where it holds, else 0; without gradient."""
 
@@ -248,7 +247,7 @@ class Comparison(Binary):
         return None, None
 
 
-@dataclass(frozen=True)
+@operation
 class Greater(Comparison):
     """x1 > x2."""
 
@@ -256,7 +255,7 @@ class Greater(Comparison):
         return k.greater
 
 
-@dataclass(frozen=True)
+@operation
 class GreaterEqual(Comparison):
     """x1 >= x2."""
 
@@ -264,7 +263,7 @@ class GreaterEqual(Comparison):
         return k.greater_equal
 
 
-@dataclass(frozen=True)
+@operation
 class Equal(Comparison):
     """x1 = x2."""
 
@@ -272,7 +271,7 @@ class Equal(Comparison):
         return k.equal
 
 
-@dataclass(frozen=True)
+@operation
 class Select(Op):
     """x1 where the condition is not 0, else x2."""
 
@@ -290,7 +289,7 @@ class Select(Op):
         return [k.select.bind(*flat(inputs), *flat(outputs))]
 
 
-@dataclass(frozen=True)
+@operation
 class BiasAdd(Op):
     """x + bias, bias (c,) over the last dimension of x (..., c)."""
 
@@ -436,7 +435,7 @@ def bias_add(x: Any, bias: Any) -> Any:
 # --- one operand -----------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
+@operation
 class Unary(Op):
     """Of one tensor, by the kernel that `kernel` picks; dx = dy times `derivative` (None: no gradient)."""
 
@@ -467,7 +466,7 @@ class Unary(Op):
         return [self.kernel(k).bind(*flat(inputs), *flat(outputs), *self.constants())]
 
 
-@dataclass(frozen=True)
+@operation
 class Affine(Unary):
     """scale x + offset."""
 
@@ -484,7 +483,7 @@ class Affine(Unary):
         return (affine(grads[0], self.scale),)
 
 
-@dataclass(frozen=True)
+@operation
 class PowerScalar(Unary):
     """x ** exponent."""
 
@@ -500,7 +499,7 @@ class PowerScalar(Unary):
         return power(x, self.exponent - 1.0) * self.exponent
 
 
-@dataclass(frozen=True)
+@operation
 class Clip(Unary):
     """The number in [low, high] nearest to x; None: no bound. What lies on a bound has a gradient."""
 
@@ -517,7 +516,7 @@ class Clip(Unary):
         return (apply(ClipGrad(self), grads[0], inputs[0]),)
 
 
-@dataclass(frozen=True)
+@operation
 class ClipGrad(Op):
     """dy where low <= x <= high, else 0."""
 
@@ -531,7 +530,7 @@ class ClipGrad(Op):
         return [k.clip_backward.bind(*flat(inputs), *flat(outputs), *self.clip.constants())]
 
 
-@dataclass(frozen=True)
+@operation
 class Full(Unary):
     """`value` in the shape of x, whose values do not matter."""
 
@@ -541,14 +540,14 @@ class Full(Unary):
         return [k.fill.bind(outputs[0].reshape(-1), self.value)]
 
 
-@dataclass(frozen=True)
+@operation
 class StopGradient(Unary):
     """x itself, without gradient."""
 
     alias = True
 
 
-@dataclass(frozen=True)
+@operation
 class Absolute(Unary):
     """|x|."""
 
@@ -559,7 +558,7 @@ class Absolute(Unary):
         return sign(x)
 
 
-@dataclass(frozen=True)
+@operation
 class Sign(Unary):
     """-1, 0 or 1."""
 
@@ -567,7 +566,7 @@ class Sign(Unary):
         return k.sign
 
 
-@dataclass(frozen=True)
+@operation
 class Square(Unary):
     """x x."""
 
@@ -578,7 +577,7 @@ class Square(Unary):
         return x * 2.0
 
 
-@dataclass(frozen=True)
+@operation
 class Sqrt(Unary):
     """x ** (1/2)."""
 
@@ -589,7 +588,7 @@ class Sqrt(Unary):
         return 0.5 / y
 
 
-@dataclass(frozen=True)
+@operation
 class Rsqrt(Unary):
     """x ** (-1/2)."""
 
@@ -600,7 +599,7 @@ class Rsqrt(Unary):
         return y * y * y * -0.5
 
 
-@dataclass(frozen=True)
+@operation
 class Reciprocal(Unary):
     """1 / x."""
 
@@ -611,7 +610,7 @@ class Reciprocal(Unary):
         return -(y * y)
 
 
-@dataclass(frozen=True)
+@operation
 class Exp(Unary):
     """e ** x."""
 
@@ -622,7 +621,7 @@ class Exp(Unary):
         return y
 
 
-@dataclass(frozen=True)
+@operation
 class Expm1(Unary):
     """e ** x - 1."""
 
@@ -633,7 +632,7 @@ class Expm1(Unary):
         return y + 1.0
 
 
-@dataclass(frozen=True)
+@operation
 class Log(Unary):
     """ln x."""
 
@@ -644,7 +643,7 @@ class Log(Unary):
         return reciprocal(x)
 
 
-@dataclass(frozen=True)
+@operation
 class Log1p(Unary):
     """ln(1 + x)."""
 
@@ -655,7 +654,7 @@ class Log1p(Unary):
         return reciprocal(x + 1.0)
 
 
-@dataclass(frozen=True)
+@operation
 class Sin(Unary):
     """sin x."""
 
@@ -666,7 +665,7 @@ class Sin(Unary):
         return cos(x)
 
 
-@dataclass(frozen=True)
+@operation
 class Cos(Unary):
     """cos x."""
 
@@ -677,7 +676,7 @@ class Cos(Unary):
         return -sin(x)
 
 
-@dataclass(frozen=True)
+@operation
 class Floor(Unary):
     """The largest whole number <= x."""
 
@@ -685,7 +684,7 @@ class Floor(Unary):
         return k.floor
 
 
-@dataclass(frozen=True)
+@operation
 class Ceil(Unary):
     """The smallest whole number >= x."""
 
@@ -693,7 +692,7 @@ class Ceil(Unary):
         return k.ceil
 
 
-@dataclass(frozen=True)
+@operation
 class Round(Unary):
     """The nearest whole number; of two, the even one."""
 

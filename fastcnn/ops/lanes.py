@@ -4,7 +4,6 @@
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,6 +11,7 @@ from fastcnn_kernels.conv import ConvGeometry
 from fastcnn_kernels.lanes import lanes_backwards, lanes_partials_shape, lanes_parts, lanes_workspace_size
 from fastcnn_kernels.microkernel import lanes
 
+from fastcnn.graph import operation
 from fastcnn.ops.conv import Conv, ConvInputGrad, ConvKernelGrad, reduced
 from fastcnn.ops.cost import Cost, lanes_cost
 from fastcnn.ops.epilogue import floor_of, no_bias
@@ -35,7 +35,7 @@ def cost(g: ConvGeometry, tensors: Sequence[Any], gradient: bool = False) -> Cos
     return lanes_cost(g, lanes(itemsize_of(tensors)), gradient)
 
 
-@dataclass(frozen=True)
+@operation
 class LanesConv(Conv):
     """`Conv`, images in the lanes of vectors."""
 
@@ -60,7 +60,7 @@ class LanesConv(Conv):
         return [k.lanes_forward.bind(x, kernel, no_bias(bias, y), y, work, lower, g)]
 
 
-@dataclass(frozen=True)
+@operation
 class LanesConvInputGrad(ConvInputGrad):
     """`ConvInputGrad` of stride 1: a forward pass from dy to dx with rotated weights."""
 
@@ -85,7 +85,7 @@ class LanesConvInputGrad(ConvInputGrad):
         return [k.lanes_forward.bind(dy, rotated, no_bias([], dx), dx, work, floor_of(None), g)]
 
 
-@dataclass(frozen=True)
+@operation
 class LanesConvKernelGrad(ConvKernelGrad):
     """`ConvKernelGrad`, images in the lanes of vectors."""
 

@@ -5,14 +5,13 @@ Targets are constants to the gradient, except where a loss is symmetric in targe
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
 from fastcnn import config
 from fastcnn.errors import Error
-from fastcnn.graph import Op, apply
+from fastcnn.graph import Op, apply, operation
 from fastcnn.ops import shape as shapes
 from fastcnn.ops.activation import Sigmoid, Softmax, rows
 from fastcnn.ops.core import convert, op_function
@@ -33,7 +32,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True)
+@operation
 class Loss(Op):
     """loss (...) of output (..., c) and target (..., c)."""
 
@@ -68,7 +67,7 @@ class Loss(Op):
         return 4 * inputs[0].size
 
 
-@dataclass(frozen=True)
+@operation
 class LossGrad(Op):
     """doutput from dloss, output and target of a loss."""
 
@@ -91,7 +90,7 @@ class LossGrad(Op):
 # --- classification --------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
+@operation
 class SparseSoftmaxCrossEntropy(Loss):
     """-ln softmax(output)[target], target (...) class indices as floats; 0 where the target is `ignore_class`.
 
@@ -123,7 +122,7 @@ class SparseSoftmaxCrossEntropy(Loss):
         return [*rows([output]), target.reshape(-1)]
 
 
-@dataclass(frozen=True)
+@operation
 class SoftmaxCrossEntropy(Loss):
     """-sum of target ln softmax(output)."""
 
@@ -131,7 +130,7 @@ class SoftmaxCrossEntropy(Loss):
         return k.softmax_cross_entropy_forward, k.softmax_cross_entropy_backward
 
 
-@dataclass(frozen=True)
+@operation
 class CrossEntropy(Loss):
     """-sum of target ln q, q = output / sum of output, kept in [epsilon, 1 - epsilon]."""
 
@@ -144,7 +143,7 @@ class CrossEntropy(Loss):
         return (self.epsilon,)
 
 
-@dataclass(frozen=True)
+@operation
 class OneHot(Op):
     """(...) -> (..., classes): 1 at the index that the input holds, else 0."""
 
@@ -271,7 +270,7 @@ def classes_of(output: Tensor) -> int:
 # --- means over the last dimension -----------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
+@operation
 class SigmoidCrossEntropy(Loss):
     """Mean of -(target ln s + (1 - target) ln(1 - s)), s = sigmoid(output)."""
 
@@ -279,7 +278,7 @@ class SigmoidCrossEntropy(Loss):
         return k.sigmoid_cross_entropy_forward, k.sigmoid_cross_entropy_backward
 
 
-@dataclass(frozen=True)
+@operation
 class BinaryCrossEntropy(Loss):
     """Mean of -(target ln q + (1 - target) ln(1 - q)), q = output kept in [epsilon, 1 - epsilon]."""
 
@@ -292,7 +291,7 @@ class BinaryCrossEntropy(Loss):
         return (self.epsilon,)
 
 
-@dataclass(frozen=True)
+@operation
 class MeanSquaredError(Loss):
     """Mean of (output - target) ** 2."""
 
@@ -302,7 +301,7 @@ class MeanSquaredError(Loss):
         return k.mean_squared_error_forward, k.mean_squared_error_backward
 
 
-@dataclass(frozen=True)
+@operation
 class MeanAbsoluteError(Loss):
     """Mean of |output - target|."""
 
@@ -312,7 +311,7 @@ class MeanAbsoluteError(Loss):
         return k.mean_absolute_error_forward, k.mean_absolute_error_backward
 
 
-@dataclass(frozen=True)
+@operation
 class Huber(Loss):
     """Mean of e e / 2 where |e| <= delta, else delta (|e| - delta / 2), e = output - target."""
 

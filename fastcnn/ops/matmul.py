@@ -2,14 +2,13 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from fastcnn_kernels.gemm import GemmGeometry, gemm_geometry
 
 from fastcnn.errors import Error
-from fastcnn.graph import Fused, Node, Op, apply
+from fastcnn.graph import Fused, Node, Op, apply, operation
 from fastcnn.ops import reduction
 from fastcnn.ops.core import convert, op_function
 from fastcnn.ops.cost import Cost, product_cost
@@ -23,7 +22,7 @@ __all__ = ["dense", "matmul"]
 # --- ops -------------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
+@operation
 class Dense(Op):
     """y = max(x kernel + bias, lower).  x (..., k), kernel (k, n), bias (n,) if any -> (..., n)."""
 
@@ -62,7 +61,7 @@ class Dense(Op):
         return [k.gemm.bind(x, kernel, no_bias(bias, y), y, floor_of(self.lower), g)]
 
 
-@dataclass(frozen=True)
+@operation
 class MatMul(Op):
     """c[t] = a[t] b[t], where a or b may be stored transposed.  a (..., m, k), b (..., k, n) -> (..., m, n)."""
 

@@ -5,7 +5,7 @@ Channels are the last dimension. Variances are biased.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import field, replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from fastcnn_kernels.norm import LARGEST_CHUNK, partial_chunks
 
 from fastcnn import config
 from fastcnn.errors import Error
-from fastcnn.graph import Fused, Node, Op, apply, update
+from fastcnn.graph import Fused, Node, Op, apply, operation, update
 from fastcnn.ops import reduction
 from fastcnn.ops.activation import ActivationGrad, LeakyRelu, Relu, ThresholdRelu
 from fastcnn.ops.core import convert, op_function
@@ -44,16 +44,16 @@ __all__ = [
 View = tuple[int, int, int]  # (m, r, c): statistics are taken over r, separately for m and c
 
 
-@dataclass(frozen=True, kw_only=True)
+@operation
 class Rectified(Op):
     """What plans add to a normalisation: y = min(v, upper) where v > 0, else slope v; v the normalised x + residual.
 
     The residual is one more input, the last.
     """
 
-    slope: float = 1.0
-    upper: float = math.inf
-    residual: bool = False
+    slope: float = field(default=1.0, kw_only=True)
+    upper: float = field(default=math.inf, kw_only=True)
+    residual: bool = field(default=False, kw_only=True)
 
     @property
     def is_linear(self) -> bool:
@@ -89,7 +89,7 @@ def rectifier(operation: Op) -> tuple[float, float] | None:
     return None
 
 
-@dataclass(frozen=True)
+@operation
 class BatchNorm(Rectified):
     """(y, mean, variance) of x (..., c): y = gamma (x - mean) / sqrt(variance + epsilon) + beta.
 
@@ -175,7 +175,7 @@ class BatchNorm(Rectified):
         return 7 * inputs[0].size
 
 
-@dataclass(frozen=True)
+@operation
 class BatchNormGrad(BatchNorm):
     """(dx, dgamma, dbeta) of a `BatchNorm` from x, dy, its statistics, gamma and beta."""
 
@@ -254,7 +254,7 @@ def in_chunks(arrays: Sequence[Any], partial: Any) -> tuple[list[Any], Any]:
     return [array.reshape(chunks, -1, c) for array in arrays], partial.reshape(chunks, 1, 2, c)
 
 
-@dataclass(frozen=True)
+@operation
 class BatchMoments(Op):
     """Mean and sum of squared differences from it, of each chunk of images and channel.  x (n, ..., c)."""
 
@@ -271,7 +271,7 @@ class BatchMoments(Op):
         return 4 * inputs[0].size
 
 
-@dataclass(frozen=True)
+@operation
 class BatchStatistics(Op):
     """(mean, variance) (c,) over `rows` rows from `BatchMoments`, in the dtype of gamma."""
 
@@ -285,7 +285,7 @@ class BatchStatistics(Op):
         return [k.batch_norm_statistics.bind(partial, mean[None], variance[None], self.rows, mean.size)]
 
 
-@dataclass(frozen=True)
+@operation
 class BatchNormSums(Op):
     """Sums of dv and of dv xhat, of each chunk of images and channel; dv the gradient behind the rectifier."""
 
@@ -307,7 +307,7 @@ class BatchNormSums(Op):
         return 6 * inputs[0].size
 
 
-@dataclass(frozen=True)
+@operation
 class BatchNormCoefficients(Op):
     """(dgamma, dbeta, the numbers that make dx of dy) from the sums over `rows` rows."""
 
@@ -327,7 +327,7 @@ class BatchNormCoefficients(Op):
         ]
 
 
-@dataclass(frozen=True)
+@operation
 class BatchNormInputGrad(Op):
     """dx from x, dy and the coefficients."""
 
@@ -348,7 +348,7 @@ class BatchNormInputGrad(Op):
         return 6 * inputs[0].size
 
 
-@dataclass(frozen=True)
+@operation
 class GroupNorm(BatchNorm):
     """(y, mean, variance) of x (n, ..., c), statistics (n, c) over each image and group of c / groups neighbouring
     channels (Wu & He 2018)."""
@@ -377,7 +377,7 @@ class GroupNorm(BatchNorm):
         return []
 
 
-@dataclass(frozen=True)
+@operation
 class GroupNormGrad(BatchNormGrad):
     """(dx, dgamma, dbeta) of a `GroupNorm` from x, dy, its statistics and gamma."""
 
@@ -387,7 +387,7 @@ class GroupNormGrad(BatchNormGrad):
     parts = GroupNorm.parts
 
 
-@dataclass(frozen=True)
+@operation
 class BatchNormInference(Rectified):
     """y = gamma (x - mean) / sqrt(variance + epsilon) + beta.  x (..., c), the others (c,) and given."""
 
@@ -424,7 +424,7 @@ class BatchNormInference(Rectified):
         return 3 * inputs[0].size
 
 
-@dataclass(frozen=True)
+@operation
 class BatchNormInferenceGrad(Op):
     """dx = gamma dy / sqrt(variance + epsilon)."""
 
@@ -441,7 +441,7 @@ class BatchNormInferenceGrad(Op):
         return [k.batch_norm_frozen_backward_input.bind(dy, variance[None], gamma, dx, float(self.epsilon))]
 
 
-@dataclass(frozen=True)
+@operation
 class BatchNormWeightsGrad(Op):
     """dgamma = sum of dy (x - mean) / sqrt(variance + epsilon), dbeta = sum of dy, over all dimensions but the last."""
 
@@ -548,7 +548,7 @@ def group_normalization(
 # --- over the last dimension ---------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
+@operation
 class LayerNorm(Op):
     """(y, mean, scale) of x (..., c): y = gamma (x - mean) scale + beta, scale = 1 / sqrt(variance + epsilon).
 
@@ -577,7 +577,7 @@ class LayerNorm(Op):
         return 7 * inputs[0].size
 
 
-@dataclass(frozen=True)
+@operation
 class LayerNormGrad(Op):
     """dx of a `LayerNorm`."""
 
@@ -593,7 +593,7 @@ class LayerNormGrad(Op):
         return 9 * inputs[0].size
 
 
-@dataclass(frozen=True)
+@operation
 class LayerNormWeightsGrad(Op):
     """(dgamma, dbeta) of a `LayerNorm`."""
 
@@ -654,7 +654,7 @@ def normalize(x: Any, axis: int | Sequence[int] = -1, order: int = 2, epsilon: f
 # --- moving statistics ---------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
+@operation
 class MovingAverage(Op):
     """moving = momentum moving + (1 - momentum) value, in place, when the traced function runs."""
 

@@ -1,12 +1,11 @@
 """Order along an axis: sorted elements, their places, and what is found at places. NaN stands last."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from fastcnn.graph import Op, apply
+from fastcnn.graph import Op, apply, operation
 from fastcnn.ops.core import convert, dtype_kept
 from fastcnn.ops.elementwise import negative
 from fastcnn.ops.shape import broadcast_to, cast, floating, known, moveaxis, normalize_axis, ravel
@@ -15,7 +14,7 @@ from fastcnn.tensor import Tensor, TensorSpec
 __all__ = ["argpartition", "argsort", "sort", "take_along_axis", "top_k"]
 
 
-@dataclass(frozen=True)
+@operation
 class ArgSort(Op):
     """Places along the last dimension in the order of x, as int32; equal elements keep theirs."""
 
@@ -32,7 +31,7 @@ class ArgSort(Op):
         return [k.argsort_rows.bind(*_rows([*inputs, *outputs, *scratch]))]
 
 
-@dataclass(frozen=True)
+@operation
 class Pick(Op):
     """y[..., k] = x[..., index[..., k]]; NaN where there is no such place."""
 
@@ -46,7 +45,7 @@ class Pick(Op):
         return [k.pick_forward.bind(*_rows([*inputs, *outputs]))]
 
 
-@dataclass(frozen=True)
+@operation
 class PickGrad(Op):
     """dx[..., i] = sum of dy[..., k] over the k with index[..., k] = i."""
 

@@ -1,7 +1,6 @@
 """One step of an augmentation policy: an operation of its own for every image of a batch, in one pass."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from fastcnn_kernels.policy import BINS, OPERATIONS
@@ -9,7 +8,7 @@ from fastcnn_kernels.resample import ResampleGeometry
 
 from fastcnn import config
 from fastcnn.errors import Error
-from fastcnn.graph import Op, apply
+from fastcnn.graph import Op, apply, operation
 from fastcnn.ops.core import convert, op_function
 from fastcnn.ops.resample import border_number, check_interpolation
 from fastcnn.ops.shape import floating, known
@@ -18,7 +17,7 @@ from fastcnn.tensor import Tensor, TensorSpec
 __all__ = ["OPERATIONS", "policy_step"]
 
 
-@dataclass(frozen=True)
+@operation
 class PolicyStep(Op):
     """y[n] = the operation code[n] (a number in OPERATIONS) with numbers[n] of x[n]; no gradient."""
 

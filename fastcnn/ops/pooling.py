@@ -2,13 +2,13 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from fastcnn_kernels.pool import WindowGeometry
 
 from fastcnn.errors import Error, did_you_mean
-from fastcnn.graph import Fused, Node, Op, apply
+from fastcnn.graph import Fused, Node, Op, apply, operation
 from fastcnn.ops import reduction
 from fastcnn.ops.activation import ActivationGrad, Relu
 from fastcnn.ops.core import convert, op_function
@@ -42,7 +42,7 @@ def window_count(padding: Padding, axis: int, size: int, window: int, stride: in
     return room // stride + 1
 
 
-@dataclass(frozen=True)
+@operation
 class Pool:
     """What pooling ops share: windows of `window` cells every `strides` cells over images padded by `padding`."""
 
@@ -70,7 +70,7 @@ class Pool:
         return outputs[0].size * math.prod(self.window)
 
 
-@dataclass(frozen=True)
+@operation
 class MaxPool(Pool, Op):
     """y = largest x of the window; the first of several (in row-major order) takes the gradient."""
 
@@ -83,7 +83,7 @@ class MaxPool(Pool, Op):
         return [k.max_pool_forward.bind(inputs[0], outputs[0], self.geometry(inputs[0].shape))]
 
 
-@dataclass(frozen=True)
+@operation
 class MaxPoolGrad(Pool, Op):
     """dx from x, y and dy of a `MaxPool`; with `rectified` also through the ReLU that x has come out of."""
 
@@ -112,7 +112,7 @@ class MaxPoolGrad(Pool, Op):
         return [k.max_pool_backward.bind(x, y, dy, outputs[0], floor, self.geometry(x.shape))]
 
 
-@dataclass(frozen=True)
+@operation
 class AveragePool(Pool, Op):
     """y = mean of the cells of the window that lie in the image."""
 
@@ -126,7 +126,7 @@ class AveragePool(Pool, Op):
         return [k.average_pool_forward.bind(inputs[0], outputs[0], self.geometry(inputs[0].shape))]
 
 
-@dataclass(frozen=True)
+@operation
 class AveragePoolGrad(Pool, Op):
     """dx, of the given shape, from dy of an `AveragePool`."""
 

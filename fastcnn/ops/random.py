@@ -6,13 +6,12 @@ their forward.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar
 from weakref import WeakKeyDictionary
 
 from fastcnn import config
 from fastcnn.errors import Error
-from fastcnn.graph import Op, Trace, apply, current_trace, update
+from fastcnn.graph import Op, Trace, apply, current_trace, operation, update
 from fastcnn.ops import shape as shapes
 from fastcnn.ops.activation import SELU_ALPHA, SELU_SCALE
 from fastcnn.ops.core import convert
@@ -55,7 +54,7 @@ class RandomState(Variable):
         return self._draws[trace]
 
 
-@dataclass(frozen=True)
+@operation
 class Advance(Op):
     """step += 1."""
 
@@ -68,7 +67,7 @@ class Advance(Op):
 # --- fills -----------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
+@operation
 class RandomFill(Op):
     """A tensor of random numbers; `stream` tells draws from one state apart."""
 
@@ -83,7 +82,7 @@ class RandomFill(Op):
         return (None,)
 
 
-@dataclass(frozen=True)
+@operation
 class RandomUniform(RandomFill):
     """Uniform in [low, high)."""
 
@@ -94,7 +93,7 @@ class RandomUniform(RandomFill):
         return [k.random_uniform.bind(outputs[0].reshape(-1), inputs[0], self.stream, self.low, self.high)]
 
 
-@dataclass(frozen=True)
+@operation
 class RandomNormal(RandomFill):
     """Normally distributed."""
 
@@ -105,7 +104,7 @@ class RandomNormal(RandomFill):
         return [k.random_normal.bind(outputs[0].reshape(-1), inputs[0], self.stream, self.mean, self.stddev)]
 
 
-@dataclass(frozen=True)
+@operation
 class RandomBernoulli(RandomFill):
     """`value` with probability 1 - rate, else 0."""
 
@@ -116,7 +115,7 @@ class RandomBernoulli(RandomFill):
         return [k.random_mask.bind(outputs[0].reshape(-1), inputs[0], self.stream, self.rate, self.value)]
 
 
-@dataclass(frozen=True)
+@operation
 class RandomLogGamma(Op):
     """Logarithms of gamma-distributed numbers, of a shape alpha each."""
 
@@ -183,7 +182,7 @@ def random_log_gamma(alpha: Any, state: RandomState) -> Any:
 # --- noise for regularisation ----------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
+@operation
 class Dropout(Op):
     """x / (1 - rate) with probability 1 - rate, else 0, for each element."""
 

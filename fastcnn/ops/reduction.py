@@ -2,13 +2,12 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from fastcnn_kernels.reduction import reduction_chunks
 
 from fastcnn.errors import Error
-from fastcnn.graph import Op, apply
+from fastcnn.graph import Op, apply, operation
 from fastcnn.ops.core import convert, op_function, whole_function
 from fastcnn.ops.shape import (
     broadcast_to,
@@ -91,7 +90,7 @@ def stage_results(shape: Sequence[int], axes: Sequence[int], dtype: str) -> list
     return [TensorSpec((s.outer, s.chunks, s.inner), dtype) for s in stages(shape, axes)[:-1]]
 
 
-@dataclass(frozen=True)
+@operation
 class Reduce:
     """What reductions over `axes` share; with `keepdims` these stay as dimensions of length 1."""
 
@@ -121,7 +120,7 @@ class Reduce:
         ]
 
 
-@dataclass(frozen=True)
+@operation
 class Sum(Reduce, Op):
     """Sum over axes, accumulated in float64."""
 
@@ -142,7 +141,7 @@ class Sum(Reduce, Op):
         return [k.reduce_sum.bind(x, y, scale) for (x, y), scale in zip(pairs, scales, strict=True)]
 
 
-@dataclass(frozen=True)
+@operation
 class Mean(Sum):
     """Mean over axes, accumulated in float64."""
 
@@ -150,7 +149,7 @@ class Mean(Sum):
         return 1.0 / math.prod(known([shape[axis] for axis in self.axes]))
 
 
-@dataclass(frozen=True)
+@operation
 class Max(Reduce, Op):
     """Largest over neighbouring axes; NaN if any is NaN. Ties share the gradient evenly."""
 
@@ -164,7 +163,7 @@ class Max(Reduce, Op):
         return [k.reduce_max.bind(x, y) for x, y in self.stages_of(inputs[0], outputs[0], scratch)]
 
 
-@dataclass(frozen=True)
+@operation
 class Min(Max):
     """Smallest over neighbouring axes; NaN if any is NaN. Ties share the gradient evenly."""
 
@@ -172,7 +171,7 @@ class Min(Max):
         return [k.reduce_min.bind(x, y) for x, y in self.stages_of(inputs[0], outputs[0], scratch)]
 
 
-@dataclass(frozen=True)
+@operation
 class ExtremumGrad(Op):
     """dx = dy / (number of ties) where x equals the extremum y over neighbouring `axes`, else 0."""
 
@@ -294,7 +293,7 @@ def sum_to_shape(x: Any, shape: Sequence[int | None]) -> Any:
     return reshape(sum(x, axes), shape) if axes else x
 
 
-@dataclass(frozen=True)
+@operation
 class LogSumExp(Reduce, Op):
     """ln of the sum of exp(x) over neighbouring axes, shifted by the largest so that nothing overflows."""
 
@@ -311,7 +310,7 @@ class LogSumExp(Reduce, Op):
         return [k.logsumexp_forward.bind(*self.views(inputs[0], outputs[0]))]
 
 
-@dataclass(frozen=True)
+@operation
 class LogSumExpGrad(LogSumExp):
     """dx = dy exp(x - y)."""
 
@@ -332,7 +331,7 @@ def logsumexp(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     return _reduce_neighbours(LogSumExp, x, axis, keepdims)
 
 
-@dataclass(frozen=True)
+@operation
 class ArgMax(Reduce, Op):
     """The first place along one axis where x is largest, as int32; a NaN is larger than any number."""
 

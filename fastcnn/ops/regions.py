@@ -1,13 +1,12 @@
 """Regions of feature maps brought to one size, for detectors that look again at what they have proposed."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from fastcnn_kernels.roi import RegionGeometry
 
 from fastcnn.errors import Error
-from fastcnn.graph import Op, apply
+from fastcnn.graph import Op, apply, operation
 from fastcnn.ops.core import convert, op_function
 from fastcnn.ops.shape import require_same_dtype
 from fastcnn.tensor import Tensor, TensorSpec
@@ -15,7 +14,7 @@ from fastcnn.tensor import Tensor, TensorSpec
 __all__ = ["roi_align", "roi_pool"]
 
 
-@dataclass(frozen=True)
+@operation
 class Regions(Op):
     """x (n, h, w, c), regions (r, 5) -> (r, rows, columns, c)."""
 
@@ -36,7 +35,7 @@ class Regions(Op):
         return TensorSpec((regions.shape[0], *self.size, x.shape[3]), x.dtype)
 
 
-@dataclass(frozen=True)
+@operation
 class RoiAlign(Regions):
     """Means of bilinear samples."""
 
@@ -64,7 +63,7 @@ class RoiAlign(Regions):
         return 8 * self.samples**2 * outputs[0].size
 
 
-@dataclass(frozen=True)
+@operation
 class RoiAlignGrad(RoiAlign):
     """dx from dy; the values of x do not matter."""
 
@@ -76,7 +75,7 @@ class RoiAlignGrad(RoiAlign):
         return [k.roi_align_backward.bind(dy, outputs[0], regions, *self.constants, self.geometry)]
 
 
-@dataclass(frozen=True)
+@operation
 class RoiPool(Regions):
     """Maxima of cells of regions rounded to whole cells."""
 
@@ -88,7 +87,7 @@ class RoiPool(Regions):
         return [k.roi_pool_forward.bind(*inputs, outputs[0], self.scale, self.geometry)]
 
 
-@dataclass(frozen=True)
+@operation
 class RoiPoolGrad(Regions):
     """dx from dy and x."""
 

@@ -1,7 +1,6 @@
 """Gathers of images: along projective maps, one an image, and along fields of coordinates."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,7 +8,7 @@ from fastcnn_kernels.resample import BORDERS, ResampleGeometry
 
 from fastcnn import config
 from fastcnn.errors import Error, did_you_mean
-from fastcnn.graph import Op, apply, gradients
+from fastcnn.graph import Op, apply, gradients, operation
 from fastcnn.ops import elementwise as _  # noqa: F401  (operators of tensors)
 from fastcnn.ops.core import convert, op_function
 from fastcnn.ops.matmul import matmul
@@ -65,7 +64,7 @@ def places_of(transform: Tensor, size: tuple[int, int]) -> Tensor:
     return stack([(b0 * columns + b1 * rows + b2) / k, (a0 * columns + a1 * rows + a2) / k], -1)
 
 
-@dataclass(frozen=True)
+@operation
 class AffineGather(Op):
     """y[oy, ox] = x at ((b0 ox + b1 oy + b2) / k, (a0 ox + a1 oy + a2) / k), k = c0 ox + c1 oy + 1.
 
@@ -103,7 +102,7 @@ class AffineGather(Op):
         return (1 if self.interpolation == "nearest" else 8) * outputs[0].size
 
 
-@dataclass(frozen=True)
+@operation
 class FieldGather(Op):
     """y[oy, ox] = x at (row, column) = field[oy, ox].  x (n, h, w, c), field (n, oh, ow, 2) -> (n, oh, ow, c)."""
 
@@ -134,7 +133,7 @@ class FieldGather(Op):
         return (1 if self.interpolation == "nearest" else 8) * outputs[0].size
 
 
-@dataclass(frozen=True)
+@operation
 class FieldGatherGrad(Op):
     """Every place's gradient back to the pixels that it was made of."""
 
@@ -152,7 +151,7 @@ class FieldGatherGrad(Op):
         return [kernel.bind(dy, field, dx, _geometry(dx, dy.shape[1:3], self.border))]
 
 
-@dataclass(frozen=True)
+@operation
 class FieldGatherFieldGrad(Op):
     """Every place's gradient times the slopes of the image there."""
 

@@ -7,7 +7,6 @@ import builtins
 import math
 import operator
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from fastcnn_kernels.shape import ResizeGeometry, StridedGeometry, strided_geome
 from fastcnn import config
 from fastcnn.dtypes import result_type, standardize_dtype
 from fastcnn.errors import Error, did_you_mean
-from fastcnn.graph import Op, apply, current_trace
+from fastcnn.graph import Op, apply, current_trace, operation
 from fastcnn.ops.core import convert, dtype_kept, dtypes_of, op_function
 from fastcnn.tensor import Constant, Shape, Tensor, TensorSpec, Variable
 
@@ -104,7 +103,7 @@ def shape(x: Any) -> tuple[int | None, ...]:
 # --- the same memory under another shape ---------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
+@operation
 class Reshape(Op):
     """The same elements in the same order. In `shape`, -1 is whatever is left, None the input's dimension there."""
 
@@ -132,7 +131,7 @@ class Reshape(Op):
         return (reshape(grads[0], inputs[0].shape),)
 
 
-@dataclass(frozen=True)
+@operation
 class ExpandDims(Op):
     """Dimensions of length 1 inserted, such that they are `axes` of the output."""
 
@@ -149,7 +148,7 @@ class ExpandDims(Op):
         return (reshape(grads[0], inputs[0].shape),)
 
 
-@dataclass(frozen=True)
+@operation
 class Squeeze(Op):
     """Without the dimensions `axes`, which are of length 1."""
 
@@ -212,7 +211,7 @@ def copy_launch(k: Any, x: np.ndarray, y: np.ndarray, g: StridedGeometry) -> Any
     return k.strided_copy.bind(x.reshape(-1), y.reshape(-1), g)
 
 
-@dataclass(frozen=True)
+@operation
 class Transpose(Op):
     """y[i_axes[0], i_axes[1], ...] = x[i_0, i_1, ...]."""
 
@@ -270,7 +269,7 @@ def moveaxis(x: Any, source: int | Sequence[int], destination: int | Sequence[in
     return transpose(x, order)
 
 
-@dataclass(frozen=True)
+@operation
 class BroadcastTo(Op):
     """x repeated along new leading dimensions and along those of length 1. None in `shape`: as in x."""
 
@@ -307,7 +306,7 @@ def broadcast_to(x: Any, shape: Sequence[int | None]) -> Any:
     return x if tuple(shape) == x.shape else apply(BroadcastTo(tuple(shape)), x)
 
 
-@dataclass(frozen=True)
+@operation
 class Repeat(Op):
     """Every entry along `axis` `times` times."""
 
@@ -368,7 +367,7 @@ def slice_places(index: Sequence[Step], shape: Sequence[int]) -> tuple[tuple[int
     return tuple(len(r) for r in ranges), offset, steps
 
 
-@dataclass(frozen=True)
+@operation
 class Slice(Op):
     """x[start:stop:step, ...], one triple for each dimension."""
 
@@ -392,7 +391,7 @@ class Slice(Op):
         return [copy_launch(k, x, y, strided_geometry(dims, strides, contiguous_strides(dims), offset, 0))]
 
 
-@dataclass(frozen=True)
+@operation
 class Place(Op):
     """An array of `shape` full of `value`, but with x at the slice `index` of it."""
 
@@ -491,7 +490,7 @@ def flip(x: Any, axis: int | Sequence[int] | None = None) -> Any:
     return apply(Slice(tuple((None, None, -1 if i in axes else 1) for i in range(x.ndim))), x)
 
 
-@dataclass(frozen=True)
+@operation
 class Pad(Op):
     """x with a border of `value`: (before, after) elements for each dimension."""
 
@@ -576,7 +575,7 @@ def _mirror(x: Tensor, axis: int, before: int, after: int, skip: int) -> Tensor:
 # --- joining and cutting -------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
+@operation
 class Concatenate(Op):
     """The inputs one after another along `axis`."""
 
@@ -676,7 +675,7 @@ def unstack(x: Any, num: int | None = None, axis: int = 0) -> Any:
 DTYPES = ("float32", "float64", "int32", "int64", "uint8", "bool")
 
 
-@dataclass(frozen=True)
+@operation
 class Cast(Op):
     """x in another dtype; fractions are cut off on the way to an integer."""
 
@@ -723,7 +722,7 @@ def promoted(*xs: Any) -> list[Tensor]:
     return [x if x.dtype in config.FLOAT_TYPES else cast(x, wanted) for x in tensors]
 
 
-@dataclass(frozen=True)
+@operation
 class Take(Op):
     """y[i, ...] = x[index[i], ...]; NaN where there is no such row."""
 
@@ -739,7 +738,7 @@ class Take(Op):
         return [k.take_rows.bind(x.reshape(-1, width), index.reshape(-1), y.reshape(-1, width))]
 
 
-@dataclass(frozen=True)
+@operation
 class TakeGrad(Op):
     """dx[r] = sum of dy[i] over the i with index[i] = r."""
 
@@ -783,7 +782,7 @@ def resize_geometry(small: Sequence[int], size: Sequence[int]) -> ResizeGeometry
     return ResizeGeometry(n, h, w, c, *size)
 
 
-@dataclass(frozen=True)
+@operation
 class Resize(Op):
     """x (n, h, w, c) -> (n, *size, c), pixels taken for areas (their centres are at halves)."""
 
@@ -809,7 +808,7 @@ class Resize(Op):
         return [kernel.bind(x, y, resize_geometry(x.shape, y.shape[1:3]))]
 
 
-@dataclass(frozen=True)
+@operation
 class Upsample(Resize):
     """Resize to `size` times the height and width."""
 
@@ -817,7 +816,7 @@ class Upsample(Resize):
         return tuple(None if n is None else n * factor for n, factor in zip((h, w), self.size, strict=True))
 
 
-@dataclass(frozen=True)
+@operation
 class ResizeGrad(Op):
     """Every output pixel's gradient back to the pixels it was made of."""
 

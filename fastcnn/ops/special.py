@@ -1,12 +1,11 @@
 """The error function and its inverse; of arrays also a Bessel function and the next number."""
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from fastcnn.graph import apply
+from fastcnn.graph import apply, operation
 from fastcnn.ops.core import op_function
 from fastcnn.ops.elementwise import Unary, exp, square
 from fastcnn.ops.known import as_floating, on_arrays
@@ -16,7 +15,7 @@ from fastcnn.tensor import Tensor
 __all__ = ["erf", "erfc", "erfinv", "i0", "nextafter"]
 
 
-@dataclass(frozen=True)
+@operation
 class Erf(Unary):
     """2 / sqrt(pi) times the integral of exp(-t t) from 0 to x."""
 
@@ -27,7 +26,7 @@ class Erf(Unary):
         return exp(-square(x)) * (2.0 / math.sqrt(math.pi))
 
 
-@dataclass(frozen=True)
+@operation
 class ErfInv(Unary):
     """The y with erf(y) = x."""
 

@@ -2,10 +2,9 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from fastcnn.graph import apply
+from fastcnn.graph import apply, operation
 from fastcnn.ops.core import op_function
 from fastcnn.ops.elementwise import (
     Binary,
@@ -35,7 +34,7 @@ __all__ = [
 ]  # fmt: skip
 
 
-@dataclass(frozen=True)
+@operation
 class ArcTan2(Binary):
     """The angle of the point (x2, x1)."""
 

@@ -5,13 +5,12 @@ A step of an optimizer is an op with the inputs w, gradient, slots ..., hyper: i
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from fastcnn_kernels import elementwise
 
 from fastcnn.errors import Error
-from fastcnn.graph import Op, apply, current_trace, update
+from fastcnn.graph import Op, apply, current_trace, operation, update
 from fastcnn.ops.core import convert
 from fastcnn.ops.elementwise import flat, require_floating
 from fastcnn.tensor import Tensor, TensorSpec, Variable
@@ -22,7 +21,7 @@ __all__ = ["assign", "assign_add", "clip_by_global_norm", "clip_by_norm"]
 # --- assignments -----------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
+@operation
 class Assign(Op):
     """variable = value."""
 
@@ -33,7 +32,7 @@ class Assign(Op):
         return [k.copy.bind(value, variable)]
 
 
-@dataclass(frozen=True)
+@operation
 class AssignAdd(Op):
     """variable += value."""
 
@@ -70,7 +69,7 @@ Tensor.operators.update(assign=assign, is_tracing=lambda: current_trace() is not
 # --- steps of optimizers ---------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
+@operation
 class OptimizerStep(Op):
     """w and its slots change by the gradient.  Inputs w, gradient, slots ..., hyper, by the kernel of `kernel`."""
 
@@ -81,7 +80,7 @@ class OptimizerStep(Op):
         return [self.kernel(k).bind(*flat(inputs))]
 
 
-@dataclass(frozen=True)
+@operation
 class Sgd(OptimizerStep):
     """Gradient descent, without slots."""
 
@@ -91,7 +90,7 @@ class Sgd(OptimizerStep):
         return k.sgd
 
 
-@dataclass(frozen=True)
+@operation
 class SgdMomentum(OptimizerStep):
     """Gradient descent with the slot momentum."""
 
@@ -101,7 +100,7 @@ class SgdMomentum(OptimizerStep):
         return k.sgd_momentum
 
 
-@dataclass(frozen=True)
+@operation
 class SgdNesterov(OptimizerStep):
     """Gradient descent with the slot momentum, looking ahead."""
 
@@ -111,7 +110,7 @@ class SgdNesterov(OptimizerStep):
         return k.sgd_nesterov
 
 
-@dataclass(frozen=True)
+@operation
 class Lion(OptimizerStep):
     """Lion, with the slot momentum."""
 
@@ -121,7 +120,7 @@ class Lion(OptimizerStep):
         return k.lion
 
 
-@dataclass(frozen=True)
+@operation
 class Adagrad(OptimizerStep):
     """Adagrad, with the slot accumulator."""
 
@@ -131,7 +130,7 @@ class Adagrad(OptimizerStep):
         return k.adagrad
 
 
-@dataclass(frozen=True)
+@operation
 class Adadelta(OptimizerStep):
     """Adadelta, with the slots accumulated gradient and accumulated change."""
 
@@ -141,7 +140,7 @@ class Adadelta(OptimizerStep):
         return k.adadelta
 
 
-@dataclass(frozen=True)
+@operation
 class RmsProp(OptimizerStep):
     """RMSprop, with the slot velocity."""
 
@@ -151,7 +150,7 @@ class RmsProp(OptimizerStep):
         return k.rmsprop
 
 
-@dataclass(frozen=True)
+@operation
 class RmsPropMomentum(OptimizerStep):
     """RMSprop, with the slots velocity and momentum."""
 
@@ -161,7 +160,7 @@ class RmsPropMomentum(OptimizerStep):
         return k.rmsprop_momentum
 
 
-@dataclass(frozen=True)
+@operation
 class RmsPropCentered(OptimizerStep):
     """RMSprop, with the slots velocity, average gradient and momentum (which may be 0)."""
 
@@ -171,7 +170,7 @@ class RmsPropCentered(OptimizerStep):
         return k.rmsprop_centered
 
 
-@dataclass(frozen=True)
+@operation
 class Adam(OptimizerStep):
     """Adam, with the slots momentum and velocity."""
 
@@ -181,7 +180,7 @@ class Adam(OptimizerStep):
         return k.adam
 
 
-@dataclass(frozen=True)
+@operation
 class AdamAmsgrad(OptimizerStep):
     """Adam, with the slots momentum, velocity and largest velocity."""
 
@@ -191,7 +190,7 @@ class AdamAmsgrad(OptimizerStep):
         return k.adam_amsgrad
 
 
-@dataclass(frozen=True)
+@operation
 class Adamax(OptimizerStep):
     """Adamax, with the slots momentum and norm."""
 
@@ -201,7 +200,7 @@ class Adamax(OptimizerStep):
         return k.adamax
 
 
-@dataclass(frozen=True)
+@operation
 class Nadam(OptimizerStep):
     """Nadam, with the slots momentum and velocity."""
 
@@ -214,7 +213,7 @@ class Nadam(OptimizerStep):
 # --- around a step ---------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
+@operation
 class DecayWeights(Op):
     """w -= w decay lr.  Inputs w, hyper = (lr, decay)."""
 
@@ -224,7 +223,7 @@ class DecayWeights(Op):
         return [k.decay_weights.bind(*flat(inputs))]
 
 
-@dataclass(frozen=True)
+@operation
 class AverageWeights(Op):
     """average = momentum average + (1 - momentum) w.  Inputs average, w, hyper = (momentum,)."""
 
@@ -234,7 +233,7 @@ class AverageWeights(Op):
         return [k.moving_average.bind(*flat(inputs))]
 
 
-@dataclass(frozen=True)
+@operation
 class ClipFactor(Op):
     """limit / max(norm, limit) as (1,) float64, norm the Euclidean norm of all inputs as one vector."""
 
@@ -257,7 +256,7 @@ class ClipFactor(Op):
         return [*launches, k.clip_factor.bind(partial, outputs[0], self.limit)]
 
 
-@dataclass(frozen=True)
+@operation
 class ScaleBy(Op):
     """x times a factor of (1,) float64."""
 

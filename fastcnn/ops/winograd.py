@@ -6,7 +6,6 @@ sum. `plan/algorithms.py` puts these ops in where they are faster, unless `confi
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from fastcnn_kernels.winograd import (
     workspace_size,
 )
 
+from fastcnn.graph import operation
 from fastcnn.ops.conv import Conv, ConvInputGrad, ConvKernelGrad, reduced
 from fastcnn.ops.cost import Cost, winograd_cost, winograd_gradient_cost
 from fastcnn.ops.epilogue import floor_of, no_bias
@@ -38,7 +38,7 @@ def workspace(g: WinogradGeometry, tensors: Sequence[Any], weights: bool = False
     return TensorSpec((workspace_size(g, itemsize_of(tensors), weights),), tensors[0].dtype)
 
 
-@dataclass(frozen=True)
+@operation
 class WinogradConv(Conv):
     """`Conv` by Winograd's algorithm."""
 
@@ -68,14 +68,14 @@ class WinogradConv(Conv):
         return [k.winograd_forward.bind(x, weights, no_bias(bias, y), y, work, lower, g)]
 
 
-@dataclass(frozen=True)
+@operation
 class WinogradConvF2(WinogradConv):
     """`Conv` by Winograd's algorithm with tiles of 2 x 2."""
 
     size = 2
 
 
-@dataclass(frozen=True)
+@operation
 class WinogradConvInputGrad(ConvInputGrad):
     """`ConvInputGrad` by Winograd's algorithm: a forward pass from dy to dx with rotated weights."""
 
@@ -104,14 +104,14 @@ class WinogradConvInputGrad(ConvInputGrad):
         return [k.winograd_forward.bind(dy, weights, no_bias([], dx), dx, work, lower, g)]
 
 
-@dataclass(frozen=True)
+@operation
 class WinogradConvInputGradF2(WinogradConvInputGrad):
     """`ConvInputGrad` by Winograd's algorithm with tiles of 2 x 2."""
 
     size = 2
 
 
-@dataclass(frozen=True)
+@operation
 class WinogradConvKernelGrad(ConvKernelGrad):
     """`ConvKernelGrad` by Winograd's algorithm: sums over tiles between the points, transformed at the end."""
 
@@ -138,7 +138,7 @@ class WinogradConvKernelGrad(ConvKernelGrad):
         return reduced(k, g.parts, lambda p: kernel.bind(x, dy, p, work, g), dkernel, partials)
 
 
-@dataclass(frozen=True)
+@operation
 class WinogradConvKernelGradF2(WinogradConvKernelGrad):
     """`ConvKernelGrad` by Winograd's algorithm with tiles of 2 x 2."""
 
