@@ -38,7 +38,7 @@ def ranked(n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def bench_nms(measure: Meter, kernel: Any, n: int) -> None:
     corners, starts, _ = ranked(n)
     work, keep = np.empty((5, n), np.float32), np.empty(n, np.uint8)
-    measure.kernels(kernel.bind(corners, starts, work, keep, THRESHOLD))
+    measure.kernels(kernel.bind(corners, starts, work, keep, np.array([THRESHOLD], np.float32)))
 
 
 @few

@@ -158,6 +158,9 @@ def _detection_work() -> Iterator[Work]:
             work = functools.partial(_yolo_loss, anchors=anchors, classes=classes, box=box)
             yield "yolo_loss", work, [grid, grid]
 
+    for pool in (ops.roi_align, ops.roi_pool):
+        yield pool.__name__, functools.partial(pool, output_size=2), [IMAGE, (1, 5)]
+
 
 def _yolo_loss(target: Any, raw: Any, anchors: Any, classes: str, box: str) -> Any:
     return ops.yolo_loss(target, raw, anchors, classes, box_loss=box)

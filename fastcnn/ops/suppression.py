@@ -3,15 +3,20 @@
 These functions work on arrays: how many boxes stay depends on values, and shapes cannot.
 """
 
+import functools
+import threading
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastcnn.backend.cpu import kernels
+from fastcnn.backend.cpu import Program, kernels
 from fastcnn.errors import Error
 from fastcnn.ops.detection import choice
 
 __all__ = ["nms", "soft_nms", "weighted_box_fusion"]
+
+
+PREPARED = 8192  # boxes; below, arrays and programs are kept from call to call
 
 
 class Sorted(NamedTuple):
@@ -69,6 +74,38 @@ def _best_first(chosen: np.ndarray, scores: np.ndarray, most: int | None) -> np.
     return chosen[np.argsort(-scores[chosen], kind="stable")][:most]
 
 
+class _Greedy:
+    """A kernel bound to arrays that are large enough: to make these ready takes longer than to suppress few boxes."""
+
+    def __init__(self, criterion: str, dtype: np.dtype, boxes: int, classes: int):
+        self.corners, self.kept = np.empty((4, boxes), dtype), np.empty((5, boxes), dtype)
+        self.starts, self.keep = np.empty(classes + 1, np.int64), np.empty(boxes, np.uint8)
+        self.threshold = np.empty(1, dtype)
+        kernel = kernels.nms_greedy if criterion == "iou" else kernels.nms_distance
+        arrays = self.corners, self.starts, self.kept, self.keep, self.threshold
+        self.program, self.lock = Program([kernel.bind(*arrays)]), threading.Lock()
+
+    def run(self, ranked: Sorted, threshold: float) -> np.ndarray:
+        """Which of the boxes stay, in their order."""
+        n, starts = len(ranked.order), ranked.starts
+        with self.lock:
+            self.corners[:, :n] = ranked.corners
+            self.starts[: len(starts)], self.starts[len(starts) :] = starts, n  # classes without boxes follow
+            self.threshold[0] = threshold
+            self.program.run()
+            return self.keep[:n].astype(bool)
+
+
+_prepared = functools.lru_cache(maxsize=32)(_Greedy)
+
+
+def _greedy(criterion: str, ranked: Sorted, threshold: float) -> np.ndarray:
+    n, classes = len(ranked.order), len(ranked.starts) - 1
+    sizes = 1 << (max(n, 64) - 1).bit_length(), 1 << (classes - 1).bit_length()
+    make = _prepared if n <= PREPARED else _Greedy
+    return make(criterion, ranked.corners.dtype, *sizes).run(ranked, threshold)
+
+
 def _share(what: str, name: str, value: float) -> float:
     if not 0 <= value <= 1:
         raise Error(f"{what}: {name} must lie in [0, 1], got {value}")
@@ -102,11 +139,8 @@ def nms(
     of_chosen = scores if chosen is None else scores[chosen]
     if not len(boxes):
         return np.zeros(0, np.int64)
-    order, corners, starts = _sort(boxes, of_chosen, labels)
-    keep = np.empty(len(order), np.uint8)
-    kernel = kernels.nms_greedy if criterion == "iou" else kernels.nms_distance
-    kernel(corners, starts, np.empty((5, len(order)), corners.dtype), keep, threshold)
-    kept = order[keep.view(bool)]
+    ranked = _sort(boxes, of_chosen, labels)
+    kept = ranked.order[_greedy(criterion, ranked, threshold)]
     if labels is not None:
         kept = _best_first(kept, of_chosen, None)
     return (kept if chosen is None else chosen[kept])[:max_boxes]

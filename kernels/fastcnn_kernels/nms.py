@@ -83,7 +83,7 @@ def is_suppressed(f, x1, y1, x2, y2, area, kept, lo, count, threshold):
 
 @device_function
 def greedy(f, corners, starts, kept, keep, threshold, first, last):
-    """keep[i] = 1 where no box kept before suppresses box i, else 0.  kept (5, n): working memory."""
+    """keep[i] = 1 where no box kept before suppresses box i, else 0.  kept (5, n): working memory; threshold (1,)."""
     for s in range(first, last):
         lo, count = starts[s], 0
         for i in range(lo, starts[s + 1]):
@@ -100,14 +100,14 @@ def greedy(f, corners, starts, kept, keep, threshold, first, last):
 
 @cpu_kernel(each_class)
 def nms_greedy(corners, starts, kept, keep, threshold, first, last):
-    """Boxes are suppressed by IoU > threshold.  See `greedy`; torchvision's and darknet's rule."""
-    greedy(overlaps_more, corners, starts, kept, keep, corners.dtype.type(threshold), first, last)
+    """Boxes are suppressed by IoU > threshold[0].  See `greedy`; torchvision's and darknet's rule."""
+    greedy(overlaps_more, corners, starts, kept, keep, threshold[0], first, last)
 
 
 @cpu_kernel(each_class)
 def nms_distance(corners, starts, kept, keep, threshold, first, last):
-    """Boxes are suppressed by DIoU > threshold, so that neighbours with other centres stay (Zheng et al. 2020)."""
-    greedy(overlaps_more_and_near, corners, starts, kept, keep, corners.dtype.type(threshold), first, last)
+    """Boxes are suppressed by DIoU > threshold[0], so that neighbours with other centres stay (Zheng et al. 2020)."""
+    greedy(overlaps_more_and_near, corners, starts, kept, keep, threshold[0], first, last)
 
 
 # --- scores that fade -----------------------------------------------------------------------------------------

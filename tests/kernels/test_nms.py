@@ -27,7 +27,7 @@ def test_classes_are_independent(name: str, dtype: str, on_threads: OnThreads) -
 
     def run(corners: np.ndarray = corners, starts: np.ndarray = STARTS) -> list[np.ndarray]:
         keep = np.full(corners.shape[1], 7, np.uint8)
-        kernel(corners, starts, np.full((5, corners.shape[1]), np.nan, dtype), keep, 0.4)
+        kernel(corners, starts, np.full((5, corners.shape[1]), np.nan, dtype), keep, np.array([0.4], dtype))
         return [keep]
 
     keep = on_threads(run)[0]

@@ -6,8 +6,9 @@ from reference import detection as reference
 
 from fastcnn import ops
 from fastcnn.ops.detection import Grid
+from fastcnn.ops.regions import Regions
 
-COVERED_ELSEWHERE: set[type] = {Grid}  # what the ops on a grid have in common
+COVERED_ELSEWHERE: set[type] = {Grid, Regions}  # what the ops on a grid and those on regions have in common
 
 ANCHORS = ((1.5, 0.8), (0.7, 2.0))  # width, height
 PAIRS = {
@@ -35,6 +36,22 @@ def targets(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
     t[..., 5:] = np.eye(t.shape[-1] - 5)[rng.integers(t.shape[-1] - 5, size=t.shape[:4])]
     t[..., 1:] *= kind[..., np.newaxis] == 0
     return t.reshape(shape)
+
+
+def regions(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """Inside, across the border, in turn of two images; the last of an image that does not exist."""
+    corner, size = rng.uniform(-3, 8, (shape[0], 2)), rng.uniform(1, 9, (shape[0], 2))
+    image = np.arange(shape[0]) % 2
+    image[-1] = 7 if shape[0] > 1 else 0
+    return np.concatenate([image[:, np.newaxis], corner, corner + size], 1)
+
+
+def apart(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """No two numbers are near each other."""
+    return rng.permutation(np.linspace(-1, 1, int(np.prod(shape)))).reshape(shape)
+
+
+MAPS = {"nothing equal": [(2, 5, 4, 3), (5, 5)], "smallest": [(1, 1, 1, 1), (1, 5)]}
 
 
 def loss(box: str, classes: str, spread: float, ignore: float) -> Row:
@@ -78,4 +95,24 @@ ROWS = [
     loss("giou", "sigmoid", 1.0, 1.0),
     loss("diou", "softmax", 1.1, 0.3),
     loss("ciou", "softmax", 1.1, 0.3),
+    *(
+        Row(
+            f"roi_align aligned={aligned}",
+            lambda x, r, aligned=aligned: ops.roi_align(x, r, (2, 3), 0.5, 2, aligned),
+            lambda x, r, aligned=aligned: reference.roi_align(x, r, (2, 3), 0.5, 2, aligned),
+            MAPS,
+            makers=[None, regions],
+            differentiable=[0],
+            terms=64,
+        )
+        for aligned in (True, False)
+    ),
+    Row(
+        "roi_pool",
+        lambda x, r: ops.roi_pool(x, r, (2, 3), 0.5),
+        lambda x, r: reference.roi_pool(x, r, (2, 3), 0.5),
+        MAPS,
+        makers=[apart, regions],
+        differentiable=[0],
+    ),
 ]

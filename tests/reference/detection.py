@@ -109,6 +109,57 @@ def yolo_loss(
     return losses
 
 
+# --- regions -----------------------------------------------------------------------------------------------------
+
+
+def bilinear(x: Array, i: float, j: float) -> Array:
+    """The features (c,) at a place of a map (h, w, c); 0 more than a cell outside of it."""
+    h, w, c = x.shape
+    if not (-1 <= i <= h and -1 <= j <= w):
+        return np.zeros(c)
+    i, j = min(max(i, 0), h - 1), min(max(j, 0), w - 1)
+    i1, j1 = int(i), int(j)
+    i2, j2 = min(i1 + 1, h - 1), min(j1 + 1, w - 1)
+    above, below = (x[k, j1] * (1 - j + j1) + x[k, j2] * (j - j1) for k in (i1, i2))
+    return above * (1 - i + i1) + below * (i - i1)
+
+
+def roi_align(
+    x: Array, regions: Array, size: tuple[int, int], scale: float, samples: int, aligned: bool
+) -> Array:
+    y = np.zeros((len(regions), *size, x.shape[3]))
+    for r, (n, *corners) in enumerate(regions):
+        if not (0 <= n < len(x)) or np.isnan(corners).any():
+            continue
+        x1, y1, x2, y2 = np.array(corners) * scale - 0.5 * aligned
+        width, height = (x2 - x1, y2 - y1) if aligned else (max(x2 - x1, 1), max(y2 - y1, 1))
+        width, height = max(width, 0), max(height, 0)
+        for oy, ox, sy, sx in np.ndindex(*size, samples, samples):
+            i = y1 + height / size[0] * (oy + (sy + 0.5) / samples)
+            j = x1 + width / size[1] * (ox + (sx + 0.5) / samples)
+            y[r, oy, ox] += bilinear(x[int(n)], i, j) / samples**2
+    return y
+
+
+def roi_pool(x: Array, regions: Array, size: tuple[int, int], scale: float) -> Array:
+    y = np.zeros((len(regions), *size, x.shape[3]))
+    for r, (n, *corners) in enumerate(regions):
+        if not (0 <= n < len(x)) or np.isnan(corners).any():
+            continue
+        x1, y1, x2, y2 = (math.floor(value * scale + 0.5) for value in corners)
+        spans = [(y1, max(y2 - y1 + 1, 1), x.shape[1]), (x1, max(x2 - x1 + 1, 1), x.shape[2])]
+        for place in np.ndindex(*size):
+            cells = []
+            for (start, length, n_cells), cell, count in zip(spans, place, size, strict=True):
+                lo = start + math.floor(cell * length / count)
+                hi = start + math.ceil((cell + 1) * length / count)
+                cells.append(slice(min(max(lo, 0), n_cells), min(max(hi, 0), n_cells)))
+            window = x[int(n)][cells[0], cells[1]]
+            if window.size:
+                y[(r, *place)] = window.max((0, 1))
+    return y
+
+
 # --- suppression: in the arithmetic of the boxes, so that it can be compared exactly -----------------------------
 
 
