@@ -29,6 +29,7 @@ from fastcnn.detection.loss import YOLOLoss
 from fastcnn.detection.metrics import Evaluation, evaluate_detections
 from fastcnn.detection.results import Detections, Objects, draw_boxes
 from fastcnn.detection.sliding import SlidingWindowDetector, sliding_windows
+from fastcnn.detection.two_stage import FasterRCNN, RegionLoss, RoiAlign
 from fastcnn.detection.voc import read_voc, write_voc
 from fastcnn.detection.yolo import check_yolo, read_data_yaml, read_yolo, write_yolo
 from fastcnn.ops.suppression import nms, soft_nms, weighted_box_fusion
@@ -40,6 +41,7 @@ __all__ = [
     "Detections",
     "Detector",
     "Evaluation",
+    "FasterRCNN",
     "Grid",
     "KeypointHead",
     "KeypointLoss",
@@ -47,6 +49,8 @@ __all__ = [
     "LocalizationLoss",
     "MapMonitor",
     "Objects",
+    "RegionLoss",
+    "RoiAlign",
     "Sample",
     "SlidingWindowDetector",
     "YOLOHead",
