@@ -19,7 +19,8 @@ __all__ = ["Blocks", "Program", "allocate", "kernels", "num_threads", "on_one_th
 
 FAMILIES = (
     "activation", "amx", "boxes", "conv", "depthwise", "elementwise", "gemm", "lanes", "loss", "nms", "norm",
-    "optimizer", "ordering", "pool", "random", "reduction", "roi", "shape", "winograd", "yolo",
+    "optimizer", "ordering", "pool", "random", "reduction", "roi", "segment", "shape", "winograd",
+    "yolo",
 )  # fmt: skip
 
 
