@@ -30,8 +30,8 @@ __all__ = [
 
 FAMILIES = (
     "activation", "amx", "boxes", "color", "conv", "depthwise", "elementwise", "gemm", "lanes", "loss", "nms",
-    "norm", "optimizer", "ordering", "policy", "pool", "random", "reduction", "resample", "roi", "shape",
-    "winograd", "yolo",
+    "norm", "optimizer", "ordering", "policy", "pool", "random", "reduction", "resample", "roi", "segment",
+    "shape", "winograd", "yolo",
 )  # fmt: skip
 
 

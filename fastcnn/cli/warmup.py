@@ -62,14 +62,15 @@ def _compile(function: Callable[..., Any], specs: list[TensorSpec]) -> set[str]:
 
 
 def _suppress(dtype: str) -> set[str]:
-    """Run suppression, which no plan does, once by each of its kernels; returns their names."""
+    """Run suppression and segmentation, which no plan does, once by each of their kernels; returns the names."""
     boxes, scores = np.array([[0, 0, 1, 1]], dtype), np.ones(1, dtype)
     for criterion in ("iou", "diou"):
         ops.nms(boxes, scores, criterion=criterion)
     for method in ("linear", "gaussian"):
         ops.soft_nms(boxes, scores, method=method)
     ops.weighted_box_fusion(boxes, scores)
-    return {"nms_greedy", "nms_distance", "nms_linear", "nms_gaussian", "fuse_boxes"}
+    ops.segment_image(np.zeros((2, 2)))
+    return {"nms_greedy", "nms_distance", "nms_linear", "nms_gaussian", "fuse_boxes", "segment_graph"}
 
 
 def all_work(dtype: str) -> Iterator[Work]:

@@ -27,8 +27,10 @@ from fastcnn.detection.head import YOLOHead
 from fastcnn.detection.localization import KeypointHead, KeypointLoss, LocalizationHead, LocalizationLoss
 from fastcnn.detection.loss import YOLOLoss
 from fastcnn.detection.metrics import Evaluation, evaluate_detections
+from fastcnn.detection.rcnn import RCNN, cut_regions, propose_regions
 from fastcnn.detection.results import Detections, Objects, draw_boxes
 from fastcnn.detection.sliding import SlidingWindowDetector, sliding_windows
+from fastcnn.detection.two_stage import FasterRCNN, RegionLoss, RoiAlign
 from fastcnn.detection.voc import read_voc, write_voc
 from fastcnn.detection.yolo import check_yolo, read_data_yaml, read_yolo, write_yolo
 from fastcnn.ops.suppression import nms, soft_nms, weighted_box_fusion
@@ -40,6 +42,7 @@ __all__ = [
     "Detections",
     "Detector",
     "Evaluation",
+    "FasterRCNN",
     "Grid",
     "KeypointHead",
     "KeypointLoss",
@@ -47,6 +50,9 @@ __all__ = [
     "LocalizationLoss",
     "MapMonitor",
     "Objects",
+    "RCNN",
+    "RegionLoss",
+    "RoiAlign",
     "Sample",
     "SlidingWindowDetector",
     "YOLOHead",
@@ -58,6 +64,7 @@ __all__ = [
     "ciou",
     "clip_boxes",
     "convert_boxes",
+    "cut_regions",
     "decode",
     "diou",
     "draw_boxes",
@@ -69,6 +76,7 @@ __all__ = [
     "mean_best_iou",
     "nms",
     "normalize_boxes",
+    "propose_regions",
     "read_coco",
     "read_data_yaml",
     "read_image",

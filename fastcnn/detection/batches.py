@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -75,11 +76,15 @@ class DetectionBatches(PyDataset):
     def __len__(self) -> int:
         return math.ceil(len(self.dataset) / self.batch_size)
 
-    def __getitem__(self, index: int) -> tuple[np.ndarray, tuple[np.ndarray, ...] | np.ndarray]:
+    def pictures(self, index: int) -> list[tuple[np.ndarray, Objects]]:
+        """The images of a batch, 0..255, changed at random, and their objects."""
         n = len(self.dataset)
         order = permutation(n, self.seed, self.epoch) if self.shuffle else np.arange(n)
         chosen = order[index * self.batch_size : (index + 1) * self.batch_size]
-        pictures = [self._changed(int(number)) for number in chosen]
+        return [self._changed(int(number)) for number in chosen]
+
+    def __getitem__(self, index: int) -> Any:
+        pictures = self.pictures(index)
         x = np.stack([image for image, _ in pictures]).astype(np.float32)
         x /= 255
         targets = [self._targets(objects) for _, objects in pictures]

@@ -24,6 +24,7 @@ from fastcnn.detection.loss import YOLOLoss
 from fastcnn.detection.metrics import COCO_THRESHOLDS, Evaluation, evaluate_detections
 from fastcnn.detection.results import Detections
 from fastcnn.errors import Error
+from fastcnn.losses import Loss
 from fastcnn.models import Model
 from fastcnn.models.saving import load_model, read, save_model
 from fastcnn.optimizers import AdamW
@@ -33,6 +34,11 @@ from fastcnn.utils.progress import Progbar
 CANDIDATES = (
     3000  # boxes of an image that go into suppression, the surest; at least as many as any image has objects
 )
+
+
+Candidates = tuple[
+    np.ndarray, np.ndarray, np.ndarray
+]  # boxes in pixels of the network's input, scores, labels
 
 
 class Detector:
@@ -157,16 +163,18 @@ class Detector:
         if self.model is None:
             self.build(self._anchors_from(dataset))
         model = self._built()
-        loss = loss or YOLOLoss("ciou", box_weight=2.0, ignore_threshold=0.6)
         shown = verbose not in (0, False)
-        batches = DetectionBatches(
-            dataset, self.grids, self.size, batch_size, augmentation, True, seed, verbose=shown
+        batches = self._batches(
+            DetectionBatches(
+                dataset, self.grids, self.size, batch_size, augmentation, True, seed, verbose=shown
+            )
         )
         steps = epochs * len(batches)
         warm = min(steps // 10 + 1, 3 * len(batches))
         rate = CosineDecay(1e-6, max(steps - warm, 1), warmup_target=learning_rate, warmup_steps=warm)
         chosen = optimizer or AdamW(rate, weight_decay=0.01, global_clipnorm=50.0)
-        model.compile(chosen, [loss] * len(self.grids) if len(self.grids) > 1 else loss)
+        losses = self._losses(loss or YOLOLoss("ciou", box_weight=2.0, ignore_threshold=0.6))
+        model.compile(chosen, losses if len(losses) > 1 else losses[0])
         follow: list[Callback] = [_Epochs(batches)]
         if validation_data is not None:
             follow.append(MapMonitor(self, validation_data, validation_freq, batch_size))
@@ -174,6 +182,14 @@ class Detector:
         return model.fit(
             batches, epochs=epochs, callbacks=[*follow, *callbacks], verbose=verbose, shuffle=False
         )
+
+    def _batches(self, batches: DetectionBatches) -> DetectionBatches:
+        """What the network is trained on, from images with targets for grids."""
+        return batches
+
+    def _losses(self, loss: YOLOLoss) -> list[Loss]:
+        """One an output."""
+        return [loss] * len(self.grids)
 
     def _records(self, folder: Path, resume: bool) -> list[Callback]:
         state = folder / "state"
@@ -213,10 +229,8 @@ class Detector:
         bar = Progbar(len(given), verbose=1 if verbose else 0, unit_name="image")
         for start in range(0, len(given), batch_size):
             pictures = [self._picture(image) for image in given[start : start + batch_size]]
-            grids = self._forward([picture for picture, _, _ in pictures])
-            for number, (_, window, size) in enumerate(pictures):
-                values = [grid[number] for grid in grids]
-                boxes, scores, labels = self._decode(values, score_threshold)
+            candidates = self._candidates(np.stack([picture for picture, _, _ in pictures]), score_threshold)
+            for (_, window, size), (boxes, scores, labels) in zip(pictures, candidates, strict=True):
                 kept = ops.nms(
                     boxes, scores, None if agnostic else labels, iou_threshold, max_boxes=max_detections
                 )
@@ -237,14 +251,14 @@ class Detector:
         window = letterbox_window(array.shape[:2], self.size[:2])
         return window.cut(array) / np.float32(255), window, array.shape[:2]
 
-    def _forward(self, pictures: list[np.ndarray]) -> list[np.ndarray]:
-        outputs = self._built().predict_on_batch(np.stack(pictures))
-        return list(outputs) if isinstance(outputs, list | tuple) else [outputs]
+    def _candidates(self, pictures: np.ndarray, score_threshold: float) -> list[Candidates]:
+        """What suppression chooses from, of each picture (n, height, width, channels)."""
+        outputs = self._built().predict_on_batch(pictures)
+        grids = list(outputs) if isinstance(outputs, list | tuple) else [outputs]
+        return [self._decode(values, score_threshold) for values in zip(*grids, strict=True)]
 
-    def _decode(
-        self, values: list[np.ndarray], score_threshold: float
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Boxes in pixels of the network's input, scores (Pc times that of the class) and labels, above a score."""
+    def _decode(self, values: Sequence[np.ndarray], score_threshold: float) -> Candidates:
+        """Of one picture, from the values of its grids."""
         parts = []
         for value, grid in zip(values, self.grids, strict=True):
             boxes, pc, shares = decode(value, grid)
@@ -285,7 +299,7 @@ class Detector:
             "class_activation": self.class_activation,
             "spread": self.spread,
         }
-        save_model(model, filepath, extra={"detector": settings})
+        save_model(model, filepath, extra={"detector": {"kind": type(self).__name__, **settings}})
 
     @classmethod
     def load(cls, filepath: str | PathLike[str]) -> Self:
@@ -294,6 +308,10 @@ class Detector:
         settings = config.get("detector")
         if not isinstance(settings, dict):
             raise Error(f"{filepath}: holds a model, but no detector; use fastcnn.models.load_model")
+        if settings.get("kind") != cls.__name__:
+            raise Error(
+                f"{filepath}: holds a {settings.get('kind')}; use its load(), not that of {cls.__name__}"
+            )
         detector = cls.__new__(cls)
         detector.model = load_model(filepath)
         detector.backbone = None
@@ -310,12 +328,13 @@ class Detector:
 
 
 def _input_size(model: Model) -> tuple[int, int, int]:
-    shape = model.input_shape[1:]
-    if len(shape) != 3 or None in shape:
+    shape = model.inputs[0].shape[1:]
+    sizes = [n for n in shape if n is not None]
+    if len(shape) != 3 or len(sizes) != 3:
         raise Error(
             f"Detector: the backbone's input must be (height, width, channels), all known; got {shape}"
         )
-    return shape[0], shape[1], shape[2]
+    return sizes[0], sizes[1], sizes[2]
 
 
 def _size_of(image: Any) -> tuple[int, int]:

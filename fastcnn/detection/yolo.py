@@ -251,9 +251,14 @@ def write_yolo(dataset: BoxDataset, folder: str | PathLike[str], split: str = "t
         for name, p in (read_data_yaml(path).splits if path.is_file() else {}).items()
     }
     lines = [f"{name}: {place}" for name, place in {**splits, split: f"images/{split}"}.items()]
-    names = [f"  {number}: '{name}'" for number, name in enumerate(dataset.class_names)]
+    names = [f"  {number}: {_quoted(name)}" for number, name in enumerate(dataset.class_names)]
     with atomic_write(path) as file:
         file.write("\n".join(["path: .", *lines, "names:", *names, ""]).encode())
+
+
+def _quoted(name: str) -> str:
+    quote = '"' if "'" in name else "'"
+    return f"{quote}{name}{quote}"
 
 
 def check_yolo(path: str | PathLike[str]) -> tuple[list[Problem], list[str]]:

@@ -46,6 +46,7 @@ from fastcnn.ops.rearrange import *
 from fastcnn.ops.reduction import *
 from fastcnn.ops.regions import *
 from fastcnn.ops.resample import *
+from fastcnn.ops.segmentation import *
 from fastcnn.ops.segments import *
 from fastcnn.ops.shape import *
 from fastcnn.ops.sparse import *

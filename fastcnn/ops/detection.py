@@ -119,7 +119,8 @@ class Grid(Op):
 
     def split(self, *arrays: np.ndarray) -> list[np.ndarray]:
         """Views (n, rows, columns, anchors, 5 + classes)."""
-        return [x.reshape(*x.shape[:3], len(self.anchors), -1) for x in arrays]
+        count = len(self.anchors)
+        return [x.reshape(*x.shape[:3], count, x.shape[3] // count) for x in arrays]
 
     def anchor_array(self, dtype: Any) -> np.ndarray:
         return np.array(self.anchors, dtype)

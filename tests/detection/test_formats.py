@@ -12,7 +12,7 @@ from fastcnn.detection import BoxDataset
 from fastcnn.errors import Error
 
 pytest.importorskip("PIL", reason="images are read by Pillow")
-NAMES = ("cat", "dog & owl", "c")
+NAMES = ("cat", "dog & owl", "c: cow's #1")
 
 
 def dataset(images: int = 3) -> BoxDataset:

@@ -81,6 +81,32 @@ def test_a_loss_by_hand() -> None:
     assert parts.tolist() == pytest.approx([5 * (0.0625 + 1), np.log(4) + 0.5 * np.log(4 / 3), np.log(2)])
 
 
+def test_no_image_at_all() -> None:
+    none = np.zeros((0, 3, 3, 8), np.float32)
+    assert fastcnn.ops.yolo_loss(none, none, [(1, 1)]).shape == (0, 3)
+    assert fastcnn.ops.yolo_activation(none, [(1, 1)]).shape == none.shape
+    assert fastcnn.ops.box_overlap(np.zeros((0, 4)), np.zeros((0, 4))).shape == (0,)
+    regions = np.zeros((0, 5), np.float32)
+    for pool in (fastcnn.ops.roi_align, fastcnn.ops.roi_pool):
+        assert pool(np.zeros((1, 4, 4, 2), np.float32), regions, (2, 3)).shape == (0, 2, 3, 2)
+
+
+def test_objects_larger_than_cells_and_on_borders() -> None:
+    """A box over the whole image, centres on every border: finite losses and gradients."""
+    grid = detection.Grid(4, 4, ANCHORS, 3)
+    boxes = [[0, 0, 1, 1], [-0.1, 0.2, 0.1, 0.4], [0.9, 0.9, 1.1, 1.1], [0.25, 0.75, 0.75, 1.25]]
+    (target,) = detection.encode(boxes, [0, 1, 2, 0], [grid])
+    assert (grid.split(target)[..., 0] == 1).sum() == 4 and target.max() == 4
+    raw = np.random.default_rng(0).normal(size=(1, *grid.shape)).astype(np.float32) * 5
+    for box in ("squared", "iou", "giou", "diou", "ciou"):
+        gradient = fastcnn.gradient(
+            lambda z, box=box: fastcnn.ops.sum(
+                fastcnn.ops.yolo_loss(target[np.newaxis], z, ANCHORS, box_loss=box)
+            )
+        )
+        assert np.isfinite(gradient(raw)).all()
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [

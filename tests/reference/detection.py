@@ -160,6 +160,32 @@ def roi_pool(x: Array, regions: Array, size: tuple[int, int], scale: float) -> A
     return y
 
 
+# --- segments ----------------------------------------------------------------------------------------------------
+
+
+def segment_graph(
+    pixels: int, edges: list[tuple[float, int, int]], scale: float, smallest: int
+) -> list[set[int]]:
+    """Felzenszwalb & Huttenlocher 2004, with sets; edges (weight, pixel, pixel) in order."""
+    trees = {i: frozenset([i]) for i in range(pixels)}
+    strongest = {trees[i]: 0.0 for i in range(pixels)}
+
+    def unite(a: frozenset, b: frozenset, weight: float) -> None:
+        both = a | b
+        strongest[both] = weight
+        trees.update(dict.fromkeys(both, both))
+
+    for weight, i, j in edges:
+        a, b = trees[i], trees[j]
+        if a != b and weight <= min(strongest[a] + scale / len(a), strongest[b] + scale / len(b)):
+            unite(a, b, weight)
+    for weight, i, j in edges:
+        a, b = trees[i], trees[j]
+        if a != b and min(len(a), len(b)) < smallest:
+            unite(a, b, weight)
+    return [set(tree) for tree in set(trees.values())]
+
+
 # --- suppression: in the arithmetic of the boxes, so that it can be compared exactly -----------------------------
 
 

@@ -1,0 +1,161 @@
+"""Regions with CNN features (Girshick et al. 2014, R-CNN): regions from segmentation, a classifier for each.
+
+The form from which the later ones came: nothing is shared between regions, and a box is what segmentation says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from fastcnn.detection.augment import Window
+from fastcnn.detection.boxes import iou
+from fastcnn.detection.dataset import BoxDataset
+from fastcnn.detection.results import Detections
+from fastcnn.errors import Error
+from fastcnn.models import Model
+from fastcnn.ops.segmentation import segment_image
+from fastcnn.ops.suppression import nms
+
+
+def propose_regions(
+    image: Any, scale: float = 100.0, sigma: float = 0.8, smallest: int = 20, most: int = 500
+) -> np.ndarray:
+    """Boxes (n, 4) that objects may have: of segments, and of what comes of joining the most alike, again and again.
+
+    Alike are neighbours of similar colour, small ones, and such as fill the box around both. Uijlings et al. 2013,
+    Selective search.
+    """
+    array = np.asarray(image, np.float32)
+    array = array if array.ndim == 3 else array[..., np.newaxis]
+    segments = segment_image(array, scale, sigma, smallest)
+    parts = {number: _part(array, *np.nonzero(segments == number)) for number in range(segments.max() + 1)}
+    near = _neighbours(segments)
+    found = [part[0] for part in parts.values()]
+    while near and len(found) < most:
+        a, b = max(sorted(near), key=lambda pair: _likeness(parts[pair[0]], parts[pair[1]], segments.size))
+        new = max(parts) + 1
+        parts[new] = _joined(parts.pop(a), parts.pop(b))
+        renamed = {tuple(sorted(new if n in (a, b) else n for n in pair)) for pair in near}
+        near = {(x, y) for x, y in renamed if x != y}
+        found.append(parts[new][0])
+    return np.unique(np.array(found, np.float32), axis=0)
+
+
+Part = tuple[np.ndarray, np.ndarray, int]  # box, mean colour, pixels
+
+
+def _part(image: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> Part:
+    box = np.array([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1], np.float32)
+    return box, image[rows, columns].mean(0, dtype=np.float64), len(rows)
+
+
+def _joined(a: Part, b: Part) -> Part:
+    count = a[2] + b[2]
+    return _around(a[0], b[0]), (a[1] * a[2] + b[1] * b[2]) / count, count
+
+
+def _around(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return np.concatenate([np.minimum(a[:2], b[:2]), np.maximum(a[2:], b[2:])])
+
+
+def _likeness(a: Part, b: Part, pixels: int) -> float:
+    colour = 1 - float(np.abs(a[1] - b[1]).mean()) / 255
+    hull = _around(a[0], b[0])
+    empty = float((hull[2] - hull[0]) * (hull[3] - hull[1])) - a[2] - b[2]
+    return 2 * colour - (a[2] + b[2]) / pixels - empty / pixels
+
+
+def _neighbours(segments: np.ndarray) -> set[tuple[int, int]]:
+    """Pairs (smaller number, larger number) of segments that touch."""
+    sides = [(segments[:, :-1], segments[:, 1:]), (segments[:-1], segments[1:])]
+    pairs = np.concatenate([np.stack([a.ravel(), b.ravel()], 1) for a, b in sides])
+    pairs = np.sort(pairs[pairs[:, 0] != pairs[:, 1]], 1)
+    return {(int(a), int(b)) for a, b in np.unique(pairs, axis=0)}
+
+
+def cut_regions(image: Any, boxes: Any, size: tuple[int, int], context: float = 0.15) -> np.ndarray:
+    """The parts of an image in boxes, each stretched to (height, width), with a margin of so much of their size."""
+    array = np.asarray(image)
+    array = array if array.ndim == 3 else array[..., np.newaxis]
+    cuts = []
+    for x1, y1, x2, y2 in np.asarray(boxes, np.float64).reshape(-1, 4):
+        w, h = max(x2 - x1, 1.0) * (1 + 2 * context), max(y2 - y1, 1.0) * (1 + 2 * context)
+        top, left = (y1 + y2 - h) / 2, (x1 + x2 - w) / 2
+        cuts.append(Window(top, left, h / size[0], w / size[1], *size).cut(array))
+    return np.stack(cuts) if cuts else np.zeros((0, *size, array.shape[-1]), np.float32)
+
+
+class RCNN:
+    """A classifier of regions as a detector.
+
+    classifier: a model (height, width, channels) of 0..1 -> probabilities of "nothing", then of the classes.
+    scale, sigma, smallest: of the segmentation.
+    """
+
+    def __init__(
+        self,
+        classifier: Model,
+        class_names: Sequence[str],
+        scale: float = 100.0,
+        sigma: float = 0.8,
+        smallest: int = 20,
+    ):
+        self.classifier, self.class_names = classifier, tuple(map(str, class_names))
+        self.scale, self.sigma, self.smallest = float(scale), float(sigma), int(smallest)
+        height, width = classifier.input_shape[1:3]
+        self.size = (int(height), int(width))
+        if classifier.output_shape[-1] != 1 + len(self.class_names):
+            raise Error(
+                f"RCNN: the classifier gives {classifier.output_shape[-1]} probabilities; expected one for nothing and "
+                f"{len(self.class_names)} for {', '.join(self.class_names)}"
+            )
+
+    def propose(self, image: np.ndarray) -> np.ndarray:
+        """Regions of an image."""
+        return propose_regions(image, self.scale, self.sigma, self.smallest)
+
+    def regions_of(
+        self, dataset: BoxDataset, nothing: int = 20, seed: int = 0
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """What to train the classifier on: regions (n, height, width, channels) of 0..1 and labels, 0 for nothing.
+
+        Of every image the objects, the proposals that overlap one by an IoU of at least 0.5, and up to so many that
+        overlap none by 0.3.
+        """
+        rng = np.random.default_rng(seed)
+        x, y = [], []
+        for sample in dataset.samples:
+            image, objects = (
+                sample.load(self.classifier.input_shape[-1]),
+                sample.objects.select(~sample.objects.crowd),
+            )
+            proposed = self.propose(image)
+            overlaps = iou(proposed, objects.boxes.astype(np.float32))
+            best = overlaps.max(1, initial=0.0)
+            hits, misses = np.flatnonzero(best >= 0.5), np.flatnonzero(best < 0.3)
+            misses = rng.permutation(misses)[:nothing]
+            boxes = np.concatenate([objects.boxes, proposed[hits], proposed[misses]])
+            own = overlaps[hits].argmax(1) if len(hits) else np.zeros(0, np.int64)
+            x.append(cut_regions(image, boxes, self.size) / np.float32(255))
+            y.append(
+                np.concatenate([objects.labels + 1, objects.labels[own] + 1, np.zeros(len(misses), np.int64)])
+            )
+        return np.concatenate(x), np.concatenate(y)
+
+    def predict(
+        self, image: Any, score_threshold: float = 0.5, iou_threshold: float = 0.3, max_detections: int = 100
+    ) -> Detections:
+        """What is found in an image (height, width, channels) of 0..255."""
+        array = np.asarray(image)
+        boxes = self.propose(array)
+        shares = self.classifier.predict(
+            cut_regions(array, boxes, self.size) / np.float32(255), 64, verbose=0
+        )
+        scores, labels = shares[:, 1:].max(1), shares[:, 1:].argmax(1)
+        chosen = scores >= score_threshold
+        boxes, scores, labels = boxes[chosen], scores[chosen], labels[chosen]
+        kept = nms(boxes, scores, labels, iou_threshold, max_boxes=max_detections)
+        return Detections.of(boxes[kept], scores[kept], labels[kept], self.class_names)
