@@ -15,7 +15,7 @@ from fastcnn.ops.resample import border_number, check_interpolation
 from fastcnn.ops.shape import floating, known
 from fastcnn.tensor import Tensor, TensorSpec
 
-__all__ = ["OPERATIONS", "policy_step"]
+__all__ = ["policy_step"]
 
 
 @dataclass(frozen=True)
