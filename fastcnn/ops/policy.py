@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fastcnn_kernels.policy import BINS, OPERATIONS
+from fastcnn_kernels.policy import BINS
+from fastcnn_kernels.policy import OPERATIONS as OPERATIONS
 from fastcnn_kernels.resample import ResampleGeometry
 
 from fastcnn import config
