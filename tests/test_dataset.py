@@ -326,6 +326,10 @@ def test_smote_keeps_bytes_and_takes_near_neighbours():
     assert all(v <= 10 or 200 <= v <= 210 for v in new_x[10:].ravel()) and (new_y[10:] == 0).all()
 
 
+def with_box(box, form="xyxy"):
+    return Dataset(X[:1], boxes=[[box]], box_labels=[[1]], bounding_box_format=form)
+
+
 # --- bad input -------------------------------------------------------------------------------------------------
 
 
@@ -341,6 +345,14 @@ def test_smote_keeps_bytes_and_takes_near_neighbours():
         (lambda: Dataset(X, boxes=[[]], box_labels=[[]]), "an entry for each of 23"),
         (lambda: Dataset(X[:1], boxes=[[[0, 0, 1, 1]]], box_labels=[[]]), "image 0 has 1 boxes and 0"),
         (lambda: Dataset(X[:1], boxes=[[[0, 0, np.nan, 1]]], box_labels=[[1]]), "finite"),
+        (lambda: with_box([3, 3, 2, 5]), "image 0: box 0.*no positive width"),
+        (lambda: with_box([9, 3, 12, 5]), "lies outside of 9 x 8 pixels"),
+        (lambda: with_box([1, 1, -2, 5], "xywh"), "no positive width"),
+        (lambda: with_box([1.5, 0.5, 0.2, 0.2], "rel_center_xywh"), "lies outside"),
+        (
+            lambda: Dataset(X, Y, class_names=["a", "b", "c"]),
+            "sample 3 has the label 3, but 3 class_names",
+        ),
         (lambda: Dataset(X).batch(0), "at least 1"),
         (lambda: Dataset(X).map(3), "a layer or a function"),
         (lambda: Dataset(X).balanced(), "array of labels"),

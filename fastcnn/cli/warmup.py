@@ -78,6 +78,7 @@ def all_work(dtype: str) -> Iterator[Work]:
     yield from _layer_work(dtype)
     yield from _op_work()
     yield from _detection_work()
+    yield from _picture_work()
     yield from _activation_work()
     yield from _loss_work()
     yield from _optimizer_work(dtype)
@@ -165,6 +166,25 @@ def _detection_work() -> Iterator[Work]:
 
 def _yolo_loss(target: Any, raw: Any, anchors: Any, classes: str, box: str) -> Any:
     return ops.yolo_loss(target, raw, anchors, classes, box_loss=box)
+
+
+def _picture_work() -> Iterator[Work]:
+    pictures, maps, numbers = (2, 5, 6, 3), (2, 8), (2,)
+
+    def on_bytes(x: Any, *others: Any) -> Any:
+        return ops.affine_gather(ops.cast(x, "uint8"), *others)
+
+    for method in ("nearest", "bilinear"):
+        yield "affine_gather", lambda x, t, m=method: ops.affine_gather(x, t, None, m), [pictures, maps]
+        yield "affine_gather", lambda x, t, m=method: on_bytes(x, t, None, m), [pictures, maps]
+        yield "field_gather", lambda x, f, m=method: ops.field_gather(x, f, m), [pictures, (2, 4, 3, 2)]
+    yield "color_matrix", ops.color_matrix, [pictures, (2, 3, 4)]
+    yield "color_matrix", lambda x, m: ops.color_matrix(ops.cast(x, "uint8"), m), [pictures, (2, 3, 4)]
+    yield "hue_saturation", ops.hue_saturation, [pictures, numbers, numbers]
+    yield "equalize", ops.equalize, [pictures]
+    yield "policy_step", ops.policy_step, [pictures, numbers, maps]
+    state = ops.RandomState(1)
+    yield "random_log_gamma", lambda x: ops.random_log_gamma(x, state), [ROWS]
 
 
 def _activation_work() -> Iterator[Work]:

@@ -22,7 +22,16 @@ from fastcnn.data.arrays import Arrays, Batch, as_batch, check_finite
 from fastcnn.data.batches import Batches, permutation
 from fastcnn.data.compiled import Compiled, is_layer
 from fastcnn.data.image_folder import ImageReader, index_files, pillow
-from fastcnn.data.sources import ArraySource, FolderSource, ItemSource, Source, Stream, padded_boxes
+from fastcnn.data.sources import (
+    ArraySource,
+    FolderSource,
+    ItemSource,
+    Source,
+    Stream,
+    check_boxes,
+    check_labels,
+    padded_boxes,
+)
 from fastcnn.data.splits import split_indices
 from fastcnn.errors import Error
 
@@ -33,16 +42,20 @@ class Dataset:
     """Samples: arrays or memory-mapped arrays x with y and sample_weight, or an object with a length and items.
 
     boxes: for each image an (m, 4) array of boxes and box_labels (m,), in place of y; batches then have
-    y = {"boxes" (n, most, 4), "labels" (n, most)}, filled up with labels -1. class_names: for pictures of the data.
+    y = {"boxes" (n, most, 4), "labels" (n, most)}, filled up with labels -1. With a bounding_box_format boxes without a
+    size, or outside of their image, are refused. class_names: a label beyond them is refused.
     Methods return another Dataset on the same samples; nothing is read before a batch is asked for.
     """
 
     def __init__(
         self, x: Any, y: Any = None, sample_weight: Any = None, *, boxes: Any = None, box_labels: Any = None,
-        class_names: Sequence[str] | None = None,
+        bounding_box_format: str | None = None, class_names: Sequence[str] | None = None,
     ):  # fmt: skip
         self._source: Source | Stream = _source(x, y, sample_weight, boxes, box_labels)
         self._begin(class_names)
+        check_labels(self._source.labels(), class_names)
+        if boxes is not None and bounding_box_format is not None:
+            check_boxes(boxes, bounding_box_format, (x.shape[1], x.shape[2]))
 
     def _begin(self, class_names: Sequence[str] | None) -> None:
         self.class_names = None if class_names is None else list(class_names)

@@ -113,6 +113,41 @@ def stacked(items: Sequence[Any], what: str) -> Batch:
     return as_batch(*columns)
 
 
+def check_labels(labels: np.ndarray | None, class_names: Sequence[str] | None) -> None:
+    """Raise where a class number has no name."""
+    if labels is None or class_names is None or labels.dtype.kind not in "iu" or labels.ndim > 1:
+        return
+    wrong = np.flatnonzero((labels < 0) | (labels >= len(class_names)))
+    if len(wrong):
+        raise Error(
+            f"Dataset: sample {wrong[0]} has the label {labels[wrong[0]]}, but {len(class_names)} class_names are "
+            f"for labels from 0 to {len(class_names) - 1} ({len(wrong)} samples have such labels)"
+        )
+
+
+def check_boxes(boxes: Any, form: str, size: tuple[int, int]) -> None:
+    """Raise where a box (m, 4) of a format has no positive size, or does not touch its image (height, width)."""
+    plain, most = form.removeprefix("rel_"), (1.0, 1.0) if form.startswith("rel_") else size[::-1]
+    for i, its in enumerate(boxes):
+        array = np.asarray(its, np.float64).reshape(-1, 4)
+        first, second = array[:, :2], array[:, 2:]
+        if plain.startswith("yx"):
+            first, second = first[:, ::-1], second[:, ::-1]
+        if plain.endswith("wh"):
+            first, second = (
+                (first - second / 2, first + second / 2) if "center" in plain else (first, first + second)
+            )
+        small = np.asarray((second <= first).any(1))
+        outside = (second <= 0).any(1) | (first >= np.array(most)).any(1)
+        for k in np.flatnonzero(small | outside):
+            what = (
+                "has no positive width and height"
+                if small[k]
+                else f"lies outside of {size[1]} x {size[0]} pixels"
+            )
+            raise Error(f"image {i}: box {k}, {array[k].tolist()} in {form}, {what}; correct or remove it")
+
+
 def padded_boxes(boxes: Any, labels: Any, n: int) -> dict[str, np.ndarray]:
     """{"boxes" (n, m, 4), "labels" (n, m)} of lists of boxes (m_i, 4) and their classes (m_i,), filled up with -1."""
     if len(boxes) != n or len(labels) != n:

@@ -2,7 +2,8 @@
 
 Called on arrays, and on batches from `Dataset.map`, such a layer is active unless it is told `training=False`; in a
 model, while that is trained. It takes images (n, h, w, c) or (h, w, c), or a dict of "images" with any of "labels",
-"bounding_boxes" ({"boxes", "labels"}) and "segmentation_masks", which follow the images.
+"bounding_boxes" ({"boxes", "labels"}), "segmentation_masks" (n, h, w, c) and "keypoints" (n, m, 2), x and y in pixels,
+which follow the images.
 
 What is random is drawn by `get_random_transformation`, the rest are functions of that: `transform_images` and so on.
 Numbers depend on (seed, how often it ran, place) alone: on any number of threads the pictures are the same.
@@ -17,7 +18,7 @@ from fastcnn.layers import arguments, boxes
 from fastcnn.layers.base import Layer
 from fastcnn.tensor import Shape, Tensor
 
-KEYS = ("images", "labels", "bounding_boxes", "segmentation_masks")
+KEYS = ("images", "labels", "bounding_boxes", "segmentation_masks", "keypoints")
 
 
 def factor_range(
@@ -94,6 +95,10 @@ class ImageLayer(Layer):
     ) -> Any:
         """{"boxes" (n, m, 4), "labels" (n, m)} after what was drawn: the same, but where pixels move."""
         return bounding_boxes
+
+    def transform_keypoints(self, keypoints: Any, transformation: Any, training: bool = True) -> Any:
+        """Points (n, m, 2) after what was drawn: the same, but where pixels move. They may then lie outside."""
+        return keypoints
 
     def output_size(self, height: Any, width: Any) -> tuple[Any, Any]:
         """Height and width of the results."""

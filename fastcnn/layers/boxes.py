@@ -83,13 +83,10 @@ def inverse_map(transform: Any) -> list[Any]:
 
 def along_map(corners: Any, transform: Any) -> Any:
     """Corners (n, m, 4) in images whose pixel (x, y) comes from transform (n, 8) of it: around the moved corners."""
-    x1, y1, x2, y2 = (corners[..., i] - 0.5 for i in range(4))  # a pixel's index is where its middle lies
-    a, b, c, d, e, f, g, h, i = inverse_map(transform)
-    xs, ys = [], []
-    for x, y in ((x1, y1), (x2, y1), (x2, y2), (x1, y2)):
-        k = g * x + h * y + i
-        xs.append((a * x + b * y + c) / k + 0.5)
-        ys.append((d * x + e * y + f) / k + 0.5)
+    x1, y1, x2, y2 = (corners[..., i] for i in range(4))
+    inverse = inverse_map(transform)
+    moved = [_moved(x, y, inverse) for x, y in ((x1, y1), (x2, y1), (x2, y2), (x1, y2))]
+    xs, ys = [x for x, _ in moved], [y for _, y in moved]
     sides = [
         _extreme(xs, ops.minimum),
         _extreme(ys, ops.minimum),
@@ -97,6 +94,19 @@ def along_map(corners: Any, transform: Any) -> Any:
         _extreme(ys, ops.maximum),
     ]
     return ops.stack(sides, -1)
+
+
+def points_along_map(points: Any, transform: Any) -> Any:
+    """Points (n, m, 2), x and y, in images whose pixel (x, y) comes from transform (n, 8) of it."""
+    return ops.stack(_moved(points[..., 0], points[..., 1], inverse_map(transform)), -1)
+
+
+def _moved(x: Any, y: Any, inverse: list[Any]) -> tuple[Any, Any]:
+    """Where places (n, m) get to, by inverse maps. A pixel's index is where its middle lies."""
+    a, b, c, d, e, f, g, h, i = inverse
+    x, y = x - 0.5, y - 0.5
+    k = g * x + h * y + i
+    return (a * x + b * y + c) / k + 0.5, (d * x + e * y + f) / k + 0.5
 
 
 def _extreme(values: list[Any], choose: Any) -> Tensor:

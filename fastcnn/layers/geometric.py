@@ -81,6 +81,14 @@ class Moving(ImageLayer):
         found = boxes.from_corners(clipped, str(self.bounding_box_format), height, width)
         return {"boxes": found, "labels": labels}
 
+    def transform_keypoints(self, keypoints: Any, transformation: Any, training: bool = True) -> Any:
+        """Points moved along; they may then lie outside of the image."""
+        if not training:
+            return keypoints
+        n, h, w, _ = transformation["input_shape"]
+        maps = ops.cast(self._maps(transformation, n, h, w), self.dtype)
+        return boxes.points_along_map(keypoints, maps)
+
 
 def columns_of(*columns: Any) -> Any:
     """(n, 8) of columns that are numbers or tensors (n,)."""
@@ -473,3 +481,7 @@ class RandomCrop(Moving):
     ) -> Any:
         """As where pixels move, in training or not."""
         return super().transform_bounding_boxes(bounding_boxes, transformation, True)
+
+    def transform_keypoints(self, keypoints: Any, transformation: Any, training: bool = True) -> Any:
+        """As where pixels move, in training or not."""
+        return super().transform_keypoints(keypoints, transformation, True)

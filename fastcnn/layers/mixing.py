@@ -11,7 +11,7 @@ from fastcnn.layers import arguments, boxes
 from fastcnn.layers.augmentation import ImageLayer, batch_shape, by_image, factor_range, floating
 from fastcnn.layers.base import Layer
 from fastcnn.layers.geometric import columns_of
-from fastcnn.layers.photometric import rectangles
+from fastcnn.layers.photometric import chosen_by, rectangles
 
 
 class _Mixing(ImageLayer):
@@ -117,8 +117,7 @@ class CutMix(_Mixing):
         images = floating(images, self.dtype)
         if not training or transformation is None:
             return images
-        masks = ops.cast(transformation["batch_masks"], self.dtype) + images * 0.0
-        return ops.where(masks, self._others(images, transformation), images)
+        return chosen_by(transformation["batch_masks"], self._others(images, transformation), images)
 
     def transform_segmentation_masks(
         self, segmentation_masks: Any, transformation: Any, training: bool = True

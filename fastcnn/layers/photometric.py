@@ -366,7 +366,14 @@ class RandomErasing(ImageLayer):
             return images
         masks = ops.cast(transformation["batch_masks"], self.dtype)
         masks = masks * by_image(ops.cast(transformation["apply_erasing"], self.dtype))
-        return ops.where(masks + images * 0.0, transformation["fill_value"] + images * 0.0, images)
+        return chosen_by(masks, transformation["fill_value"], images)
+
+
+def chosen_by(masks: Any, inside: Any, images: Any) -> Any:
+    """What is `inside`, images or numbers of channels, where masks (n, h, w, 1) are 1, else images (n, h, w, c)."""
+    wide = ops.repeat(ops.cast(masks, images.dtype), batch_shape(images)[3], 3)
+    like = inside if tuple(inside.shape) == tuple(images.shape) else inside + images * 0.0
+    return ops.where(wide, like, images)
 
 
 def rectangles(

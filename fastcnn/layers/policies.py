@@ -97,6 +97,13 @@ class _Policy(ImageLayer):
             corners, labels = boxes.clip_corners(moved, labels, h, w)
         return {"boxes": boxes.from_corners(corners, str(self.bounding_box_format), h, w), "labels": labels}
 
+    def transform_keypoints(self, keypoints: Any, transformation: Any, training: bool = True) -> Any:
+        """The points after those of the steps that move pixels."""
+        if training:
+            for code, numbers in self._steps(transformation, transformation["input_shape"][0]):
+                keypoints = boxes.points_along_map(keypoints, self._maps(code, numbers))
+        return keypoints
+
 
 # --- Keras's ---------------------------------------------------------------------------------------------------
 
@@ -277,6 +284,10 @@ class AugMix(_OfLayers):
             return masks
 
         return self._mixed(floating(segmentation_masks, self.dtype), transformation, moved)
+
+    def transform_keypoints(self, keypoints: Any, transformation: Any, training: bool = True) -> Any:
+        """The points as they are."""
+        return keypoints
 
     def transform_bounding_boxes(
         self, bounding_boxes: Any, transformation: Any, training: bool = True

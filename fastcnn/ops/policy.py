@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from fastcnn_kernels.policy import BINS, OPERATIONS
+from fastcnn_kernels.policy import BINS
+from fastcnn_kernels.policy import OPERATIONS as OPERATIONS
 from fastcnn_kernels.resample import ResampleGeometry
 
 from fastcnn import config
@@ -14,7 +15,7 @@ from fastcnn.ops.resample import border_number, check_interpolation
 from fastcnn.ops.shape import floating, known
 from fastcnn.tensor import Tensor, TensorSpec
 
-__all__ = ["OPERATIONS", "policy_step"]
+__all__ = ["policy_step"]
 
 
 @operation

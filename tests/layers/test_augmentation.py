@@ -281,6 +281,7 @@ def test_boxes_and_masks_against_brute_force(name):
         "segmentation_masks": x,
         "bounding_boxes": {"boxes": corners, "labels": np.ones((n, 1))},
     }
+    data["keypoints"] = np.array([[[30.5, 32.5]]] * n, "float32")  # the middle of the rectangle
     layer = MOVERS[name](bounding_box_format="xyxy")
     if name == "rand augment":
         layer.fill_mode = "constant"
@@ -292,6 +293,11 @@ def test_boxes_and_masks_against_brute_force(name):
         scale = {"small crop": 2.5, "auto augment": 6.0}.get(name, 1.5)  # two moves: a box around a box
         np.testing.assert_allclose(box, expected, atol=scale)
         assert found["bounding_boxes"]["labels"][i, 0] == 1
+        height, width = found["images"].shape[1:3]
+        edges = columns.min() == 0, rows.min() == 0, columns.max() == width - 1, rows.max() == height - 1
+        if not any(edges):  # the whole rectangle is there
+            middle = (columns.mean() + 0.5, rows.mean() + 0.5)
+            np.testing.assert_allclose(found["keypoints"][i, 0], middle, atol=3.0)
 
 
 def test_mosaic_against_brute_force():

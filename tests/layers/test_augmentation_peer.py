@@ -1,6 +1,7 @@
 """Layers that change pictures against Keras: what Keras draws, both apply; and the numbers that both draw."""
 
 import copy
+import inspect
 import os
 from typing import Any
 
@@ -185,3 +186,25 @@ def test_boxes(name, options, form, keras):
     else:
         np.testing.assert_allclose(found["boxes"], expected["boxes"], atol=1e-4)
         np.testing.assert_array_equal(found["labels"], expected["labels"])
+
+
+MADE = {
+    **dict(CASES), "RandomCrop": {"height": 3, "width": 4}, "RandomColorJitter": {"hue_factor": 0.1}, "AugMix": {},
+    "RandomElasticTransform": {}, "RandAugment": {}, "MaxNumBoundingBoxes": {"max_number": 3},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_arguments_and_configurations(name, keras):
+    """The same arguments with the same defaults; layers can be made of what those of Keras tell of themselves."""
+    theirs, ours = (getattr(module.layers, name) for module in (keras, fastcnn))
+    known = inspect.signature(ours).parameters
+    for argument in inspect.signature(theirs).parameters.values():
+        if argument.kind is not argument.VAR_KEYWORD and argument.name != "name":
+            assert known[argument.name].default == argument.default
+    config = theirs(**MADE[name]).get_config()
+    found = ours.from_config(config).get_config()
+    for key, value in config.items():
+        if key != "dtype":
+            same = found[key] == value
+            assert same or list(found[key]) == list(value), key

@@ -86,8 +86,8 @@ def test_default_places():
     [
         (lambda: ManifoldMixup(0), "above 0"),
         (
-            lambda: network().fit(X, Y, verbose=0, manifold_mixup=ManifoldMixup(1, ["frist"])),
-            "did you mean 'first'",
+            lambda: network().fit(X, Y, verbose=0, manifold_mixup=ManifoldMixup(1, ["seconds"])),
+            "did you mean 'second'",
         ),
         (lambda: network().fit(X, Y, verbose=0, manifold_mixup=ManifoldMixup(1, [])), "layers is empty"),
     ],
