@@ -1,0 +1,148 @@
+"""Matrix products on a CUDA device, and the tile of results that convolutions share with them.
+
+A block computes a `Tile` of results. It takes the operands through shared memory, some columns of a and rows of b at
+a time: while one half of that memory is multiplied, the other half is filled. A thread keeps its results, which lie
+apart in both directions so that neighbours read neighbouring numbers, in registers. Sums are taken from the first
+term to the last.
+"""
+
+from fastcnn_kernels.cuda import Shape, Tile, covering, cuda, cuda_function, cuda_kernel, fitting_tile
+
+PADDING = (
+    4  # numbers between the columns of a in shared memory, so that threads that fill it meet different banks
+)
+
+
+def multiplier(tile: Tile):
+    """The function that adds the product of what is in half of the shared memory to a thread's results."""
+    tall, wide, depth = tile.tall, tile.wide, tile.depth
+    across, down = tile.columns // tile.wide, tile.rows // tile.tall
+
+    @cuda_function
+    def multiply(a, b, half, total):
+        """total[i, j] += sum over k of a[half, k, row i] b[half, k, column j]."""
+        x, y = cuda.threadIdx.x % across, cuda.threadIdx.x // across
+        left = cuda.local.array(tall, a.dtype)
+        right = cuda.local.array(wide, a.dtype)
+        for k in range(depth):
+            for i in range(tall):
+                left[i] = a[half, k, y + i * down]
+            for j in range(wide):
+                right[j] = b[half, k, x + j * across]
+            for i in range(tall):
+                for j in range(wide):
+                    total[i * wide + j] += left[i] * right[j]
+
+    return multiply
+
+
+def clearer(tile: Tile):
+    """The function that makes a thread's results zero."""
+    count = tile.tall * tile.wide
+
+    @cuda_function
+    def clear(total):
+        """total = 0."""
+        for i in range(count):
+            total[i] = total.dtype.type(0)
+
+    return clear
+
+
+def row_filler(tile: Tile):
+    """The function that fills half of the shared memory of b with rows of a matrix."""
+    columns, depth, threads = tile.columns, tile.depth, tile.threads
+
+    @cuda_function
+    def fill_rows(b, half, source, at, row, k, last, left, right):
+        """b[half, i, j] = source[at + (k + i) * row + left + j]; zero from row `last` and column `right` on."""
+        j = cuda.threadIdx.x % columns
+        for n in range(depth * columns // threads):
+            i = cuda.threadIdx.x // columns + n * (threads // columns)
+            value = source.dtype.type(0)
+            if k + i < last and left + j < right:
+                value = source[at + (k + i) * row + left + j]
+            b[half, i, j] = value
+
+    return fill_rows
+
+
+@cuda_function
+def bounded(value, lower):
+    """The larger of a value and `lower`; NaN where the value is NaN."""
+    return lower if value < lower else value
+
+
+def _product_shape(a, b, bias, c, lower, g) -> Shape:
+    tile = fitting_tile(g.n)
+    blocks = covering(g.m, tile.rows), covering(g.n, tile.columns), g.batch * g.parts
+    return Shape(blocks, tile.threads)
+
+
+@cuda_kernel(_product_shape, tile=lambda a, b, bias, c, lower, g: fitting_tile(g.n), flatten=True)
+def gemm(tile):
+    """c = max(a b + bias, lower), row by row of c.  a, b, c as `g` says; bias (n,) or empty; lower may be -inf.
+
+    With g.parts > 1, c holds that many partial products, to be added up.
+    """
+    tall, wide, depth, threads, pitch = tile.tall, tile.wide, tile.depth, tile.threads, tile.rows + PADDING
+    columns, rows, results = tile.columns, tile.rows, tile.tall * tile.wide
+    across, down = tile.columns // tile.wide, tile.rows // tile.tall
+    multiply, clear = multiplier(tile), clearer(tile)
+
+    @cuda_function
+    def fill_a(a, half, source, at, row, step, top, bottom, k, last):
+        """a[half, k, i] = source[at + i * row + k * step]; neighbouring threads read neighbouring numbers."""
+        t = cuda.threadIdx.x
+        i, d, down, on = (t // depth, t % depth, threads // depth, 0) if step == 1 else (t, 0, 0, 1)
+        place = at + (top + i) * row + (k + d) * step
+        for _ in range(rows * depth // threads):
+            value = source.dtype.type(0)
+            if top + i < bottom and k + d < last:
+                value = source[place]
+            a[half, d, i] = value
+            i, d, place = i + down, d + on, place + down * row + on * step
+
+    @cuda_function
+    def fill_b(b, half, source, at, row, step, k, last, left, right):
+        """b[half, k, j] = source[at + k * row + j * step]."""
+        t = cuda.threadIdx.x
+        j, d, aside, on = t % columns, t // columns, 0, threads // columns
+        if step != 1:
+            j, d, aside, on = t // depth, t % depth, threads // depth, 0
+        place = at + (k + d) * row + (left + j) * step
+        for _ in range(columns * depth // threads):
+            value = source.dtype.type(0)
+            if k + d < last and left + j < right:
+                value = source[place]
+            b[half, d, j] = value
+            j, d, place = j + aside, d + on, place + aside * step + on * row
+
+    def kernel(a, b, bias, c, lower, g):
+        a_tile = cuda.shared.array((2, depth, pitch), a.dtype)
+        b_tile = cuda.shared.array((2, depth, columns), a.dtype)
+        total = cuda.local.array(results, a.dtype)
+        clear(total)
+        part, t = cuda.blockIdx.z % g.parts, cuda.blockIdx.z // g.parts
+        top, left = cuda.blockIdx.x * rows, cuda.blockIdx.y * columns
+        first, last = g.k * part // g.parts, g.k * (part + 1) // g.parts
+        steps = (last - first + depth - 1) // depth
+        for step in range(steps + 1):
+            if step < steps:
+                k, half = first + step * depth, step % 2
+                fill_a(a_tile, half, a, t * g.a_batch, g.a_row, g.a_step, top, g.m, k, last)
+                fill_b(b_tile, half, b, t * g.b_batch, g.b_row, g.b_step, k, last, left, g.n)
+            if step > 0:
+                multiply(a_tile, b_tile, (step - 1) % 2, total)
+            cuda.syncthreads()
+        origin, bound = part * g.c_part + t * g.c_batch, a.dtype.type(lower)
+        x, y = cuda.threadIdx.x % across, cuda.threadIdx.x // across
+        for i in range(tall):
+            row = top + y + i * down
+            for j in range(wide):
+                column = left + x + j * across
+                if row < g.m and column < g.n:
+                    start = bias[t * g.bias_batch + column] if bias.size > 0 else a.dtype.type(0)
+                    c[origin + row * g.c_row + column] = bounded(total[i * wide + j] + start, bound)
+
+    return kernel
