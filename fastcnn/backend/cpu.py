@@ -5,17 +5,39 @@
 - `Program(launches)`: launches made ready to run as one, with `run()`;
 - `Blocks(lists, workspace).launch`: a launch that executes lists of launches, several at a time; such lists are bound
   inside of `on_one_thread()`;
-- `num_threads()`, `set_num_threads(n)`.
+- `num_threads()`, `set_num_threads(n)`;
+- `Transfer(inputs, outputs, variables, changed)`: the arrays through which the world meets those of a plan, and what is
+  to be copied `before()` and `after()` a run; `wait()`, until what has been run is done;
+- `ALGORITHMS`: the names of those that it has kernels for, beside the first one of each op; None: of all.
+- `BLOCKS`: whether plans may execute a few images at a time; only then it must have `Blocks` and `on_one_thread`.
 """
 
 import importlib
+from collections.abc import Sequence
 from types import SimpleNamespace
 
 import numpy as np
 from fastcnn_kernels.jit import Kernel, on_one_thread
 from fastcnn_kernels.team import Blocks, Program, num_threads, set_num_threads
 
-__all__ = ["Blocks", "Program", "allocate", "kernels", "num_threads", "on_one_thread", "set_num_threads"]
+from fastcnn.tensor import Variable
+
+__all__ = [
+    "ALGORITHMS",
+    "BLOCKS",
+    "Blocks",
+    "Program",
+    "Transfer",
+    "allocate",
+    "kernels",
+    "num_threads",
+    "on_one_thread",
+    "set_num_threads",
+    "wait",
+]
+
+ALGORITHMS: frozenset[str] | None = None
+BLOCKS = True
 
 FAMILIES = (
     "activation", "amx", "conv", "depthwise", "elementwise", "gemm", "lanes", "loss", "norm", "optimizer", "ordering",
@@ -37,3 +59,27 @@ def allocate(nbytes: int) -> np.ndarray:
     memory = np.zeros(nbytes + 64, np.uint8)
     offset = -memory.ctypes.data % 64
     return memory[offset : offset + nbytes]
+
+
+class Transfer:
+    """Inputs and outputs are written and read where they are; only what is newer on another device is to be copied."""
+
+    def __init__(
+        self, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray],
+        variables: Sequence[Variable], changed: Sequence[Variable],
+    ):  # fmt: skip
+        self.input_arrays, self.output_arrays = list(inputs), list(outputs)
+        self._variables = variables
+
+    def before(self) -> None:
+        """Bring home what another device has changed."""
+        if Variable.away:
+            for variable in self._variables:
+                variable.return_home()
+
+    def after(self) -> None:
+        """Nothing: results are where they are wanted."""
+
+
+def wait() -> None:
+    """A program has done its work when `run` returns."""

@@ -16,17 +16,21 @@ def choose_algorithms(rewrite: Rewrite) -> None:
     for node in rewrite.nodes.values():
         if node.operation.alternatives:
             ready = all(rewrite.is_constant(node.inputs[i]) for i in node.operation.weights)
-            node.operation = choose(node, ready)
+            node.operation = choose(node, ready, rewrite.algorithms)
 
 
-def choose(node: Node, ready: bool) -> Op:
-    """The operation of the node by another algorithm, or as it is. ready: what `prepare` makes is there already."""
+def choose(node: Node, ready: bool, available: frozenset[str] | None = None) -> Op:
+    """The operation of the node by another algorithm, or as it is. ready: what `prepare` makes is there already.
+
+    available: the names of those that there are kernels for; None: of all.
+    """
     op, wanted = node.operation, config.convolution_algorithm()
+    names = [name for name in op.alternatives if available is None or name in available]
     inputs, outputs = [x.spec for x in node.inputs], [y.spec for y in node.outputs]
     if wanted != "auto":
-        found = op.using(wanted)
+        found = op.using(wanted) if wanted in names else op
         return found if permitted(found, node) and found.cost(inputs, outputs, ready) < math.inf else op
-    found = [op, *(op.using(name) for name in op.alternatives)]
+    found = [op, *(op.using(name) for name in names)]
     # Gradients in float64 are compared with finite differences: there every digit counts.
     exact = inputs[0].dtype == "float64"
     return min(

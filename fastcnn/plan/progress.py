@@ -25,7 +25,7 @@ def compile_progress(show: bool = True) -> Iterator[None]:
 def compile_kernels(launches: Sequence[Any]) -> None:
     """Compile what the launches need ahead of their program, with a bar where one is wanted."""
     if _shown.get():
-        different = {(launch.kernel, launch.kernel.signature(launch.args)): launch for launch in launches}
+        different = {launch.key: launch for launch in launches}
         text = "compiling kernels, first run only"
         for launch in tqdm(different.values(), desc=text, unit="kernel", delay=DELAY_S):
-            launch.kernel.compile(launch.args)
+            launch.compile()

@@ -88,7 +88,8 @@ def convolver(tile: Tile):
         """out = max(implicit matrix * weights + bias, lower) in one tile of `count` rows and `right` columns."""
         a = cuda.shared.array((2, depth, pitch), source.dtype)
         b = cuda.shared.array((2, depth, columns), source.dtype)
-        ys, xs = cuda.shared.array(rows, np.int32), cuda.shared.array(rows, np.int32)
+        ys = cuda.shared.array(rows, np.int32)
+        xs = cuda.shared.array(rows, np.int32)
         origins = cuda.shared.array(rows, np.int64)
         places = cuda.shared.array(rows, np.int64)
         total = cuda.local.array(results, source.dtype)

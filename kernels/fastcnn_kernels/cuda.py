@@ -13,7 +13,8 @@ Where matrices are multiplied a kernel is written once for several sizes of tile
 returns the kernel, and a rule `tile` that chooses one from the arguments.
 
 `NUMBA_ENABLE_CUDASIM=1 NUMBA_DISABLE_JIT=1` makes Numba's simulator execute everything, in Python threads. Tiles and
-blocks are small then, because every thread of a block is a thread of the machine.
+blocks are small then, because every thread of a block is a thread of the machine. The simulator tells shared arrays
+apart by the line that makes them: never two in one line.
 """
 
 import os
@@ -63,7 +64,7 @@ class Shape(NamedTuple):
     threads: int
 
     @property
-    def count(self) -> int:
+    def total(self) -> int:
         """Blocks of the whole grid."""
         return self.blocks[0] * self.blocks[1] * self.blocks[2]
 
@@ -115,7 +116,7 @@ class Tile(NamedTuple):
 
 
 # A product of few columns fills a narrow tile; in a wide one, every number that was loaded is used more often.
-TILES = (Tile(128, 16, 4, 4, 8), Tile(128, 32, 8, 4, 8), Tile(128, 64, 8, 8, 8))
+TILES: tuple[Tile, ...] = (Tile(128, 16, 4, 4, 8), Tile(128, 32, 8, 4, 8), Tile(128, 64, 8, 8, 8))
 if SIMULATED:
     TILES = (Tile(8, 4, 2, 2, 4), Tile(8, 8, 4, 2, 4))
 
@@ -139,7 +140,12 @@ class CudaLaunch(NamedTuple):
     @property
     def items(self) -> int:
         """Blocks: where there are none, nothing is to be done."""
-        return self.shape.count
+        return self.shape.total
+
+    @property
+    def key(self) -> tuple:
+        """What machine code is compiled for."""
+        return self.kernel, self.kernel.signature(self.args), self.tile
 
     def compile(self) -> None:
         """Compile it for the current device, if that has not been done."""

@@ -306,6 +306,15 @@ class Launch(NamedTuple):
     args: tuple
     items: int
 
+    @property
+    def key(self) -> tuple:
+        """What machine code is compiled for."""
+        return self.kernel, self.kernel.signature(self.args)
+
+    def compile(self) -> None:
+        """Compile the kernel for these arguments, if that has not been done."""
+        self.kernel.compile(self.args)
+
 
 class Kernel:
     """A compiled function over a range of work items. See the module's docstring."""

@@ -50,7 +50,8 @@ def batch_norm_moments(x, partial):
 
     Sums differences from the chunk's first row: the squares of data far from zero would drown its variance.
     """
-    totals, squares = cuda.shared.array(THREADS, np.float64), cuda.shared.array(THREADS, np.float64)
+    totals = cuda.shared.array(THREADS, np.float64)
+    squares = cuda.shared.array(THREADS, np.float64)
     count, c, chunks = x.shape[1], x.shape[2], partial.shape[1]
     lanes = lanes_of((count + chunks - 1) // chunks)
     width, thread = THREADS // lanes, cuda.threadIdx.x
@@ -120,7 +121,8 @@ def batch_norm_sums(x, dy, mean, var, gamma, beta, partial, epsilon, slope, uppe
 
     dy is the gradient of rectify(v), dv that of v = gamma xhat + beta. mean, var (m,c), or (1,c) for all m.
     """
-    totals, products = cuda.shared.array(THREADS, np.float64), cuda.shared.array(THREADS, np.float64)
+    totals = cuda.shared.array(THREADS, np.float64)
+    products = cuda.shared.array(THREADS, np.float64)
     count, c, chunks, number = x.shape[1], x.shape[2], partial.shape[1], x.dtype.type
     lanes = lanes_of((count + chunks - 1) // chunks)
     width, thread = THREADS // lanes, cuda.threadIdx.x

@@ -7,23 +7,15 @@ import pytest
 from fastcnn.plan import progress
 
 
-class Kernel:
-    """Compiles by calling a function."""
-
-    def __init__(self, compile):
-        self.compile = compile
-
-    def signature(self, args):
-        return args
-
-
 @pytest.fixture
 def launches(monkeypatch: pytest.MonkeyPatch) -> list[SimpleNamespace]:
-    """Three launches that note in `compiled` with what they are compiled."""
+    """Launches of three kernels that note in `compiled` which are compiled."""
     monkeypatch.setattr(progress, "DELAY_S", 0.0)
     compiled: list[object] = []
-    kernel = Kernel(compiled.append)
-    return [SimpleNamespace(kernel=kernel, args=(i,), compiled=compiled) for i in range(3)]
+    return [
+        SimpleNamespace(key=i % 3, compile=lambda i=i: compiled.append(i % 3), compiled=compiled)
+        for i in range(6)
+    ]
 
 
 def test_bar_while_wanted(launches: list[SimpleNamespace], capsys: pytest.CaptureFixture[str]) -> None:
@@ -31,7 +23,7 @@ def test_bar_while_wanted(launches: list[SimpleNamespace], capsys: pytest.Captur
         progress.compile_kernels(launches)
     shown = capsys.readouterr().err
     assert "compiling kernels, first run only" in shown
-    assert launches[0].compiled == [(0,), (1,), (2,)]
+    assert launches[0].compiled == [0, 1, 2]
 
 
 def test_silence_otherwise(launches: list[SimpleNamespace], capsys: pytest.CaptureFixture[str]) -> None:

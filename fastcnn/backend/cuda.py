@@ -1,0 +1,217 @@
+"""The CUDA backend: what `backend.cpu` defines, on a CUDA device. Importing it needs numba-cuda, but no device."""
+
+import weakref
+from collections.abc import Sequence
+from types import ModuleType, SimpleNamespace
+
+import numba.cuda
+import numpy as np
+from fastcnn_kernels import (
+    activation_cuda,
+    conv_cuda,
+    depthwise_cuda,
+    elementwise_cuda,
+    gemm_cuda,
+    loss_cuda,
+    norm_cuda,
+    optimizer_cuda,
+    ordering_cuda,
+    pool_cuda,
+    random_cuda,
+    reduction_cuda,
+    shape_cuda,
+)
+from fastcnn_kernels import cuda_program as program
+from fastcnn_kernels.cuda import SIMULATED, CudaKernel
+from fastcnn_kernels.cuda_program import Program, wait
+
+from fastcnn.backend import machine
+from fastcnn.errors import Error
+from fastcnn.tensor import Variable
+
+__all__ = [
+    "ALGORITHMS",
+    "BLOCKS",
+    "Program",
+    "Transfer",
+    "allocate",
+    "check",
+    "kernels",
+    "num_threads",
+    "wait",
+]
+
+FAMILIES: tuple[ModuleType, ...] = (
+    activation_cuda, conv_cuda, depthwise_cuda, elementwise_cuda, gemm_cuda, loss_cuda, norm_cuda, optimizer_cuda,
+    ordering_cuda, pool_cuda, random_cuda, reduction_cuda, shape_cuda,
+)  # fmt: skip
+ALGORITHMS = frozenset({"columns"})  # beside the first one of an op
+BLOCKS = False  # a device has memory fast enough for whole batches, and wants large launches
+
+kernels = SimpleNamespace(
+    **{k.__name__: k for family in FAMILIES for k in vars(family).values() if isinstance(k, CudaKernel)}
+)
+
+
+def num_threads() -> int:
+    """How many launches run at a time."""
+    return 1
+
+
+# --- memory ----------------------------------------------------------------------------------------------------------
+
+
+def allocate(nbytes: int) -> np.ndarray:
+    """An array that stands for so many bytes of the device; its own pages are never touched."""
+    array = np.zeros(nbytes, np.uint8)
+    program.add_region(array)
+    return array
+
+
+class Mirror:
+    """The values of a variable on the device, and which are the newest: these, or those of the host."""
+
+    def __init__(self, variable: Variable):
+        self._variable = weakref.ref(variable)
+        self._region = program.add_region(variable.home)
+        self._version = -1
+
+    def push(self, variable: Variable) -> None:
+        """Bring the values on the device up to date."""
+        if variable.elsewhere is not self and (self._version != variable.version or variable.is_exposed):
+            program.upload(variable.buffer, self._region.memory[: variable.home.nbytes])
+        self._version = variable.version
+
+    def claim(self, variable: Variable) -> None:
+        """A plan has changed the values on the device: whoever wants those of the host must `fetch` first."""
+        self._version = variable.version
+        variable.move(self)
+        if variable.is_exposed:  # somebody holds the array, and expects to see the change in it
+            variable.return_home()
+
+    def fetch(self) -> None:
+        """Bring the values of the host up to date."""
+        variable = self._variable()
+        if variable is not None:
+            program.download(self._region.memory[: variable.home.nbytes], variable.home)
+            wait()
+
+
+_mirrors: "weakref.WeakKeyDictionary[Variable, Mirror]" = weakref.WeakKeyDictionary()
+
+
+def mirror(variable: Variable) -> Mirror:
+    """The mirror of a variable; one for all plans."""
+    if variable not in _mirrors:
+        _mirrors[variable] = Mirror(variable)
+    return _mirrors[variable]
+
+
+class Transfer:
+    """What goes to the device before a run of a plan, and what comes back after it.
+
+    `input_arrays` and `output_arrays` are in memory that the device copies by itself.
+    """
+
+    def __init__(
+        self, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray],
+        variables: Sequence[Variable], changed: Sequence[Variable],
+    ):  # fmt: skip
+        self._variables = [(variable, mirror(variable)) for variable in variables]
+        self._changed = [(variable, mirror(variable)) for variable in changed]
+        self._inputs, self._outputs = list(inputs), list(outputs)
+        self.input_arrays = [program.host_array(x.shape, x.dtype) for x in inputs]
+        self.output_arrays = [program.host_array(y.shape, y.dtype) for y in outputs]
+
+    def before(self) -> None:
+        """Copy inputs, and what has changed of the variables."""
+        try:
+            for variable, there in self._variables:
+                there.push(variable)
+            for array, place in zip(self.input_arrays, self._inputs, strict=True):
+                self._copy(array, place, True)
+        except Exception as error:
+            raise explained(error) from error
+
+    def after(self) -> None:
+        """Copy outputs, and wait for them."""
+        for array, place in zip(self.output_arrays, self._outputs, strict=True):
+            self._copy(array, place, False)
+        wait()
+        for variable, there in self._changed:
+            there.claim(variable)
+
+    @staticmethod
+    def _copy(array: np.ndarray, place: np.ndarray, forth: bool) -> None:
+        region = program.region_of(place) if place.size else None
+        if region is None:  # an output that is a constant
+            array[...] = place
+        elif forth:
+            program.upload(array, region.bytes_of(place))
+        else:
+            program.download(region.bytes_of(place), array)
+
+
+# --- whether it works ------------------------------------------------------------------------------------------------
+
+OLDEST_DRIVER = 12.0  # CUDA version that a driver must support for any of the compilers
+
+
+def check() -> None:
+    """Raise `Error`, with the command that mends it, where no device can be used."""
+    if SIMULATED:
+        return
+    driver = machine.cuda_driver()
+    if driver is None:
+        raise Error(
+            "device 'cuda': no NVIDIA driver was found; install one (on Ubuntu: sudo ubuntu-drivers install), "
+            "then look whether nvidia-smi lists the device; or fastcnn.set_device('cpu')"
+        )
+    if not driver.devices:
+        raise Error(
+            "device 'cuda': the driver is installed but shows no device; run nvidia-smi, and "
+            "unset CUDA_VISIBLE_DEVICES if that is set; or fastcnn.set_device('cpu')"
+        )
+    _check_compiler(float(driver.version))
+
+
+def _check_compiler(version: float) -> None:
+    """The compiler's libraries must be there, and no newer than the driver."""
+    if version < OLDEST_DRIVER:
+        raise Error(
+            f"device 'cuda': the driver supports CUDA {version}, but {OLDEST_DRIVER} or newer is needed; update it "
+            "(on Ubuntu: sudo ubuntu-drivers install)"
+        )
+    wanted = "cuda13" if version >= 13 else "cuda12"
+    try:
+        from cuda.bindings import nvjitlink, nvvm
+
+        newest = max(nvjitlink.version()[0], nvvm.version()[0] if nvvm.version()[0] > 9 else 0)
+    except Exception as error:
+        raise Error(
+            f"device 'cuda': the compiler's libraries are missing ({error}); pip install \"fastcnn[{wanted}]\""
+        ) from error
+    if newest > int(version):
+        raise Error(
+            f"device 'cuda': the compiler is of CUDA {newest}, the driver supports only {version}; "
+            f'pip install "fastcnn[{wanted}]" into an environment without the other, or update the driver'
+        )
+
+
+def explained(error: Exception) -> Exception:
+    """An error of the driver as one that says what to do; others as they are."""
+    text = str(error)
+    if "OUT_OF_MEMORY" not in text.upper().replace(" ", "_"):
+        return error
+    return Error(
+        f"device 'cuda': out of memory{_memory()}; use a smaller batch_size, or see with nvidia-smi who else uses it"
+    )
+
+
+def _memory() -> str:
+    """What is left of the device's memory, where that can be told."""
+    try:
+        free, total = numba.cuda.current_context().get_memory_info()
+        return f", {free / 2**20:.0f} of {total / 2**20:.0f} MiB are free"
+    except Exception:  # the device may not answer any more, and this is only a remark
+        return ""
