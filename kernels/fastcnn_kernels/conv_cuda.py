@@ -50,12 +50,9 @@ def _weights_shape(x, dy, partials, g: ConvGeometry) -> Shape:
     return _tile_of(g.f // g.groups, weights, g.groups * (partials.size // (weights * g.f)))
 
 
-def convolver(tile: Tile):
-    """The function that computes a tile of a convolution."""
-    tall, wide, depth, threads, pitch = tile.tall, tile.wide, tile.depth, tile.threads, tile.rows + PADDING
-    columns, rows, results = tile.columns, tile.rows, tile.tall * tile.wide
-    across, down = tile.columns // tile.wide, tile.rows // tile.tall
-    multiply, clear, fill_rows = multiplier(tile), clearer(tile), row_filler(tile)
+def gatherers(tile: Tile):
+    """The functions that find a thread's row of the implicit matrix, and that fill shared memory with some columns."""
+    rows, depth, threads = tile.rows, tile.depth, tile.threads
 
     @cuda_function
     def locate(s, o, count, ys, xs, origins, places):
@@ -82,6 +79,17 @@ def convolver(tile: Tile):
             if ty < s.ny and 0 <= y and y < s.h and 0 <= x and x < s.w:
                 value = source[origins[r] + shift]
             a[half, k, r] = value
+
+    return locate, gather
+
+
+def convolver(tile: Tile):
+    """The function that computes a tile of a convolution."""
+    tall, wide, depth, pitch = tile.tall, tile.wide, tile.depth, tile.rows + PADDING
+    columns, rows, results = tile.columns, tile.rows, tile.tall * tile.wide
+    across, down = tile.columns // tile.wide, tile.rows // tile.tall
+    multiply, clear, fill_rows = multiplier(tile), clearer(tile), row_filler(tile)
+    locate, gather = gatherers(tile)
 
     @cuda_function
     def convolve(source, s, weights, at, row, bias, out, o, lower, count, right):
@@ -122,6 +130,33 @@ def convolver(tile: Tile):
                     out[place + column] = bounded(total[i * wide + j] + start, bound)
 
     return convolve
+
+
+def column_gatherer(tile: Tile):
+    """The function that fills shared memory with some rows of the implicit matrix, transposed: a thread a column."""
+    depth = tile.depth
+
+    @cuda_function
+    def gather_column(a, half, x, g, first, last, weight, group):
+        """a[half, k, i] = what pixel first + k sees at the thread's tap and channel; zero from pixel `last` on."""
+        channels, i = g.c // g.groups, cuda.threadIdx.x
+        tap, c = weight // channels, group * channels + weight % channels
+        ky, kx = tap // g.kw * g.dh - g.pt, tap % g.kw * g.dw - g.pl
+        ox, line = first % g.ow, first // g.ow
+        oy, n = line % g.oh, line // g.oh
+        for k in range(depth):
+            iy, ix, value = oy * g.sh + ky, ox * g.sw + kx, x.dtype.type(0)
+            inside = 0 <= iy and iy < g.h and 0 <= ix and ix < g.w
+            if inside and first + k < last and tap < g.kh * g.kw:
+                value = x[((n * g.h + iy) * g.w + ix) * g.c + c]
+            a[half, k, i] = value
+            ox += 1
+            if ox == g.ow:
+                ox, oy = 0, oy + 1
+                if oy == g.oh:
+                    oy, n = 0, n + 1
+
+    return gather_column
 
 
 # --- kernels -----------------------------------------------------------------------------------------------------
@@ -198,26 +233,7 @@ def conv_backward_weights(tile):
     columns, rows, results = tile.columns, tile.rows, tile.tall * tile.wide
     across, down = tile.columns // tile.wide, tile.rows // tile.tall
     multiply, clear, fill_rows = multiplier(tile), clearer(tile), row_filler(tile)
-
-    @cuda_function
-    def gather_column(a, half, x, g, first, last, weight, group):
-        """a[half, k, i] = what pixel first + k sees at the thread's tap and channel; zero from pixel `last` on."""
-        channels, i = g.c // g.groups, cuda.threadIdx.x
-        tap, c = weight // channels, group * channels + weight % channels
-        ky, kx = tap // g.kw * g.dh - g.pt, tap % g.kw * g.dw - g.pl
-        ox, line = first % g.ow, first // g.ow
-        oy, n = line % g.oh, line // g.oh
-        for k in range(depth):
-            iy, ix, value = oy * g.sh + ky, ox * g.sw + kx, x.dtype.type(0)
-            inside = 0 <= iy and iy < g.h and 0 <= ix and ix < g.w
-            if inside and first + k < last and tap < g.kh * g.kw:
-                value = x[((n * g.h + iy) * g.w + ix) * g.c + c]
-            a[half, k, i] = value
-            ox += 1
-            if ox == g.ow:
-                ox, oy = 0, oy + 1
-                if oy == g.oh:
-                    oy, n = 0, n + 1
+    gather_column = column_gatherer(tile)
 
     def kernel(x, dy, partials, g):
         a = cuda.shared.array((2, depth, pitch), x.dtype)

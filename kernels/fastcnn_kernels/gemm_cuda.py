@@ -73,22 +73,9 @@ def bounded(value, lower):
     return lower if value < lower else value
 
 
-def _product_shape(a, b, bias, c, lower, g) -> Shape:
-    tile = fitting_tile(g.n)
-    blocks = covering(g.m, tile.rows), covering(g.n, tile.columns), g.batch * g.parts
-    return Shape(blocks, tile.threads)
-
-
-@cuda_kernel(_product_shape, tile=lambda a, b, bias, c, lower, g: fitting_tile(g.n), flatten=True)
-def gemm(tile):
-    """c = max(a b + bias, lower), row by row of c.  a, b, c as `g` says; bias (n,) or empty; lower may be -inf.
-
-    With g.parts > 1, c holds that many partial products, to be added up.
-    """
-    tall, wide, depth, threads, pitch = tile.tall, tile.wide, tile.depth, tile.threads, tile.rows + PADDING
-    columns, rows, results = tile.columns, tile.rows, tile.tall * tile.wide
-    across, down = tile.columns // tile.wide, tile.rows // tile.tall
-    multiply, clear = multiplier(tile), clearer(tile)
+def fillers(tile: Tile):
+    """The functions that fill half of the shared memory of a and of b with parts of matrices of any layout."""
+    columns, rows, depth, threads = tile.columns, tile.rows, tile.depth, tile.threads
 
     @cuda_function
     def fill_a(a, half, source, at, row, step, top, bottom, k, last):
@@ -117,6 +104,26 @@ def gemm(tile):
                 value = source[place]
             b[half, d, j] = value
             j, d, place = j + aside, d + on, place + aside * step + on * row
+
+    return fill_a, fill_b
+
+
+def _product_shape(a, b, bias, c, lower, g) -> Shape:
+    tile = fitting_tile(g.n)
+    blocks = covering(g.m, tile.rows), covering(g.n, tile.columns), g.batch * g.parts
+    return Shape(blocks, tile.threads)
+
+
+@cuda_kernel(_product_shape, tile=lambda a, b, bias, c, lower, g: fitting_tile(g.n), flatten=True)
+def gemm(tile):
+    """c = max(a b + bias, lower), row by row of c.  a, b, c as `g` says; bias (n,) or empty; lower may be -inf.
+
+    With g.parts > 1, c holds that many partial products, to be added up.
+    """
+    tall, wide, depth, pitch = tile.tall, tile.wide, tile.depth, tile.rows + PADDING
+    columns, rows, results = tile.columns, tile.rows, tile.tall * tile.wide
+    across, down = tile.columns // tile.wide, tile.rows // tile.tall
+    multiply, clear, (fill_a, fill_b) = multiplier(tile), clearer(tile), fillers(tile)
 
     def kernel(a, b, bias, c, lower, g):
         a_tile = cuda.shared.array((2, depth, pitch), a.dtype)
