@@ -4,7 +4,6 @@ import weakref
 from collections.abc import Sequence
 from types import ModuleType, SimpleNamespace
 
-import numba.cuda
 import numpy as np
 from fastcnn_kernels import (
     activation_cuda,
@@ -22,7 +21,7 @@ from fastcnn_kernels import (
     shape_cuda,
 )
 from fastcnn_kernels import cuda_program as program
-from fastcnn_kernels.cuda import SIMULATED, CudaKernel
+from fastcnn_kernels.cuda import SIMULATED, CudaKernel, target
 from fastcnn_kernels.cuda_program import Program, wait
 
 from fastcnn.backend import machine
@@ -211,7 +210,7 @@ def explained(error: Exception) -> Exception:
 def _memory() -> str:
     """What is left of the device's memory, where that can be told."""
     try:
-        free, total = numba.cuda.current_context().get_memory_info()
+        free, total = target.current_context().get_memory_info()
         return f", {free / 2**20:.0f} of {total / 2**20:.0f} MiB are free"
     except Exception:  # the device may not answer any more, and this is only a remark
         return ""

@@ -42,13 +42,14 @@ class Function:
         with self._lock:
             known = self._plans.get(full_key)
             if known is None or known[0].threads < known[0].backend.num_threads():  # it has memory for fewer
-                self._plans[full_key] = self._make(specs, device)
+                self._plans[full_key] = self.make(specs, device)
                 if len(self._plans) > MAX_PLANS:
                     self._plans.popitem(last=False)
             self._plans.move_to_end(full_key)
             return self._plans[full_key]
 
-    def _make(self, specs: Sequence[TensorSpec], device: str) -> tuple[Plan, Any]:
+    def make(self, specs: Sequence[TensorSpec], device: str) -> tuple[Plan, Any]:
+        """A new plan for a device, which need not be there, and the body's result."""
         inputs = [Tensor(*spec) for spec in specs]
         trace = Trace(self.training)
         with tracing(trace):

@@ -20,6 +20,7 @@ apart by the line that makes them: never two in one line.
 import os
 import threading
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numba.cuda
@@ -35,6 +36,11 @@ MOST_BLOCKS = (
     2 if SIMULATED else 4096
 )  # of such a kernel; its threads walk over the elements with this stride
 LARGEST_GRID = 65535  # blocks along the second and third axis of a grid
+MOST_THREADS, MOST_REGISTERS, MOST_SHARED = (
+    1024,
+    65536,
+    49152,
+)  # of a block, on any device; shared memory in bytes
 
 
 class _Simulator:
@@ -46,7 +52,15 @@ class _Simulator:
         return getattr(_get_kernel_context() or numba.cuda, name)
 
 
-cuda: Any = _Simulator() if SIMULATED else numba.cuda
+cuda: Any = _Simulator() if SIMULATED else numba.cuda  # for kernels
+target: Any = numba.cuda  # for who launches them: devices, streams, memory
+
+
+def driver() -> Any:
+    """The functions of the CUDA driver, for what Numba has no name for."""
+    from numba.cuda.cudadrv.driver import binding
+
+    return binding
 
 
 def cuda_function(function: Callable) -> Callable:
@@ -152,6 +166,20 @@ class CudaLaunch(NamedTuple):
         if not SIMULATED and self.items:
             self.kernel.dispatcher(self.tile).compile(self.kernel.signature(self.args))
 
+    def ptx(self, capability: tuple[int, int]) -> str:
+        """The kernel for devices of that compute capability, as text in the assembler of NVIDIA. Needs no device."""
+        from numba.cuda import dispatcher
+
+        asked = (
+            dispatcher.get_current_device
+        )  # it is asked for its capability where a kernel calls CPU formulas
+        dispatcher.get_current_device = lambda: SimpleNamespace(compute_capability=capability)
+        try:
+            signature = self.kernel.signature(self.args)
+            return str(target.compile_ptx(self.kernel.python(self.tile), signature, cc=capability)[0])
+        finally:
+            dispatcher.get_current_device = asked
+
 
 class CudaKernel:
     """A kernel for a CUDA device. See the module's docstring."""
@@ -182,6 +210,10 @@ class CudaKernel:
                 kind = type(value).__name__
                 raise TypeError(f"{self!r}: {name} is of type {kind}; expected an array, int, float or tuple")
         shape, tile = self._shape(*args), None if self._tile is None else self._tile(*args)
+        if max(shape.blocks[1:]) > LARGEST_GRID:
+            raise ValueError(
+                f"{self!r}: a grid of {shape.blocks} blocks is larger than a device takes; cut the batch"
+            )
         if self._flatten:
             args = tuple(arg.reshape(-1) if isinstance(arg, np.ndarray) else arg for arg in args)
         return CudaLaunch(self, args, shape, tile)

@@ -12,10 +12,9 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
-import numba.cuda
 import numpy as np
 
-from fastcnn_kernels.cuda import SIMULATED, CudaLaunch
+from fastcnn_kernels.cuda import SIMULATED, CudaLaunch, driver, target
 
 _lock = threading.RLock()
 _starts: list[int] = []  # of regions, in order
@@ -28,7 +27,7 @@ def stream() -> Any:
     global _stream
     with _lock:
         if _stream is None:
-            _stream = numba.cuda.stream()
+            _stream = target.stream()
         return _stream
 
 
@@ -51,7 +50,7 @@ class Region:
     def memory(self) -> Any:
         """The bytes on the device."""
         if self._memory is None:
-            self._memory = numba.cuda.device_array(max(self.nbytes, 1), np.uint8, stream=stream())
+            self._memory = target.device_array(max(self.nbytes, 1), np.uint8, stream=stream())
         return self._memory
 
     def bytes_of(self, array: np.ndarray) -> Any:
@@ -111,14 +110,14 @@ def download(source: Any, array: np.ndarray) -> None:
 def host_array(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     """An array that the device copies to and from by itself, where there is a device."""
     size = max(int(np.prod(shape)), 1)
-    flat = numba.cuda.pinned_array(size, np.dtype(dtype)) if is_ready() else np.empty(size, dtype)
+    flat = target.pinned_array(size, np.dtype(dtype)) if is_ready() else np.empty(size, dtype)
     flat[:] = 0
     return flat[: int(np.prod(shape))].reshape(shape)
 
 
 def is_ready() -> bool:
     """Whether there is a device, or the simulator."""
-    return SIMULATED or bool(numba.cuda.is_available())
+    return SIMULATED or bool(target.is_available())
 
 
 # --- programs --------------------------------------------------------------------------------------------------------
@@ -168,7 +167,7 @@ class Program:
         region = region_of(value) if value.size else None
         if region is not None:
             return region.view(value)
-        self._arrays.append(numba.cuda.to_device(np.ascontiguousarray(value)))
+        self._arrays.append(target.to_device(np.ascontiguousarray(value)))
         return self._arrays[-1]
 
 
@@ -188,21 +187,20 @@ class Graph:
 
 def captured(work: Callable[[], None]) -> Graph | None:
     """The launches that `work` makes in the stream, none of which is executed; None where the driver cannot."""
-    from numba.cuda.cudadrv.driver import binding as driver  # cuda.bindings.driver
-
-    handle = driver.CUstream(int(stream().handle))
+    api = driver()
+    handle = api.CUstream(int(stream().handle))
     # Relaxed: Python may collect garbage meanwhile, whose memory Numba gives back to the driver.
-    mode = driver.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_RELAXED
+    mode = api.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_RELAXED
     try:
-        _checked(driver.cuStreamBeginCapture(handle, mode))
+        _checked(api.cuStreamBeginCapture(handle, mode))
         try:
             work()
         finally:
-            ended = driver.cuStreamEndCapture(handle)
-        executable = _checked(driver.cuGraphInstantiate(_checked(ended), 0))
+            ended = api.cuStreamEndCapture(handle)
+        executable = _checked(api.cuGraphInstantiate(_checked(ended), 0))
     except RefusedError:
         return None
-    return Graph(driver, executable, handle)
+    return Graph(api, executable, handle)
 
 
 class RefusedError(RuntimeError):
