@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from weakref import WeakSet
 
 import numpy as np
 
@@ -210,7 +211,7 @@ class Variable(Tensor):
     updates. Whoever asks for `value` may write to it at any time: plans then trust nothing that they have kept of it.
     """
 
-    away: ClassVar[set[int]] = set()  # ids of those whose newest values are on another device
+    away: ClassVar[WeakSet["Variable"]] = WeakSet()  # those whose newest values are on another device
 
     def __init__(
         self, value: Any = None, dtype: str = "float32", trainable: bool = True, name: str | None = None, *,
@@ -240,12 +241,12 @@ class Variable(Tensor):
     def move(self, elsewhere: Any) -> None:
         """The newest values are not in `home` any more; `elsewhere.fetch()` will bring them there."""
         self.elsewhere = elsewhere
-        Variable.away.add(id(self))
+        Variable.away.add(self)
 
     def return_home(self) -> None:
         """Bring the newest values to `home`."""
         elsewhere, self.elsewhere = self.elsewhere, None
-        Variable.away.discard(id(self))
+        Variable.away.discard(self)
         if elsewhere is not None:
             elsewhere.fetch()
 
