@@ -3,7 +3,7 @@
 Scripts look for Keras's settings here, `keras.backend.clear_session` and its like; they are those of `fastcnn.config`.
 """
 
-from fastcnn.backend.device import device, get, resolved, set_device
+from fastcnn.backend.selection import device, get, resolved, set_device
 from fastcnn.config import (
     backend,
     epsilon,

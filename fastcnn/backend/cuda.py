@@ -1,5 +1,8 @@
 """The CUDA backend: what `backend.cpu` defines, on a CUDA device. Importing it needs numba-cuda, but no device."""
 
+import mmap
+import os
+import shutil
 import weakref
 from collections.abc import Sequence
 from types import ModuleType, SimpleNamespace
@@ -22,7 +25,7 @@ from fastcnn_kernels import (
 )
 from fastcnn_kernels import cuda_program as program
 from fastcnn_kernels.cuda import SIMULATED, CudaKernel, target
-from fastcnn_kernels.cuda_program import Program, wait
+from fastcnn_kernels.cuda_program import wait
 
 from fastcnn.backend import machine
 from fastcnn.errors import Error
@@ -61,8 +64,12 @@ def num_threads() -> int:
 
 
 def allocate(nbytes: int) -> np.ndarray:
-    """An array that stands for so many bytes of the device; its own pages are never touched."""
-    array = np.zeros(nbytes, np.uint8)
+    """An array that stands for so many bytes of the device. Nobody can write to it, so it takes no memory itself."""
+    if hasattr(mmap, "PROT_READ"):
+        pages = mmap.mmap(-1, max(nbytes, 1), mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, mmap.PROT_READ)
+        array = np.frombuffer(pages, np.uint8, nbytes)
+    else:
+        array = np.zeros(nbytes, np.uint8)
     program.add_region(array)
     return array
 
@@ -104,6 +111,17 @@ def mirror(variable: Variable) -> Mirror:
     if variable not in _mirrors:
         _mirrors[variable] = Mirror(variable)
     return _mirrors[variable]
+
+
+class Program(program.Program):
+    """Launches made ready to run as one."""
+
+    def run(self) -> None:
+        """Execute all launches in order; returns at once."""
+        try:
+            super().run()
+        except Exception as error:
+            raise explained(error) from error
 
 
 class Transfer:
@@ -156,44 +174,49 @@ class Transfer:
 OLDEST_DRIVER = 12.0  # CUDA version that a driver must support for any of the compilers
 
 
+INSTALL_DRIVER = "on Ubuntu: sudo ubuntu-drivers install"
+
+
 def check() -> None:
     """Raise `Error`, with the command that mends it, where no device can be used."""
     if SIMULATED:
         return
     driver = machine.cuda_driver()
-    if driver is None:
+    if driver is None or not driver.devices:
+        raise Error(f"device 'cuda': {_missing()}; or compute on the CPU: fastcnn.set_device('cpu')")
+    version = float(driver.version)
+    if version < OLDEST_DRIVER:
         raise Error(
-            "device 'cuda': no NVIDIA driver was found; install one (on Ubuntu: sudo ubuntu-drivers install), "
-            "then look whether nvidia-smi lists the device; or fastcnn.set_device('cpu')"
+            f"device 'cuda': the driver is too old, of CUDA {version}; {OLDEST_DRIVER} or newer is needed; update it "
+            f"({INSTALL_DRIVER})"
         )
-    if not driver.devices:
-        raise Error(
-            "device 'cuda': the driver is installed but shows no device; run nvidia-smi, and "
-            "unset CUDA_VISIBLE_DEVICES if that is set; or fastcnn.set_device('cpu')"
-        )
-    _check_compiler(float(driver.version))
+    _check_compiler(version)
+
+
+def _missing() -> str:
+    """What is wrong where no driver answers, or it knows no device."""
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if hidden is not None and not hidden.strip("- 1"):
+        return f"CUDA_VISIBLE_DEVICES={hidden!r} hides all devices; unset CUDA_VISIBLE_DEVICES"
+    if shutil.which("nvidia-smi"):
+        return "the driver is installed but shows no device; nvidia-smi says why"
+    return f"no NVIDIA driver was found; install one ({INSTALL_DRIVER})"
 
 
 def _check_compiler(version: float) -> None:
-    """The compiler's libraries must be there, and no newer than the driver."""
-    if version < OLDEST_DRIVER:
-        raise Error(
-            f"device 'cuda': the driver supports CUDA {version}, but {OLDEST_DRIVER} or newer is needed; update it "
-            "(on Ubuntu: sudo ubuntu-drivers install)"
-        )
-    wanted = "cuda13" if version >= 13 else "cuda12"
+    """The compiler's libraries must be there, and not of a newer CUDA than the driver."""
+    wanted = f'pip install "fastcnn[{"cuda13" if version >= 13 else "cuda12"}]"'
     try:
         from cuda.bindings import nvjitlink, nvvm
 
-        newest = max(nvjitlink.version()[0], nvvm.version()[0] if nvvm.version()[0] > 9 else 0)
+        nvvm.version()  # loads the library
+        of_compiler = nvjitlink.version()[0]
     except Exception as error:
+        raise Error(f"device 'cuda': the compiler's libraries are missing ({error}); {wanted}") from error
+    if of_compiler > int(version):
         raise Error(
-            f"device 'cuda': the compiler's libraries are missing ({error}); pip install \"fastcnn[{wanted}]\""
-        ) from error
-    if newest > int(version):
-        raise Error(
-            f"device 'cuda': the compiler is of CUDA {newest}, the driver supports only {version}; "
-            f'pip install "fastcnn[{wanted}]" into an environment without the other, or update the driver'
+            f"device 'cuda': the compiler is of CUDA {of_compiler}, the driver of {version}; {wanted} in an "
+            f"environment without the other one, or update the driver ({INSTALL_DRIVER})"
         )
 
 

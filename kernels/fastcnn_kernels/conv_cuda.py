@@ -5,6 +5,8 @@ The matrices are those of `conv.py`: rows are pixels, columns taps and channels 
 columns are never stored. Weights are read as they are, or for the gradient of the input, by pixel class.
 """
 
+import math
+
 import numpy as np
 
 from fastcnn_kernels.conv import (
@@ -26,7 +28,7 @@ from fastcnn_kernels.cuda import (
     fitting_tile,
     flat,
 )
-from fastcnn_kernels.gemm_cuda import PADDING, bounded, clearer, multiplier, row_filler
+from fastcnn_kernels.gemm_cuda import PADDING, clearer, multiplier, row_filler, storer
 
 OUTSIDE = 1 << 30  # as a pixel's coordinate: no tap of it is in the image
 
@@ -85,9 +87,8 @@ def gatherers(tile: Tile):
 
 def convolver(tile: Tile):
     """The function that computes a tile of a convolution."""
-    tall, wide, depth, pitch = tile.tall, tile.wide, tile.depth, tile.rows + PADDING
     columns, rows, results = tile.columns, tile.rows, tile.tall * tile.wide
-    across, down = tile.columns // tile.wide, tile.rows // tile.tall
+    depth, pitch, store = tile.depth, tile.rows + PADDING, storer(tile)
     multiply, clear, fill_rows = multiplier(tile), clearer(tile), row_filler(tile)
     locate, gather = gatherers(tile)
 
@@ -120,14 +121,8 @@ def convolver(tile: Tile):
             if step > 0:
                 multiply(a, b, (step - 1) % 2, total)
             cuda.syncthreads()
-        x, y, bound = cuda.threadIdx.x % across, cuda.threadIdx.x // across, source.dtype.type(lower)
-        for i in range(tall):
-            place = places[y + i * down]
-            for j in range(wide):
-                column = left + x + j * across
-                if place >= 0 and column < right:
-                    start = bias[o.first + column] if bias.size > 0 else source.dtype.type(0)
-                    out[place + column] = bounded(total[i * wide + j] + start, bound)
+        bias_at = o.first if bias.size > 0 else -1
+        store(total, out, places, left, right, bias, bias_at, source.dtype.type(lower))
 
     return convolve
 
@@ -229,15 +224,15 @@ def conv_backward_weights(tile):
 
     x (n,h,w,c), dy (n,oh,ow,f) -> partials (parts, kh*kw*(c/groups)*f); their sum is the gradient of the weights.
     """
-    tall, wide, depth, pitch = tile.tall, tile.wide, tile.depth, tile.rows + PADDING
     columns, rows, results = tile.columns, tile.rows, tile.tall * tile.wide
-    across, down = tile.columns // tile.wide, tile.rows // tile.tall
+    depth, pitch, store = tile.depth, tile.rows + PADDING, storer(tile)
     multiply, clear, fill_rows = multiplier(tile), clearer(tile), row_filler(tile)
     gather_column = column_gatherer(tile)
 
     def kernel(x, dy, partials, g):
         a = cuda.shared.array((2, depth, pitch), x.dtype)
         b = cuda.shared.array((2, depth, columns), x.dtype)
+        places = cuda.shared.array(rows, np.int64)
         total = cuda.local.array(results, x.dtype)
         clear(total)
         weights, filters = g.kh * g.kw * (g.c // g.groups), g.f // g.groups
@@ -245,23 +240,17 @@ def conv_backward_weights(tile):
         part, group = cuda.blockIdx.z % parts, cuda.blockIdx.z // parts
         first, last = pixels * part // parts, pixels * (part + 1) // parts
         top, left = cuda.blockIdx.x * rows, cuda.blockIdx.y * columns
-        steps = (last - first + depth - 1) // depth
+        steps, row = (last - first + depth - 1) // depth, top + cuda.threadIdx.x
+        places[cuda.threadIdx.x] = (part * weights + row) * g.f + group * filters if row < weights else -1
         for step in range(steps + 1):
             if step < steps:
                 p = first + step * depth
-                gather_column(a, step % 2, x, g, p, last, top + cuda.threadIdx.x, group)
+                gather_column(a, step % 2, x, g, p, last, row, group)
                 fill_rows(b, step % 2, dy, group * filters, g.f, p, last, left, filters)
             if step > 0:
                 multiply(a, b, (step - 1) % 2, total)
             cuda.syncthreads()
-        across_at, down_at = cuda.threadIdx.x % across, cuda.threadIdx.x // across
-        for i in range(tall):
-            row = top + down_at + i * down
-            for j in range(wide):
-                column = left + across_at + j * across
-                if row < weights and column < filters:
-                    place = (part * weights + row) * g.f + group * filters + column
-                    partials[place] = total[i * wide + j]
+        store(total, partials, places, left, filters, dy, -1, x.dtype.type(-math.inf))
 
     return kernel
 

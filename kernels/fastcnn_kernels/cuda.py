@@ -68,6 +68,27 @@ def cuda_function(function: Callable) -> Callable:
     return function if SIMULATED else numba.cuda.jit(device=True)(function)
 
 
+def unrolled(count: int, make: Callable[[int], Callable]) -> Callable:
+    """A function that does make(0)(...), make(1)(...), ... one after the other.
+
+    Arrays of a thread are registers only while their indices are constants: where a loop over them is too long for the
+    compiler to unroll, they are memory, which is a hundred times slower.
+    """
+    function = make(count - 1)
+    for i in reversed(range(count - 1)):
+        function = _in_turn(make(i), function)
+    return function
+
+
+def _in_turn(first: Callable, second: Callable) -> Callable:
+    @cuda_function
+    def both(*args):
+        first(*args)
+        second(*args)
+
+    return both
+
+
 # --- how many threads ------------------------------------------------------------------------------------------------
 
 

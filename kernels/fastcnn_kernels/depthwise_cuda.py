@@ -15,7 +15,6 @@ from fastcnn_kernels.cuda import (
     lanes_for,
     lanes_of,
 )
-from fastcnn_kernels.gemm_cuda import bounded
 from fastcnn_kernels.reduction import chunk_range, plus
 
 
@@ -39,7 +38,7 @@ def depthwise_forward(x, weight, bias, y, lower, g):
                     if 0 <= ix and ix < g.w:
                         w = weight[((m * g.kh + ky) * g.kw + kx) * g.c + c]
                         total += x[((n * g.h + iy) * g.w + ix) * g.c + c] * w
-        y[e] = bounded(total, bound)
+        y[e] = bound if total < bound else total  # NaN stays NaN
 
 
 @cuda_kernel(lambda dy, weight, dx, g: elements(dx.size), flatten=True)

@@ -6,7 +6,18 @@ apart in both directions so that neighbours read neighbouring numbers, in regist
 term to the last.
 """
 
-from fastcnn_kernels.cuda import Shape, Tile, covering, cuda, cuda_function, cuda_kernel, fitting_tile
+import numpy as np
+
+from fastcnn_kernels.cuda import (
+    Shape,
+    Tile,
+    covering,
+    cuda,
+    cuda_function,
+    cuda_kernel,
+    fitting_tile,
+    unrolled,
+)
 
 PADDING = (
     4  # numbers between the columns of a in shared memory, so that threads that fill it meet different banks
@@ -38,15 +49,42 @@ def multiplier(tile: Tile):
 
 def clearer(tile: Tile):
     """The function that makes a thread's results zero."""
-    count = tile.tall * tile.wide
+    wide = tile.wide
 
-    @cuda_function
-    def clear(total):
-        """total = 0."""
-        for i in range(count):
-            total[i] = total.dtype.type(0)
+    def of_row(i):
+        @cuda_function
+        def clear_row(total):
+            for j in range(wide):
+                total[i * wide + j] = total.dtype.type(0)
 
-    return clear
+        return clear_row
+
+    return unrolled(tile.tall, of_row)
+
+
+def storer(tile: Tile):
+    """The function that writes a thread's results.
+
+    out[places[row] + column] = max(total + bias[bias_at + column], lower) for the columns of the tile below `right`,
+    in rows whose place is not negative; no bias where bias_at is negative.
+    """
+    wide, across, down = tile.wide, tile.columns // tile.wide, tile.rows // tile.tall
+
+    def of_row(i):
+        @cuda_function
+        def store_row(total, out, places, left, right, bias, bias_at, lower):
+            x, place = cuda.threadIdx.x % across, places[cuda.threadIdx.x // across + i * down]
+            for j in range(wide):
+                column = left + x + j * across
+                if place >= 0 and column < right:
+                    value = total[i * wide + j]
+                    if bias_at >= 0:
+                        value += bias[bias_at + column]
+                    out[place + column] = lower if value < lower else value  # NaN stays NaN
+
+        return store_row
+
+    return unrolled(tile.tall, of_row)
 
 
 def row_filler(tile: Tile):
@@ -65,12 +103,6 @@ def row_filler(tile: Tile):
             b[half, i, j] = value
 
     return fill_rows
-
-
-@cuda_function
-def bounded(value, lower):
-    """The larger of a value and `lower`; NaN where the value is NaN."""
-    return lower if value < lower else value
 
 
 def fillers(tile: Tile):
@@ -120,19 +152,20 @@ def gemm(tile):
 
     With g.parts > 1, c holds that many partial products, to be added up.
     """
-    tall, wide, depth, pitch = tile.tall, tile.wide, tile.depth, tile.rows + PADDING
     columns, rows, results = tile.columns, tile.rows, tile.tall * tile.wide
-    across, down = tile.columns // tile.wide, tile.rows // tile.tall
+    depth, pitch, store = tile.depth, tile.rows + PADDING, storer(tile)
     multiply, clear, (fill_a, fill_b) = multiplier(tile), clearer(tile), fillers(tile)
 
     def kernel(a, b, bias, c, lower, g):
         a_tile = cuda.shared.array((2, depth, pitch), a.dtype)
         b_tile = cuda.shared.array((2, depth, columns), a.dtype)
+        places = cuda.shared.array(rows, np.int64)
         total = cuda.local.array(results, a.dtype)
         clear(total)
         part, t = cuda.blockIdx.z % g.parts, cuda.blockIdx.z // g.parts
         top, left = cuda.blockIdx.x * rows, cuda.blockIdx.y * columns
-        first, last = g.k * part // g.parts, g.k * (part + 1) // g.parts
+        row, first, last = top + cuda.threadIdx.x, g.k * part // g.parts, g.k * (part + 1) // g.parts
+        places[cuda.threadIdx.x] = part * g.c_part + t * g.c_batch + row * g.c_row if row < g.m else -1
         steps = (last - first + depth - 1) // depth
         for step in range(steps + 1):
             if step < steps:
@@ -142,14 +175,7 @@ def gemm(tile):
             if step > 0:
                 multiply(a_tile, b_tile, (step - 1) % 2, total)
             cuda.syncthreads()
-        origin, bound = part * g.c_part + t * g.c_batch, a.dtype.type(lower)
-        x, y = cuda.threadIdx.x % across, cuda.threadIdx.x // across
-        for i in range(tall):
-            row = top + y + i * down
-            for j in range(wide):
-                column = left + x + j * across
-                if row < g.m and column < g.n:
-                    start = bias[t * g.bias_batch + column] if bias.size > 0 else a.dtype.type(0)
-                    c[origin + row * g.c_row + column] = bounded(total[i * wide + j] + start, bound)
+        bias_at = t * g.bias_batch if bias.size > 0 else -1
+        store(total, c, places, left, g.n, bias, bias_at, a.dtype.type(lower))
 
     return kernel

@@ -6,7 +6,7 @@ import importlib.util
 import warnings
 from types import ModuleType
 
-from fastcnn.backend import cpu
+from fastcnn.backend import cpu, machine
 from fastcnn.errors import Error, did_you_mean
 
 DEVICES = ("cpu", "cuda", "auto")
@@ -62,7 +62,9 @@ def get(name: str) -> ModuleType:
     if name != "cuda":
         raise Error(f"unknown device {name!r}{did_you_mean(name, DEVICES)}")
     if importlib.util.find_spec("numba_cuda") is None:
-        raise Error("device 'cuda': numba-cuda is not installed; pip install \"fastcnn[cuda13]\"")
+        driver = machine.cuda_driver()
+        extra = "cuda12" if driver is not None and float(driver.version) < 13 else "cuda13"
+        raise Error(f"device 'cuda': numba-cuda is not installed; pip install \"fastcnn[{extra}]\"")
     from fastcnn.backend import cuda
 
     return cuda
