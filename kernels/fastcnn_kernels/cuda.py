@@ -54,6 +54,8 @@ class _Simulator:
 
 cuda: Any = _Simulator() if SIMULATED else numba.cuda  # for kernels
 target: Any = numba.cuda  # for who launches them: devices, streams, memory
+if not SIMULATED:
+    numba.cuda.core.config.CUDA_LOW_OCCUPANCY_WARNINGS = 0  # small batches make small grids, which is no mistake
 
 
 def driver() -> Any:

@@ -51,6 +51,8 @@ class Region:
         """The bytes on the device."""
         if self._memory is None:
             self._memory = target.device_array(max(self.nbytes, 1), np.uint8, stream=stream())
+            if SIMULATED:  # what nobody has written is NaN, so that it shows
+                self._memory.copy_to_device(np.full(max(self.nbytes, 1), 255, np.uint8))
         return self._memory
 
     def bytes_of(self, array: np.ndarray) -> Any:
