@@ -12,6 +12,7 @@ from typing import NamedTuple
 from fastcnn_kernels.cuda import TILES, CudaLaunch, Tile
 from tqdm import tqdm
 
+from fastcnn import config
 from fastcnn.cli.warmup import all_work, with_gradients
 from fastcnn.plan.progress import compile_progress
 from fastcnn.tensor import TensorSpec
@@ -31,14 +32,29 @@ class Resources(NamedTuple):
 def launches(dtype: str) -> list[CudaLaunch]:
     """One of each kernel and combination of argument types that models of this dtype use, and of each tile."""
     found: dict[tuple, CudaLaunch] = {}
-    with compile_progress(False):
-        for _, function, shapes in all_work(dtype):
-            plan, _ = with_gradients(function).make([TensorSpec(shape, dtype) for shape in shapes], "cuda")
-            for launch in (launch for _, step in plan.steps for launch in step):
-                for tile in TILES if launch.tile else (None,):
-                    one = launch._replace(tile=tile)
-                    found[one.key] = one
+    for launch in planned(dtype):
+        for tile in TILES if launch.tile and not launch.tile.cores else (launch.tile,):
+            one = launch._replace(tile=tile)
+            found[one.key] = one
     return sorted(found.values(), key=lambda one: (one.kernel.__name__, one.tile or ()))
+
+
+def planned(dtype: str) -> Iterator[CudaLaunch]:
+    """All launches of what `warmup` plans, by plain products and by tensor cores."""
+    for precision in ("fast", "tf32"):
+        config.set_precision(precision)
+        with compile_progress(False):
+            for _, function, shapes in all_work(dtype):
+                plan, _ = with_gradients(function).make(
+                    [TensorSpec(shape, dtype) for shape in shapes], "cuda"
+                )
+                yield from (launch for _, step in plan.steps for launch in step)
+    config.set_precision("fast")
+
+
+def suits(launch: CudaLaunch, capability: tuple[int, int]) -> bool:
+    """Whether devices of that capability have what the launch needs: tensor cores for TF32 came with Ampere."""
+    return capability >= (8, 0) or not (launch.tile and launch.tile.cores)
 
 
 def resources(launch: CudaLaunch, capability: tuple[int, int]) -> Resources:
@@ -76,13 +92,17 @@ def rows(
     """The table: kernel, tile, types of its arrays, threads; for each capability registers / shared / spilled."""
     for dtype in dtypes:
         for launch in tqdm([one for one in launches(dtype) if only in one.kernel.__name__], unit="kernel"):
-            found = [resources(launch, capability) for capability in capabilities]
-            needs = [f"{one.registers} / {one.shared} / {one.spilled}" for one in found]
+            needs = [
+                "{0.registers} / {0.shared} / {0.spilled}".format(resources(launch, one))
+                if suits(launch, one)
+                else "-"
+                for one in capabilities
+            ]
             yield [launch.kernel.__name__, _shown(launch.tile), dtype, str(threads_of(launch)), *needs]
 
 
 def _shown(tile: Tile | None) -> str:
-    return f"{tile.rows} x {tile.columns}" if tile else ""
+    return f"{tile.rows} x {tile.columns}{', TF32' * tile.cores}" if tile else ""
 
 
 def main() -> None:

@@ -8,7 +8,7 @@
 - `num_threads()`, `set_num_threads(n)`;
 - `Transfer(inputs, outputs, variables, changed)`: the arrays through which the world meets those of a plan, and what is
   to be copied `before()` and `after()` a run; `wait()`, until what has been run is done;
-- `ALGORITHMS`: the names of those that it has kernels for, beside the first one of each op; None: of all.
+- `algorithms()`: the names of those that it has kernels for, beside the first one of each op;
 - `BLOCKS`: whether plans may execute a few images at a time; only then it must have `Blocks` and `on_one_thread`.
 """
 
@@ -23,11 +23,11 @@ from fastcnn_kernels.team import Blocks, Program, num_threads, set_num_threads
 from fastcnn.tensor import Variable
 
 __all__ = [
-    "ALGORITHMS",
     "BLOCKS",
     "Blocks",
     "Program",
     "Transfer",
+    "algorithms",
     "allocate",
     "kernels",
     "num_threads",
@@ -36,7 +36,12 @@ __all__ = [
     "wait",
 ]
 
-ALGORITHMS: frozenset[str] | None = None
+
+def algorithms() -> frozenset[str]:
+    """Names of those that there are kernels for, beside the first one of each op."""
+    return frozenset({"amx", "amx3", "bfloat16", "columns", "lanes", "winograd", "winograd2"})
+
+
 BLOCKS = True
 
 FAMILIES = (

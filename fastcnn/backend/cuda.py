@@ -32,10 +32,10 @@ from fastcnn.errors import Error
 from fastcnn.tensor import Variable
 
 __all__ = [
-    "ALGORITHMS",
     "BLOCKS",
     "Program",
     "Transfer",
+    "algorithms",
     "allocate",
     "check",
     "kernels",
@@ -47,12 +47,19 @@ FAMILIES: tuple[ModuleType, ...] = (
     activation_cuda, conv_cuda, depthwise_cuda, elementwise_cuda, gemm_cuda, loss_cuda, norm_cuda, optimizer_cuda,
     ordering_cuda, pool_cuda, random_cuda, reduction_cuda, shape_cuda,
 )  # fmt: skip
-ALGORITHMS = frozenset({"columns"})  # beside the first one of an op
 BLOCKS = False  # a device has memory fast enough for whole batches, and wants large launches
 
 kernels = SimpleNamespace(
     **{k.__name__: k for family in FAMILIES for k in vars(family).values() if isinstance(k, CudaKernel)}
 )
+
+
+def algorithms() -> frozenset[str]:
+    """Names of those that there are kernels for, beside the first one of each op. TF32 is for Ampere and later."""
+    has_cores = (
+        SIMULATED or not program.is_ready() or target.get_current_device().compute_capability >= (8, 0)
+    )
+    return frozenset({"columns", "tf32"} if has_cores else {"columns"})
 
 
 def num_threads() -> int:

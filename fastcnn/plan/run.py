@@ -39,7 +39,7 @@ class Plan:
         self.lock = threading.Lock()
         read_by_updates = [x for node in updates for x in node.inputs]
         wanted = [*outputs, *read_by_updates]
-        rewrite = Rewrite(ancestors(wanted), wanted, updates, backend.ALGORITHMS)
+        rewrite = Rewrite(ancestors(wanted), wanted, updates, backend.algorithms())
         for change in [*PASSES, *BLOCK_PASSES] if backend.BLOCKS else PASSES:
             change(rewrite)
         outputs = [rewrite.current(y) for y in outputs]

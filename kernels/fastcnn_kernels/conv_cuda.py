@@ -18,6 +18,7 @@ from fastcnn_kernels.conv import (
     taps_of,
 )
 from fastcnn_kernels.cuda import (
+    CORE_TILE,
     Shape,
     Tile,
     covering,
@@ -28,28 +29,35 @@ from fastcnn_kernels.cuda import (
     fitting_tile,
     flat,
 )
-from fastcnn_kernels.gemm_cuda import PADDING, clearer, multiplier, row_filler, storer
+from fastcnn_kernels.gemm_cuda import clearer, multiplier, row_filler, storer
 
 OUTSIDE = 1 << 30  # as a pixel's coordinate: no tap of it is in the image
 
 
-def _tile_of(columns: int, rows: int, layers: int) -> Shape:
-    tile = fitting_tile(columns)
+def _shape(tile: Tile, columns: int, rows: int, layers: int) -> Shape:
     return Shape((covering(rows, tile.rows), covering(columns, tile.columns), layers), tile.threads)
 
 
-def _forward_shape(x, packed, bias, y, lower, g: ConvGeometry) -> Shape:
-    return _tile_of(g.f // g.groups, g.n * g.oh * g.ow, g.groups)
+def _forward_tile(*args) -> Tile:
+    return fitting_tile(args[-1].f // args[-1].groups)
 
 
-def _backward_shape(dy, packed, bias, dx, lower, g: ConvGeometry) -> Shape:
+def _backward_tile(*args) -> Tile:
+    return fitting_tile(args[-1].c // args[-1].groups)
+
+
+def _forward(tile: Tile, g: ConvGeometry) -> Shape:
+    return _shape(tile, g.f // g.groups, g.n * g.oh * g.ow, g.groups)
+
+
+def _backward(tile: Tile, g: ConvGeometry) -> Shape:
     pixels = g.n * covering(g.h, g.sh) * covering(g.w, g.sw)
-    return _tile_of(g.c // g.groups, pixels, g.groups * g.sh * g.sw)
+    return _shape(tile, g.c // g.groups, pixels, g.groups * g.sh * g.sw)
 
 
-def _weights_shape(x, dy, partials, g: ConvGeometry) -> Shape:
+def _weights(tile: Tile, partials, g: ConvGeometry) -> Shape:
     weights = g.kh * g.kw * (g.c // g.groups)
-    return _tile_of(g.f // g.groups, weights, g.groups * (partials.size // (weights * g.f)))
+    return _shape(tile, g.f // g.groups, weights, g.groups * (partials.size // (weights * g.f)))
 
 
 def gatherers(tile: Tile):
@@ -88,7 +96,7 @@ def gatherers(tile: Tile):
 def convolver(tile: Tile):
     """The function that computes a tile of a convolution."""
     columns, rows, results = tile.columns, tile.rows, tile.tall * tile.wide
-    depth, pitch, store = tile.depth, tile.rows + PADDING, storer(tile)
+    depth, (pitch, b_pitch), store = tile.depth, tile.pitches, storer(tile)
     multiply, clear, fill_rows = multiplier(tile), clearer(tile), row_filler(tile)
     locate, gather = gatherers(tile)
 
@@ -96,7 +104,7 @@ def convolver(tile: Tile):
     def convolve(source, s, weights, at, row, bias, out, o, lower, count, right):
         """out = max(implicit matrix * weights + bias, lower) in one tile of `count` rows and `right` columns."""
         a = cuda.shared.array((2, depth, pitch), source.dtype)
-        b = cuda.shared.array((2, depth, columns), source.dtype)
+        b = cuda.shared.array((2, depth, b_pitch), source.dtype)
         ys = cuda.shared.array(rows, np.int32)
         xs = cuda.shared.array(rows, np.int32)
         origins = cuda.shared.array(rows, np.int64)
@@ -178,7 +186,7 @@ def conv_pack_weights_transposed(weight, packed, g):
         packed[(place * filters + f % filters) * channels + c] = weight[i]
 
 
-@cuda_kernel(_forward_shape, tile=lambda *args: fitting_tile(args[-1].f // args[-1].groups), flatten=True)
+@cuda_kernel(lambda *args: _forward(_forward_tile(*args), args[-1]), _forward_tile, True)
 def conv_forward(tile):
     """y[n,oy,ox,f] = max(sum over ky,kx,c of x[n,iy,ix,c] w[ky,kx,c,f] + bias[f], lower).
 
@@ -195,7 +203,7 @@ def conv_forward(tile):
     return kernel
 
 
-@cuda_kernel(_backward_shape, tile=lambda *args: fitting_tile(args[-1].c // args[-1].groups), flatten=True)
+@cuda_kernel(lambda *args: _backward(_backward_tile(*args), args[-1]), _backward_tile, True)
 def conv_backward_data(tile):
     """dx[n,iy,ix,c] = max(sum over ky,kx,f of dy[n,oy,ox,f] w[ky,kx,c,f] + bias[c], lower), by pixel classes.
 
@@ -218,20 +226,20 @@ def conv_backward_data(tile):
     return kernel
 
 
-@cuda_kernel(_weights_shape, tile=lambda *args: fitting_tile(args[-1].f // args[-1].groups), flatten=True)
+@cuda_kernel(lambda *args: _weights(_forward_tile(*args), *args[-2:]), _forward_tile, True)
 def conv_backward_weights(tile):
     """partials[part] = sum over the pixels n,oy,ox of a part of x[n,iy,ix,c] dy[n,oy,ox,f], at [ky,kx,c,f].
 
     x (n,h,w,c), dy (n,oh,ow,f) -> partials (parts, kh*kw*(c/groups)*f); their sum is the gradient of the weights.
     """
     columns, rows, results = tile.columns, tile.rows, tile.tall * tile.wide
-    depth, pitch, store = tile.depth, tile.rows + PADDING, storer(tile)
+    depth, (pitch, b_pitch), store = tile.depth, tile.pitches, storer(tile)
     multiply, clear, fill_rows = multiplier(tile), clearer(tile), row_filler(tile)
     gather_column = column_gatherer(tile)
 
     def kernel(x, dy, partials, g):
         a = cuda.shared.array((2, depth, pitch), x.dtype)
-        b = cuda.shared.array((2, depth, columns), x.dtype)
+        b = cuda.shared.array((2, depth, b_pitch), x.dtype)
         places = cuda.shared.array(rows, np.int64)
         total = cuda.local.array(results, x.dtype)
         clear(total)
@@ -253,6 +261,27 @@ def conv_backward_weights(tile):
         store(total, partials, places, left, filters, dy, -1, x.dtype.type(-math.inf))
 
     return kernel
+
+
+# --- on tensor cores, which round float32 numbers to TF32 (11 bits) before they multiply -------------------------
+
+
+@cuda_kernel(lambda *args: _forward(CORE_TILE, args[-1]), lambda *args: CORE_TILE, True)
+def conv_forward_tf32(tile):
+    """`conv_forward` in TF32."""
+    return conv_forward.function(tile)
+
+
+@cuda_kernel(lambda *args: _backward(CORE_TILE, args[-1]), lambda *args: CORE_TILE, True)
+def conv_backward_data_tf32(tile):
+    """`conv_backward_data` in TF32."""
+    return conv_backward_data.function(tile)
+
+
+@cuda_kernel(lambda *args: _weights(CORE_TILE, *args[-2:]), lambda *args: CORE_TILE, True)
+def conv_backward_weights_tf32(tile):
+    """`conv_backward_weights` in TF32."""
+    return conv_backward_weights.function(tile)
 
 
 # --- explicit columns ----------------------------------------------------------------------------------------------

@@ -55,7 +55,9 @@ class _Simulator:
 cuda: Any = _Simulator() if SIMULATED else numba.cuda  # for kernels
 target: Any = numba.cuda  # for who launches them: devices, streams, memory
 if not SIMULATED:
-    numba.cuda.core.config.CUDA_LOW_OCCUPANCY_WARNINGS = 0  # small batches make small grids, which is no mistake
+    numba.cuda.core.config.CUDA_LOW_OCCUPANCY_WARNINGS = (
+        0  # small batches make small grids, which is no mistake
+    )
 
 
 def driver() -> Any:
@@ -145,17 +147,26 @@ class Tile(NamedTuple):
     tall: int
     wide: int
     depth: int  # rows and columns of the operands that are in shared memory at a time
+    cores: bool = False  # whether tensor cores multiply, in TF32
 
     @property
     def threads(self) -> int:
         """Threads of a block."""
         return self.rows * self.columns // (self.tall * self.wide)
 
+    @property
+    def pitches(self) -> tuple[int, int]:
+        """Numbers from one column of a to the next in shared memory, and from one row of b: neighbours of both
+        directions are in different banks."""
+        return self.rows + (8 if self.cores else 4), self.columns + (8 if self.cores else 0)
+
 
 # A product of few columns fills a narrow tile; in a wide one, every number that was loaded is used more often.
 TILES: tuple[Tile, ...] = (Tile(128, 16, 4, 4, 8), Tile(128, 32, 8, 4, 8), Tile(128, 64, 8, 8, 8))
 if SIMULATED:
     TILES = (Tile(8, 4, 2, 2, 4), Tile(8, 8, 4, 2, 4))
+# A warp of 32 threads multiplies 32 rows by all columns.
+CORE_TILE = Tile(32, 8, 4, 2, 8, True) if SIMULATED else Tile(128, 64, 8, 8, 8, True)
 
 
 def fitting_tile(columns: int) -> Tile:

@@ -9,6 +9,7 @@ term to the last.
 import numpy as np
 
 from fastcnn_kernels.cuda import (
+    CORE_TILE,
     Shape,
     Tile,
     covering,
@@ -18,14 +19,13 @@ from fastcnn_kernels.cuda import (
     fitting_tile,
     unrolled,
 )
-
-PADDING = (
-    4  # numbers between the columns of a in shared memory, so that threads that fill it meet different banks
-)
+from fastcnn_kernels.cuda_cores import multiply_tf32, to_tf32
 
 
 def multiplier(tile: Tile):
     """The function that adds the product of what is in half of the shared memory to a thread's results."""
+    if tile.cores:
+        return core_multiplier(tile)
     tall, wide, depth = tile.tall, tile.wide, tile.depth
     across, down = tile.columns // tile.wide, tile.rows // tile.tall
 
@@ -68,6 +68,8 @@ def storer(tile: Tile):
     out[places[row] + column] = max(total + bias[bias_at + column], lower) for the columns of the tile below `right`,
     in rows whose place is not negative; no bias where bias_at is negative.
     """
+    if tile.cores:
+        return core_storer(tile)
     wide, across, down = tile.wide, tile.columns // tile.wide, tile.rows // tile.tall
 
     def of_row(i):
@@ -85,6 +87,64 @@ def storer(tile: Tile):
         return store_row
 
     return unrolled(tile.tall, of_row)
+
+
+def core_multiplier(tile: Tile):
+    """`multiplier` for tensor cores: products of 16 x 8 by 8 x 8, of which a warp makes two rows of columns / 8.
+
+    Lane 4 i + j of a warp holds columns j and j + 4 of rows i and i + 8 of a, rows j and j + 4 of column i of b, and
+    columns 2 j and 2 j + 1 of rows i and i + 8 of the result (PTX ISA, mma.m16n8k8 of .tf32).
+    """
+    across = tile.columns // 8
+
+    def of_product(number):
+        m, n = number // across, number % across
+
+        @cuda_function
+        def multiply_one(a, b, half, total):
+            lane = cuda.threadIdx.x % 32
+            i, j, at = lane // 4, lane % 4, number * 4
+            row, column = cuda.threadIdx.x // 32 * 32 + m * 16 + i, n * 8 + i
+            total[at], total[at + 1], total[at + 2], total[at + 3] = multiply_tf32(
+                to_tf32(a[half, j, row]),
+                to_tf32(a[half, j, row + 8]),
+                to_tf32(a[half, j + 4, row]),
+                to_tf32(a[half, j + 4, row + 8]),
+                to_tf32(b[half, j, column]),
+                to_tf32(b[half, j + 4, column]),
+                total[at],
+                total[at + 1],
+                total[at + 2],
+                total[at + 3],
+            )
+
+        return multiply_one
+
+    return unrolled(2 * across, of_product)
+
+
+def core_storer(tile: Tile):
+    """`storer` for the results of `core_multiplier`."""
+    across = tile.columns // 8
+
+    def of_product(number):
+        m, n = number // across, number % across
+
+        @cuda_function
+        def store_one(total, out, places, left, right, bias, bias_at, lower):
+            lane = cuda.threadIdx.x % 32
+            row, first = cuda.threadIdx.x // 32 * 32 + m * 16 + lane // 4, left + n * 8 + lane % 4 * 2
+            for e in range(4):
+                place, column = places[row + e // 2 * 8], first + e % 2
+                if place >= 0 and column < right:
+                    value = total[number * 4 + e]
+                    if bias_at >= 0:
+                        value += bias[bias_at + column]
+                    out[place + column] = lower if value < lower else value  # NaN stays NaN
+
+        return store_one
+
+    return unrolled(2 * across, of_product)
 
 
 def row_filler(tile: Tile):
@@ -140,25 +200,26 @@ def fillers(tile: Tile):
     return fill_a, fill_b
 
 
-def _product_shape(a, b, bias, c, lower, g) -> Shape:
-    tile = fitting_tile(g.n)
+def _shape(tile, g) -> Shape:
     blocks = covering(g.m, tile.rows), covering(g.n, tile.columns), g.batch * g.parts
     return Shape(blocks, tile.threads)
 
 
-@cuda_kernel(_product_shape, tile=lambda a, b, bias, c, lower, g: fitting_tile(g.n), flatten=True)
+@cuda_kernel(
+    lambda *args: _shape(fitting_tile(args[-1].n), args[-1]), lambda *args: fitting_tile(args[-1].n), True
+)
 def gemm(tile):
     """c = max(a b + bias, lower), row by row of c.  a, b, c as `g` says; bias (n,) or empty; lower may be -inf.
 
     With g.parts > 1, c holds that many partial products, to be added up.
     """
     columns, rows, results = tile.columns, tile.rows, tile.tall * tile.wide
-    depth, pitch, store = tile.depth, tile.rows + PADDING, storer(tile)
+    depth, (pitch, b_pitch), store = tile.depth, tile.pitches, storer(tile)
     multiply, clear, (fill_a, fill_b) = multiplier(tile), clearer(tile), fillers(tile)
 
     def kernel(a, b, bias, c, lower, g):
         a_tile = cuda.shared.array((2, depth, pitch), a.dtype)
-        b_tile = cuda.shared.array((2, depth, columns), a.dtype)
+        b_tile = cuda.shared.array((2, depth, b_pitch), a.dtype)
         places = cuda.shared.array(rows, np.int64)
         total = cuda.local.array(results, a.dtype)
         clear(total)
@@ -179,3 +240,9 @@ def gemm(tile):
         store(total, c, places, left, g.n, bias, bias_at, a.dtype.type(lower))
 
     return kernel
+
+
+@cuda_kernel(lambda *args: _shape(CORE_TILE, args[-1]), lambda *args: CORE_TILE, True)
+def gemm_tf32(tile):
+    """`gemm` on tensor cores: float32 numbers are rounded to TF32 (11 bits) before they are multiplied."""
+    return gemm.function(tile)
