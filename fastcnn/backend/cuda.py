@@ -6,6 +6,7 @@ import shutil
 import weakref
 from collections.abc import Sequence
 from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import numpy as np
 from fastcnn_kernels import (
@@ -90,15 +91,18 @@ class Mirror:
         self._version = -1
 
     def push(self, variable: Variable) -> None:
-        """Bring the values on the device up to date."""
-        if variable.elsewhere is not self and (self._version != variable.version or variable.is_exposed):
-            program.upload(variable.buffer, self._region.memory[: variable.home.nbytes])
-        self._version = variable.version
+        """Bring the values on the device up to date. Of a variable that is changed here in every run, they are."""
+        if variable.elsewhere is self:
+            return
+        version = variable.version
+        if self._version != version or variable.is_exposed:
+            program.upload(variable.buffer, self._region.memory)
+            self._version = version
 
     def claim(self, variable: Variable) -> None:
         """A plan has changed the values on the device: whoever wants those of the host must `fetch` first."""
-        self._version = variable.version
-        variable.move(self)
+        if variable.elsewhere is not self:
+            variable.move(self)
         if variable.is_exposed:  # somebody holds the array, and expects to see the change in it
             variable.return_home()
 
@@ -106,8 +110,9 @@ class Mirror:
         """Bring the values of the host up to date."""
         variable = self._variable()
         if variable is not None:
-            program.download(self._region.memory[: variable.home.nbytes], variable.home)
+            program.download(self._region.memory, variable.home)
             wait()
+            self._version = variable.version
 
 
 _mirrors: "weakref.WeakKeyDictionary[Variable, Mirror]" = weakref.WeakKeyDictionary()
@@ -143,37 +148,50 @@ class Transfer:
     ):  # fmt: skip
         self._variables = [(variable, mirror(variable)) for variable in variables]
         self._changed = [(variable, mirror(variable)) for variable in changed]
-        self._inputs, self._outputs = list(inputs), list(outputs)
+        self._places = list(inputs), list(outputs)
         self.input_arrays = [program.host_array(x.shape, x.dtype) for x in inputs]
         self.output_arrays = [program.host_array(y.shape, y.dtype) for y in outputs]
+        self._forth: Pairs | None = None
+        self._back: Pairs = []
 
     def before(self) -> None:
         """Copy inputs, and what has changed of the variables."""
         try:
+            if self._forth is None:
+                inputs, outputs = self._places
+                self._forth, self._back = (
+                    _pairs(self.input_arrays, inputs),
+                    _pairs(self.output_arrays, outputs),
+                )
             for variable, there in self._variables:
                 there.push(variable)
-            for array, place in zip(self.input_arrays, self._inputs, strict=True):
-                self._copy(array, place, True)
+            for array, bytes_ in self._forth:
+                program.upload(array, bytes_)
         except Exception as error:
             raise explained(error) from error
 
     def after(self) -> None:
         """Copy outputs, and wait for them."""
-        for array, place in zip(self.output_arrays, self._outputs, strict=True):
-            self._copy(array, place, False)
+        for array, bytes_ in self._back:
+            program.download(bytes_, array)
         wait()
         for variable, there in self._changed:
             there.claim(variable)
 
-    @staticmethod
-    def _copy(array: np.ndarray, place: np.ndarray, forth: bool) -> None:
+
+Pairs = list[tuple[np.ndarray, Any]]  # an array of the host, and bytes of the device
+
+
+def _pairs(arrays: Sequence[np.ndarray], places: Sequence[np.ndarray]) -> Pairs:
+    """The arrays with what is to be copied from or to them. An output that is a constant is copied here and now."""
+    found = []
+    for array, place in zip(arrays, places, strict=True):
         region = program.region_of(place) if place.size else None
-        if region is None:  # an output that is a constant
+        if region is None:
             array[...] = place
-        elif forth:
-            program.upload(array, region.bytes_of(place))
         else:
-            program.download(region.bytes_of(place), array)
+            found.append((array, region.bytes_of(place)))
+    return found
 
 
 # --- whether it works ------------------------------------------------------------------------------------------------

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from op_harness import check_forward
 
+from fastcnn import config
+
 spec = importlib.util.spec_from_file_location("op_results", Path(__file__).with_name("op_results.py"))
 assert spec is not None and spec.loader is not None
 op_results = importlib.util.module_from_spec(spec)
@@ -42,7 +44,24 @@ def test_same_bits_again(name: str, on_cuda: None) -> None:
         np.testing.assert_array_equal(first, second)
 
 
-@pytest.mark.parametrize("name", CASES[::10])
-def test_values_by_definition(name: str, on_cuda: None) -> None:
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", CASES[::20])
+def test_values_by_definition(name: str, dtype: str, on_cuda: None) -> None:
     row, shapes = op_results.CASES[name]
-    check_forward(row, shapes, "float32")
+    check_forward(row, shapes, dtype)
+
+
+@pytest.mark.parametrize("name", [n for n in op_results.CASES if n.startswith("conv2d ") and "nothing" in n])
+def test_explicit_columns(
+    name: str, on_cuda: None, on_the_cpu: Callable[[str], dict[str, np.ndarray]]
+) -> None:
+    """The textbook's algorithm, which plans take only when told."""
+    row, shapes = op_results.CASES[name]
+    expected = on_the_cpu("op_results")
+    config.set_convolution_algorithm("columns")
+    try:
+        found = op_results.evaluate(row, shapes)
+    finally:
+        config.set_convolution_algorithm("auto")
+    for i, actual in enumerate(found):
+        close(actual, expected[f"{name}|{i}"])
