@@ -95,56 +95,47 @@ def core_multiplier(tile: Tile):
     Lane 4 i + j of a warp holds columns j and j + 4 of rows i and i + 8 of a, rows j and j + 4 of column i of b, and
     columns 2 j and 2 j + 1 of rows i and i + 8 of the result (PTX ISA, mma.m16n8k8 of .tf32).
     """
-    across = tile.columns // 8
 
-    def of_product(number):
-        m, n = number // across, number % across
-
+    def of_columns(n):
         @cuda_function
-        def multiply_one(a, b, half, total):
+        def multiply_columns(a, b, half, total):
             lane = cuda.threadIdx.x % 32
-            i, j, at = lane // 4, lane % 4, number * 4
-            row, column = cuda.threadIdx.x // 32 * 32 + m * 16 + i, n * 8 + i
-            total[at], total[at + 1], total[at + 2], total[at + 3] = multiply_tf32(
-                to_tf32(a[half, j, row]),
-                to_tf32(a[half, j, row + 8]),
-                to_tf32(a[half, j + 4, row]),
-                to_tf32(a[half, j + 4, row + 8]),
-                to_tf32(b[half, j, column]),
-                to_tf32(b[half, j + 4, column]),
-                total[at],
-                total[at + 1],
-                total[at + 2],
-                total[at + 3],
-            )
+            i, j = lane // 4, lane % 4
+            b0, b1 = to_tf32(b[half, j, n * 8 + i]), to_tf32(b[half, j + 4, n * 8 + i])
+            for m in range(2):
+                row, at = cuda.threadIdx.x // 32 * 32 + m * 16 + i, (n * 2 + m) * 4
+                a0, a1 = to_tf32(a[half, j, row]), to_tf32(a[half, j, row + 8])
+                a2, a3 = to_tf32(a[half, j + 4, row]), to_tf32(a[half, j + 4, row + 8])
+                found = multiply_tf32(
+                    a0, a1, a2, a3, b0, b1, total[at], total[at + 1], total[at + 2], total[at + 3]
+                )
+                for e in range(4):
+                    total[at + e] = found[e]
 
-        return multiply_one
+        return multiply_columns
 
-    return unrolled(2 * across, of_product)
+    return unrolled(tile.columns // 8, of_columns)
 
 
 def core_storer(tile: Tile):
     """`storer` for the results of `core_multiplier`."""
-    across = tile.columns // 8
 
-    def of_product(number):
-        m, n = number // across, number % across
-
+    def of_columns(n):
         @cuda_function
-        def store_one(total, out, places, left, right, bias, bias_at, lower):
+        def store_columns(total, out, places, left, right, bias, bias_at, lower):
             lane = cuda.threadIdx.x % 32
-            row, first = cuda.threadIdx.x // 32 * 32 + m * 16 + lane // 4, left + n * 8 + lane % 4 * 2
-            for e in range(4):
+            row, first = cuda.threadIdx.x // 32 * 32 + lane // 4, left + n * 8 + lane % 4 * 2
+            for e in range(8):
                 place, column = places[row + e // 2 * 8], first + e % 2
                 if place >= 0 and column < right:
-                    value = total[number * 4 + e]
+                    value = total[n * 8 + e]
                     if bias_at >= 0:
                         value += bias[bias_at + column]
                     out[place + column] = lower if value < lower else value  # NaN stays NaN
 
-        return store_one
+        return store_columns
 
-    return unrolled(2 * across, of_product)
+    return unrolled(tile.columns // 8, of_columns)
 
 
 def row_filler(tile: Tile):
