@@ -28,6 +28,7 @@ from fastcnn import (
     tree,
     utils,
 )
+from fastcnn.backend import set_device
 from fastcnn.backend.cpu import num_threads, set_num_threads
 from fastcnn.config import DTypePolicy
 from fastcnn.differentiate import gradient, value_and_gradient
@@ -90,6 +91,7 @@ __all__ = [
     "random",
     "regularizers",
     "saving",
+    "set_device",
     "set_num_threads",
     "tree",
     "utils",
@@ -101,7 +103,7 @@ _INSTEAD = {
     "Function": "; Model(inputs, outputs) is a function of its inputs as well",
     "StatelessScope": "; variables always keep their state",
     "distribution": "; it computes on one machine, on as many threads as set_num_threads says",
-    "device": "; it computes on the CPU",
+    "device": "; set_device chooses one for the plans that follow, compile(device=...) for a model",
     "export": "; model.save writes safetensors, which other libraries read",
     "remat": "; plans reuse memory by themselves",
     "Remat": "; plans reuse memory by themselves",

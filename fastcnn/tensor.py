@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from weakref import WeakSet
 
 import numpy as np
 
@@ -183,7 +184,7 @@ class Constant(Tensor):
 
     def __init__(self, value: np.ndarray):
         super().__init__(value.shape, str(value.dtype))
-        self.value = self.buffer = np.ascontiguousarray(value).reshape(value.shape)
+        self.value = self.buffer = self.home = np.ascontiguousarray(value).reshape(value.shape)
 
     def __array__(self, dtype: Any = None, copy: object = None) -> np.ndarray:
         return np.array(self.value, dtype=dtype)
@@ -210,6 +211,8 @@ class Variable(Tensor):
     updates. Whoever asks for `value` may write to it at any time: plans then trust nothing that they have kept of it.
     """
 
+    away: ClassVar[WeakSet["Variable"]] = WeakSet()  # those whose newest values are on another device
+
     def __init__(
         self, value: Any = None, dtype: str = "float32", trainable: bool = True, name: str | None = None, *,
         initializer: Any = None, shape: Any = (),
@@ -218,14 +221,34 @@ class Variable(Tensor):
         value = value if initializer is None else initializer
         if callable(value) or isinstance(value, str):
             value = deserialize("initializer", value)(tuple(shape), dtype=dtype)
-        self.buffer = np.array(value, dtype=dtype, order="C")
+        self.home = np.array(value, dtype=dtype, order="C")
+        self.elsewhere: Any = None  # who has newer values than `home`: the mirror on another device
         self.clocks = [Clock()]  # its own, and those of the plans that change it
         self.is_exposed = False
-        super().__init__(self.buffer.shape, dtype, name)
+        super().__init__(self.home.shape, dtype, name)
         self.trainable = trainable
         self.path = name or "variable"  # unique within a model: "conv2d/kernel"
         self.regularizer: Callable[[Tensor], Tensor] | None = None
         self.constraint: Callable[[np.ndarray], np.ndarray] | None = None
+
+    @property
+    def buffer(self) -> np.ndarray:
+        """The values, to be read at once."""
+        if self.elsewhere is not None:
+            self.return_home()
+        return self.home
+
+    def move(self, elsewhere: Any) -> None:
+        """The newest values are not in `home` any more; `elsewhere.fetch()` will bring them there."""
+        self.elsewhere = elsewhere
+        Variable.away.add(self)
+
+    def return_home(self) -> None:
+        """Bring the newest values to `home`."""
+        elsewhere, self.elsewhere = self.elsewhere, None
+        Variable.away.discard(self)
+        if elsewhere is not None:
+            elsewhere.fetch()
 
     @property
     def value(self) -> np.ndarray:

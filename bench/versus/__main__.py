@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from bench.networks import NETWORKS
 from bench.report import cpu_model
+from fastcnn.backend.machine import cuda_driver
 
 ROOT = Path(__file__).resolve().parents[2]
 FRAMEWORKS = {
@@ -32,7 +33,8 @@ NEEDED = {
     "fastcnn": ["fastcnn"], "torch": ["torch"], "onnxruntime": ["onnxruntime", "onnx"], "keras": ["keras", "jax"],
     "jax": ["jax"],
 }  # fmt: skip
-ROUNDED = ("bfloat16", "mixed_bfloat16")
+ON_CUDA = {"fastcnn": ["fastcnn"], "torch": ["float32", "tf32", "compile_tf32"]}
+ROUNDED = ("bfloat16", "mixed_bfloat16", "tf32", "compile_tf32")
 LOSS_TOLERANCE, OUTPUT_TOLERANCE = 1e-4, 1e-3
 
 
@@ -43,6 +45,7 @@ class Case(NamedTuple):
     training: bool
     batch: int
     threads: int
+    device: str = "cpu"
 
     def __str__(self) -> str:
         what = "training" if self.training else "inference"
@@ -180,7 +183,8 @@ def summary(found: list[tuple[Case, dict[str, Any]]]) -> list[str]:
             if known:
                 each = ", ".join(f"{name} {ratio:.2f}" for name, ratio in known.items())
                 what = f"{'training' if training else 'inference'}, batch {batch}, {threads} threads"
-                peer = f"{framework} in bfloat16" if rounded else framework
+                rounding = "tf32" if own[0][0].device == "cuda" else "bfloat16"
+                peer = f"{framework} in {rounding}" if rounded else framework
                 mean = geometric_mean(known.values())
                 lines.append(f"{what}, {mode} against {peer}: geometric mean {mean:.2f} ({each})")
     return lines
@@ -210,7 +214,9 @@ def machine(threads: int) -> dict[str, Any]:
     """What the figures depend on."""
     names = ["numpy", "numba", "torch", "onnxruntime", "keras", "jax"]
     versions = {name: importlib.metadata.version(name) for name in names if importlib.util.find_spec(name)}
+    driver = cuda_driver()
     return {
+        "devices": driver.devices if driver else (),
         "processor": cpu_model(), "processors": os.cpu_count(), "threads": threads, "python": platform.python_version(),
         "versions": versions, "load": os.getloadavg(), "date": time.strftime("%Y-%m-%d"),
     }  # fmt: skip
@@ -232,28 +238,33 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--do", nargs="+", choices=["training", "inference"], default=["training", "inference"]
     )
-    parser.add_argument("--batches", nargs="+", type=int, default=[1, 32, 128])
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--batches", nargs="+", type=int, help="default: 1 32 128, or on CUDA 128 1024")
     parser.add_argument("--threads", nargs="+", type=int, default=sorted({1, usable}))
     parser.add_argument(
         "--peers",
         nargs="+",
-        choices=[mode for modes in FRAMEWORKS.values() for mode in modes],
+        choices=sorted({mode for modes in (FRAMEWORKS, ON_CUDA) for some in modes.values() for mode in some}),
     )
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=0.5, help="of each turn")
     parser.add_argument("--quick", action="store_true", help="3 short rounds, without torch.compile")
     parser.add_argument("--json", type=Path, help="write everything to this file")
-    return parser.parse_args()
+    given = parser.parse_args()
+    given.batches = given.batches or ([1, 32, 128] if given.device == "cpu" else [128, 1024])
+    given.threads = given.threads if given.device == "cpu" else given.threads[-1:]
+    return given
 
 
 def chosen_peers(given: argparse.Namespace) -> list[tuple[str, str]]:
     """(framework, mode) of everything that is installed and wanted."""
-    for framework in FRAMEWORKS:
+    frameworks = FRAMEWORKS if given.device == "cpu" else ON_CUDA
+    for framework in frameworks:
         if not present(framework):
             print(f"{framework} is not installed; not compared")
-    peers = [(f, mode) for f, modes in FRAMEWORKS.items() if present(f) for mode in modes]
+    peers = [(f, mode) for f, modes in frameworks.items() if present(f) for mode in modes]
     if given.quick:
-        peers = [peer for peer in peers if peer[1] != "compile"]
+        peers = [peer for peer in peers if not peer[1].startswith("compile")]
     return [peer for peer in peers if given.peers is None or peer[1] in (*given.peers, "fastcnn")]
 
 
@@ -263,7 +274,7 @@ def main() -> None:
     rounds, seconds = (3, 0.2) if given.quick else (given.rounds, given.seconds)
     peers = chosen_peers(given)
     cases = [
-        Case(network, do == "training", batch, threads)
+        Case(network, do == "training", batch, threads, given.device)
         for network in given.networks
         for do in given.do
         for batch in given.batches

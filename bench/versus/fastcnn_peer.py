@@ -12,7 +12,8 @@ MODES = ("fastcnn", "mixed_bfloat16")
 class FastcnnPeer:
     """One network, as it is by default or under the dtype policy `mixed_bfloat16`."""
 
-    def __init__(self, mode: str, threads: int):
+    def __init__(self, mode: str, threads: int, device: str = "cpu"):
+        fastcnn.set_device(device)
         fastcnn.set_num_threads(threads)
         config.set_dtype_policy("float32" if mode == "fastcnn" else mode)
 

@@ -97,7 +97,7 @@ def onnx_model(model: fastcnn.Model, x: np.ndarray) -> bytes:
 class OnnxPeer:
     """One network, for inference."""
 
-    def __init__(self, mode: str, threads: int):
+    def __init__(self, mode: str, threads: int, device: str = "cpu"):
         self.options = onnxruntime.SessionOptions()
         self.options.intra_op_num_threads, self.options.inter_op_num_threads = threads, 1
         self.options.log_severity_level = 3

@@ -12,7 +12,15 @@ from bench.versus.structure import Step, steps_of
 from bench.versus.worker import CHECKED_RATE
 
 EPSILON = 1e-7  # Keras's
-MODES = ("nchw", "channels_last", "compile", "bfloat16")
+MODES = (
+    "nchw",
+    "channels_last",
+    "compile",
+    "bfloat16",
+    "float32",
+    "tf32",
+    "compile_tf32",
+)  # the last three on CUDA
 
 
 def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
@@ -136,8 +144,10 @@ class Network(nn.Module):
 class TorchPeer:
     """One network in one of the modes."""
 
-    def __init__(self, mode: str, threads: int):
-        self.mode, self.checked_steps = mode, -1
+    def __init__(self, mode: str, threads: int, device: str = "cpu"):
+        self.mode, self.checked_steps, self.device = mode, -1, device
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = mode.endswith("tf32")
+        torch.backends.cudnn.benchmark = True
         torch.set_num_threads(threads)
         torch.manual_seed(0)
 
@@ -147,14 +157,18 @@ class TorchPeer:
         if self.mode != "nchw":
             self.network = self.network.to(memory_format=torch.channels_last)
             images = images.to(memory_format=torch.channels_last)
-        self.x, self.training = images, training
-        self.y = torch.from_numpy(y if y.dtype.kind == "f" else y.astype(np.int64))
+        self.network = self.network.to(self.device)
+        self.images, self.training = images, training
+        targets = torch.from_numpy(y if y.dtype.kind == "f" else y.astype(np.int64))
+        if self.device == "cuda":
+            self.images, targets = images.pin_memory(), targets.pin_memory()
+        self.targets = targets
         if training:
             self.network.train()
             self.optimizer = torch.optim.Adam(self.network.parameters(), lr=1e-3, eps=EPSILON, fused=True)
         else:
             self.network.eval()
-        self.call = torch.compile(self.network) if self.mode == "compile" else self.network
+        self.call = torch.compile(self.network) if self.mode.startswith("compile") else self.network
 
     def made_comparable(self) -> None:
         """No dropout, and Adam's epsilon where Keras adds it: not to the corrected deviation but to the plain one."""
@@ -167,19 +181,21 @@ class TorchPeer:
 
     def _forward(self) -> torch.Tensor:
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.mode == "bfloat16"):
-            return self.call(self.x)
+            return self.call(self.images.to(self.device, non_blocking=True))
 
     def _loss(self) -> torch.Tensor:
         output = self._forward().float()
-        if self.y.dtype == torch.int64:
-            return functional.cross_entropy(output, self.y)
-        return functional.mse_loss(output.permute(0, 2, 3, 1) if output.ndim == 4 else output, self.y)
+        targets = self.targets.to(
+            self.device, non_blocking=True
+        )  # as fastcnn does: every batch comes from the host
+        if targets.dtype == torch.int64:
+            return functional.cross_entropy(output, targets)
+        return functional.mse_loss(output.permute(0, 2, 3, 1) if output.ndim == 4 else output, targets)
 
     def step(self) -> float:
         """A training step; its loss. Or an inference, and 0."""
         if not self.training:
-            with torch.inference_mode():
-                self._forward()
+            self.predict()
             return 0.0
         if self.checked_steps >= 0:
             self.checked_steps += 1
@@ -193,5 +209,5 @@ class TorchPeer:
 
     def predict(self) -> np.ndarray:
         with torch.inference_mode():
-            output = self._forward().float()
+            output = self._forward().float().cpu()
         return (output.permute(0, 2, 3, 1) if output.ndim == 4 else output).numpy()

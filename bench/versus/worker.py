@@ -24,12 +24,12 @@ def peak_mbytes() -> float:
     return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
 
 
-def make(framework: str, mode: str, threads: int) -> Any:
+def make(framework: str, mode: str, threads: int, device: str = "cpu") -> Any:
     """The framework's peer, and only now the framework, which takes the processors for as many as it may use."""
-    if hasattr(os, "sched_setaffinity"):
+    if device == "cpu" and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
     module, name = CLASSES[framework]
-    return getattr(importlib.import_module(module), name)(mode, threads)
+    return getattr(importlib.import_module(module), name)(mode, threads, device)
 
 
 def data(network: str, batch: int) -> tuple[Any, Any, Any]:
@@ -57,7 +57,7 @@ def serve() -> None:
         answer: dict[str, Any] = {}
         match request["do"]:
             case "build":
-                peer = make(request["framework"], request["mode"], request["threads"])
+                peer = make(request["framework"], request["mode"], request["threads"], request["device"])
                 peer.build(*data(request["network"], request["batch"]), request["training"])
                 answer["mbytes"] = peak_mbytes()
                 start = time.perf_counter()
@@ -66,7 +66,7 @@ def serve() -> None:
             case "check":
                 from fastcnn import config
 
-                checked = make(request["framework"], request["mode"], request["threads"])
+                checked = make(request["framework"], request["mode"], request["threads"], request["device"])
                 checked.build(*data(request["network"], request["batch"]), request["training"])
                 checked.made_comparable()
                 if request["training"]:

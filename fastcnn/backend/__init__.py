@@ -3,9 +3,7 @@
 Scripts look for Keras's settings here, `keras.backend.clear_session` and its like; they are those of `fastcnn.config`.
 """
 
-from types import ModuleType
-
-from fastcnn.backend import cpu
+from fastcnn.backend.selection import device, get, resolved, set_device
 from fastcnn.config import (
     backend,
     epsilon,
@@ -16,7 +14,6 @@ from fastcnn.config import (
     set_image_data_format,
 )
 from fastcnn.dtypes import is_float_dtype, is_int_dtype, result_type, standardize_dtype
-from fastcnn.errors import Error, did_you_mean
 from fastcnn.registry import get_uid
 from fastcnn.registry import reset_names as clear_session
 from fastcnn.tensor import is_keras_tensor
@@ -24,6 +21,7 @@ from fastcnn.tensor import is_keras_tensor
 __all__ = [
     "backend",
     "clear_session",
+    "device",
     "epsilon",
     "floatx",
     "get",
@@ -32,18 +30,11 @@ __all__ = [
     "is_float_dtype",
     "is_int_dtype",
     "is_keras_tensor",
+    "resolved",
     "result_type",
+    "set_device",
     "set_epsilon",
     "set_floatx",
     "set_image_data_format",
     "standardize_dtype",
 ]
-
-_backends: dict[str, ModuleType] = {"cpu": cpu}
-
-
-def get(name: str) -> ModuleType:
-    """The backend of that name."""
-    if name not in _backends:
-        raise Error(f"unknown device {name!r}{did_you_mean(name, _backends)}")
-    return _backends[name]

@@ -6,10 +6,15 @@
 - `Blocks(lists, workspace).launch`: a launch that executes lists of launches, several at a time; such lists are bound
   inside of `on_one_thread()`;
 - `compile_launches(launches, ready)`: makes their code ready ahead of a program;
-- `num_threads()`, `set_num_threads(n)`.
+- `num_threads()`, `set_num_threads(n)`;
+- `Transfer(inputs, outputs, variables, changed)`: the arrays through which the world meets those of a plan, and what is
+  to be copied `before()` and `after()` a run; `wait()`, until what has been run is done;
+- `algorithms()`: the names of those that it has kernels for, beside the first one of each op;
+- `BLOCKS`: whether plans may execute a few images at a time; only then it must have `Blocks` and `on_one_thread`.
 """
 
 import importlib
+from collections.abc import Sequence
 from types import SimpleNamespace
 
 import numpy as np
@@ -17,16 +22,30 @@ from fastcnn_kernels.ahead import compile_launches
 from fastcnn_kernels.jit import Kernel, on_one_thread
 from fastcnn_kernels.team import Blocks, Program, num_threads, set_num_threads
 
+from fastcnn.tensor import Variable
+
 __all__ = [
+    "BLOCKS",
     "Blocks",
     "Program",
+    "Transfer",
+    "algorithms",
     "allocate",
     "compile_launches",
     "kernels",
     "num_threads",
     "on_one_thread",
     "set_num_threads",
+    "wait",
 ]
+
+
+def algorithms() -> frozenset[str]:
+    """Names of those that there are kernels for, beside the first one of each op."""
+    return frozenset({"amx", "amx3", "bfloat16", "columns", "lanes", "winograd", "winograd2"})
+
+
+BLOCKS = True
 
 FAMILIES = (
     "activation", "amx", "boxes", "color", "conv", "depthwise", "elementwise", "gemm", "lanes", "loss", "nms",
@@ -49,3 +68,27 @@ def allocate(nbytes: int) -> np.ndarray:
     memory = np.zeros(nbytes + 64, np.uint8)
     offset = -memory.ctypes.data % 64
     return memory[offset : offset + nbytes]
+
+
+class Transfer:
+    """Inputs and outputs are written and read where they are; only what is newer on another device is to be copied."""
+
+    def __init__(
+        self, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray],
+        variables: Sequence[Variable], changed: Sequence[Variable],
+    ):  # fmt: skip
+        self.input_arrays, self.output_arrays = list(inputs), list(outputs)
+        self._variables = variables
+
+    def before(self) -> None:
+        """Bring home what another device has changed."""
+        if Variable.away:
+            for variable in self._variables:
+                variable.return_home()
+
+    def after(self) -> None:
+        """Nothing: results are where they are wanted."""
+
+
+def wait() -> None:
+    """A program has done its work when `run` returns."""

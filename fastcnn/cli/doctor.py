@@ -17,6 +17,7 @@ import numpy as np
 from fastcnn import backend, ops
 from fastcnn.backend import machine
 from fastcnn.cli.cache import megabytes
+from fastcnn.errors import Error
 from fastcnn.version import __version__
 
 
@@ -160,7 +161,17 @@ def check_cuda() -> Iterator[Finding]:
         yield Finding("cuda", "no CUDA device found; none is needed")
     else:
         names = ", ".join(driver.devices)
-        yield Finding("cuda", f"{names} (driver for CUDA {driver.version}); this version computes on the CPU")
+        yield _check_usable(f"{names} (driver for CUDA {driver.version})")
+
+
+def _check_usable(found: str) -> Finding:
+    """Whether the device can compute, and if not, the command that mends it."""
+    try:
+        backend.get("cuda").check()
+    except Error as error:
+        command = re.search(r"(pip install \S+|sudo [\w-]+ \w+|unset \w+)", str(error))
+        return Finding("cuda", f"{found}: {error}", command.group() if command else "nvidia-smi")
+    return Finding("cuda", f"{found}; fastcnn.set_device('cuda') computes there")
 
 
 def check_data_folder() -> Iterator[Finding]:

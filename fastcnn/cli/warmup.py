@@ -47,8 +47,8 @@ def warmup(dtype: str = "float32", show: bool = False) -> set[str]:
     return ready | _suppress(dtype)
 
 
-def _compile(function: Callable[..., Any], specs: list[TensorSpec]) -> set[str]:
-    """Plan the function and its gradients, which compiles their kernels; returns the names of those."""
+def with_gradients(function: Callable[..., Any]) -> Function:
+    """A function of tensors, and its gradients for them and for weights, to be planned."""
 
     def body(*tensors: Any) -> Any:
         output = function(*tensors)
@@ -57,7 +57,12 @@ def _compile(function: Callable[..., Any], specs: list[TensorSpec]) -> set[str]:
         weights = [v for v in variables_of(ancestors([output])) if v.trainable]
         return [output, gradients(output, [*tensors, *weights])]
 
-    plan, _ = Function(body, training=True).plan(specs)
+    return Function(body, training=True)
+
+
+def _compile(function: Callable[..., Any], specs: list[TensorSpec]) -> set[str]:
+    """Plan the function and its gradients, which compiles their kernels; returns the names of those."""
+    plan, _ = with_gradients(function).plan(specs)
     return {launch.kernel.__name__ for _, launches in plan.steps for launch in launches}
 
 

@@ -5,7 +5,7 @@ import os
 from fastcnn.errors import Error, did_you_mean
 
 CONVOLUTIONS = ("auto", "measured", "implicit", "columns", "lanes", "winograd", "winograd2", "amx", "amx3")
-PRECISIONS = ("strict", "fast", "faster")  # what is later permits what is earlier
+PRECISIONS = ("strict", "fast", "faster", "tf32")  # what is later permits what is earlier
 
 _convolution_algorithm = "auto"
 _precision = "fast"
@@ -35,7 +35,7 @@ def set_convolution_algorithm(name: str) -> None:
 
 
 def precision() -> str:
-    """How much more than a plain sum a faster algorithm may round: "strict", "fast" or "faster"."""
+    """How much more than a plain sum a faster algorithm may round: "strict", "fast", "faster" or "tf32"."""
     return _precision
 
 
@@ -45,7 +45,9 @@ def set_precision(value: str) -> None:
     - "strict": no more than a plain sum in float32;
     - "fast", the default: Winograd's algorithm too, whose error is a few 1e-6 of the largest result;
     - "faster": numbers as sums of two bfloat16 numbers too, with an error of some 5e-6 of the largest result: what
-      PyTorch calls float32_matmul_precision "high". Only processors with matrix tiles gain.
+      PyTorch calls float32_matmul_precision "high". Only processors with matrix tiles gain;
+    - "tf32": on CUDA devices, operands of products rounded to 11 bits too, with an error of some 1e-3 of the largest
+      result, as PyTorch's convolutions are by default there.
     """
     global _precision
     if value not in PRECISIONS:

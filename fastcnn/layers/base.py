@@ -276,7 +276,7 @@ class Layer(Configurable):
             raise Error(
                 f"layer {self.name!r} has no weights before it is built; call build(input_shape) first"
             )
-        return sum(v.value.size for v in self.weights)
+        return sum(v.size for v in self.weights)
 
     # --- shape -----------------------------------------------------------------------------------------------
 

@@ -57,7 +57,7 @@ def save_model(
         config["compile"] = model.get_compile_config()
         config["training"] = {"batches": model.optimizer.batches}
         state = model.optimizer.named_state(named_variables(model))
-        arrays.update({f"optimizer/{name}": variable.value for name, variable in state.items()})
+        arrays.update({f"optimizer/{name}": variable.buffer for name, variable in state.items()})
     write(filepath, arrays, config, overwrite)
 
 
@@ -69,7 +69,7 @@ def save_weights(model: Any, filepath: Any, overwrite: bool = True) -> None:
 
 
 def _arrays_of(model: Layer) -> dict[str, np.ndarray]:
-    return {path: variable.value for path, variable in named_variables(model).items()}
+    return {path: variable.buffer for path, variable in named_variables(model).items()}
 
 
 def write(

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastcnn import ops
+from fastcnn.backend import device
 from fastcnn.backend.cpu import num_threads
 from fastcnn.data.arrays import Arrays, Batch
 from fastcnn.errors import Error
@@ -81,7 +82,7 @@ class Step:
                 x, y, weight = (_rebuild(s, supply) for s in (signature.x, signature.y, signature.weight))
                 return self._body(x, y, weight)
 
-            self._functions[signature] = Function(body, training=self.mode == "train")
+            self._functions[signature] = Function(body, self.mode == "train", self.model.device)
         return self._functions[signature]
 
     def _body(self, x: Any, y: Any, weight: Any) -> Any:
@@ -126,7 +127,7 @@ class Step:
         """What runs for a batch of these shapes, and the arrays that it wants."""
         arrays = [array for part in batch for array in _arrays(part)]
         phase = self.model.optimizer.phase if self.mode == "train" else None
-        key = Signature.of(batch), phase, [array.shape for array in arrays], num_threads()
+        key = Signature.of(batch), phase, [array.shape for array in arrays], num_threads(), device()
         if self._latest is None or self._latest[0] != key:
             specs = [TensorSpec(array.shape, self.model.dtype) for array in arrays]
             self._latest = key, *self._function(key[0]).plan(specs, phase)

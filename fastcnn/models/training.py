@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from fastcnn import config, optimizers
+from fastcnn.backend import resolved
 from fastcnn.callbacks import CallbackList, History
 from fastcnn.data import Batch, make_batches, split_validation
 from fastcnn.data.arrays import as_batch, check_finite, each
@@ -36,6 +37,7 @@ class Trainer:
         self.stop_training = False
         self.run_eagerly, self.jit_compile = False, "auto"
         self._compiled: dict[str, Any] | None = None
+        self.device: str | None = None  # None: that of `set_device`
         self.reset_plans()
 
     def reset_plans(self) -> None:
@@ -50,14 +52,17 @@ class Trainer:
     def compile(
         self, optimizer: Any = "rmsprop", loss: Any = None, loss_weights: Any = None, metrics: Any = None,
         weighted_metrics: Any = None, run_eagerly: bool = False, steps_per_execution: int = 1,
-        jit_compile: Any = "auto", auto_scale_loss: bool = True,
+        jit_compile: Any = "auto", auto_scale_loss: bool = True, device: str | None = None,
     ) -> None:  # fmt: skip
         """Say how to train: optimizer, loss and metrics, by name, class or object.
+
+        device: "cpu", "cuda" or "auto"; None, that of `fastcnn.set_device`.
 
         Kernels are always compiled and a step is always one plan: run_eagerly, steps_per_execution, jit_compile
         and auto_scale_loss are accepted and change nothing.
         """
         chosen = optimizers.get(optimizer)
+        self.device = None if device is None else resolved(device)
         self.reset_plans()
         self.optimizer = chosen
         self.loss = loss

@@ -53,6 +53,7 @@ from fastcnn.ops.sparse import *
 from fastcnn.ops.special import *
 from fastcnn.ops.statistics import *
 from fastcnn.ops.suppression import *
+from fastcnn.ops.tensor_cores import *
 from fastcnn.ops.trigonometry import *
 from fastcnn.ops.update import *
 from fastcnn.ops.windows import *

@@ -150,7 +150,7 @@ def _run_now(function: Callable[..., Any], template: Any, arrays: list[np.ndarra
         args, kwargs = _put_tensors(template, tensors)
         return function(*args, **kwargs)
 
-    return Function(body)(*arrays)
+    return Function(body, device="cpu")(*arrays)  # where the arrays are
 
 
 # --- dtypes of arguments ---------------------------------------------------------------------------------------

@@ -53,5 +53,6 @@ def _timing(plan: Plan, node: Node, launches: list) -> list[str]:
     for _ in range(REPEATS):
         start = time.perf_counter()
         program.run()
+        plan.backend.wait()
         best = min(best, time.perf_counter() - start)
     return [f"{best * 1e6:.1f}", f"{flops(node) / best / 1e9:.1f}"]

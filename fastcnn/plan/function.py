@@ -21,10 +21,11 @@ class Function:
     """Runs `body(*tensors)`, whose result is a tensor or a (nested) list, tuple or dict of them, on arrays.
 
     The body is executed once per set of input shapes, on symbolic tensors; what it computes becomes a plan.
+    device: "cpu", "cuda" or "auto"; None, that of `fastcnn.set_device` at the time of the call.
     Safe to call from several Python threads: a plan runs for one of them at a time.
     """
 
-    def __init__(self, body: Callable[..., Any], training: bool = False, device: str = "cpu"):
+    def __init__(self, body: Callable[..., Any], training: bool = False, device: str | None = None):
         self.body = body
         self.training = training
         self.device = device
@@ -36,24 +37,26 @@ class Function:
 
         `key` is whatever else the body's behaviour depends on; another key makes another plan.
         """
-        full_key = (*specs, key)
+        device = backend.resolved(self.device)
+        full_key = (*specs, key, device)
         with self._lock:
             known = self._plans.get(full_key)
             if known is None or known[0].threads < known[0].backend.num_threads():  # it has memory for fewer
-                self._plans[full_key] = self._make(specs)
+                self._plans[full_key] = self.make(specs, device)
                 if len(self._plans) > MAX_PLANS:
                     self._plans.popitem(last=False)
             self._plans.move_to_end(full_key)
             return self._plans[full_key]
 
-    def _make(self, specs: Sequence[TensorSpec]) -> tuple[Plan, Any]:
+    def make(self, specs: Sequence[TensorSpec], device: str) -> tuple[Plan, Any]:
+        """A new plan for a device, which need not be there, and the body's result."""
         inputs = [Tensor(*spec) for spec in specs]
         trace = Trace(self.training)
         with tracing(trace):
             result = self.body(*inputs)
         outputs: list[Tensor] = []
         structure = _number(result, outputs)
-        return Plan(inputs, outputs, trace.updates, backend.get(self.device)), structure
+        return Plan(inputs, outputs, trace.updates, backend.get(device)), structure
 
     def __call__(self, *arrays: np.ndarray, key: object = None) -> Any:
         """Run on arrays (of the dtypes to compute in); returns fresh arrays in the body's result structure."""

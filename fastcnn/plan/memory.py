@@ -159,7 +159,7 @@ class Storage:
         """The tensor's values, as an array over its place."""
         root = self.root(tensor)
         if isinstance(root, Variable | Constant):
-            return root.buffer.reshape(tensor.spec.dims)
+            return root.home.reshape(tensor.spec.dims)
         return _view(arena, self._blocks[id(root)], tensor.spec)
 
     def offset(self, tensor: Tensor) -> int | None:

@@ -3,11 +3,10 @@
 import contextlib
 from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
+from types import ModuleType
 from typing import Any
 
 from tqdm import tqdm
-
-from fastcnn.backend.cpu import compile_launches
 
 _shown: ContextVar[bool] = ContextVar("fastcnn_compile_progress", default=True)
 
@@ -24,9 +23,9 @@ def compile_progress(show: bool = True) -> Iterator[None]:
         _shown.reset(token)
 
 
-def compile_kernels(launches: Sequence[Any]) -> None:
+def compile_kernels(launches: Sequence[Any], backend: ModuleType) -> None:
     """Compile what the launches need ahead of their program, with a bar where one is wanted."""
-    different = {(launch.kernel, launch.kernel.signature(launch.args)): launch for launch in launches}
+    different = {launch.key: launch for launch in launches}
     text, hidden = "compiling kernels, first run only", not _shown.get()
     with tqdm(total=len(different), desc=text, unit="kernel", delay=DELAY_S, disable=hidden) as bar:
-        compile_launches(list(different.values()), bar.update)
+        backend.compile_launches(list(different.values()), bar.update)

@@ -16,10 +16,11 @@ from fastcnn.plan.fuse import absorb_readers, compute_again, take_apart
 from fastcnn.plan.memory import Storage
 from fastcnn.plan.progress import compile_kernels
 from fastcnn.plan.rewrite import Rewrite
-from fastcnn.tensor import Clock, Tensor
+from fastcnn.tensor import Clock, Tensor, Variable
 
 # What happens to the nodes before they get memory and kernels, in this order.
-PASSES: list[Callable[[Rewrite], None]] = [absorb_readers, choose_algorithms, take_apart, compute_again]
+PASSES: list[Callable[[Rewrite], None]] = [absorb_readers, choose_algorithms]
+BLOCK_PASSES: list[Callable[[Rewrite], None]] = [take_apart, compute_again]  # for backends with blocks
 
 
 class Plan:
@@ -39,25 +40,23 @@ class Plan:
         read_by_updates = [x for node in updates for x in node.inputs]
         wanted = [*outputs, *read_by_updates]
         rewrite = Rewrite(ancestors(wanted), wanted, updates, backend)
-        for change in PASSES:
+        for change in [*PASSES, *BLOCK_PASSES] if backend.BLOCKS else PASSES:
             change(rewrite)
         outputs = [rewrite.current(y) for y in outputs]
         for node in updates:
             node.inputs = [rewrite.current(x) for x in node.inputs]
         self.backend, self.threads = backend, backend.num_threads()
-        self.chains = _chains(rewrite, updates)
+        self.chains = _chains(rewrite, updates, backend.BLOCKS)
         self.nodes = [node for chain in self.chains for node in chain.nodes]
         self.storage = Storage(self.chains, inputs, outputs, rewrite.is_constant, backend)
         self.arena = backend.allocate(self.storage.nbytes)
-        self.input_arrays = [self.storage.view(x, self.arena) for x in inputs]
-        self.output_arrays = [self.storage.view(y, self.arena) for y in outputs]
         bindings = [
             Binding(number, chain, self.storage, self.arena, backend)
             for number, chain in enumerate(self.chains)
         ]
         steps = [bound for binding in bindings for bound in binding.steps]
         self.steps = [(bound.node, [*bound.preparing, *bound.running]) for bound in steps]
-        compile_kernels([launch for _, launches in self.steps for launch in launches])
+        compile_kernels([launch for _, launches in self.steps for launch in launches], backend)
         self._blocks = [backend.Blocks(b.lists, b.memory) if b.lists else None for b in bindings]
         work = [one for pair in zip(bindings, self._blocks, strict=True) for one in _in_order(*pair)]
         self.preparation = Preparation(work, rewrite.is_constant, backend)
@@ -67,13 +66,21 @@ class Plan:
         for variable in changed.values():
             variable.clocks.append(self._clock)
         self._is_changing = bool(changed)
+        self._transfer = backend.Transfer(
+            [self.storage.view(x, self.arena) for x in inputs],
+            [self.storage.view(y, self.arena) for y in outputs],
+            variables_of(self.nodes) + [y for y in outputs if isinstance(y, Variable)], list(changed.values()),
+        )  # fmt: skip
+        self.input_arrays, self.output_arrays = self._transfer.input_arrays, self._transfer.output_arrays
 
     def run(self) -> None:
         """Compute everything once."""
+        self._transfer.before()
         self.preparation.run()
         self.program.run()
         if self._is_changing:
             self._clock.tick()
+        self._transfer.after()
 
     @property
     def nbytes(self) -> int:
@@ -130,16 +137,16 @@ def _in_order(binding: Binding, blocks: Any) -> list[Bound]:
     return [*preparing, Bound(binding.steps[-1].node, running=[blocks.launch])]
 
 
-def _chains(rewrite: Rewrite, updates: Sequence[Node]) -> list[Chain]:
-    """All nodes and updates in the order in which they run, in chains."""
+def _chains(rewrite: Rewrite, updates: Sequence[Node], blocks: bool) -> list[Chain]:
+    """All nodes and updates in the order in which they run, in chains; each by itself without blocks."""
     nodes = rewrite.in_order()
     resting = [node for node in nodes if rewrite.is_at_rest(node)]
     others = nodes[len(resting) :]
     held_back = _held_back(nodes, updates)
     for serial, others_first in rewrite.behind.items():
         held_back[serial] = held_back.get(serial, set()) | others_first
-    order = [*resting, *local_first(others, held_back)]
-    return form_chains(_insert_updates(order, updates), rewrite.is_at_rest)
+    order = _insert_updates([*resting, *local_first(others, held_back)], updates)
+    return form_chains(order, rewrite.is_at_rest) if blocks else [Chain([node]) for node in order]
 
 
 def _held_back(nodes: Sequence[Node], updates: Sequence[Node]) -> dict[float, set[float]]:

@@ -33,14 +33,14 @@ def compile_launches(launches: Sequence[Launch], ready: Callable[[int], object])
         helper.start()
     try:
         while launch := _taken(missing.popleft):
-            launch.kernel.compile(launch.args)
+            launch.compile()
             ready(1)
         if helper.ident is not None:
             helper.join()
     finally:
         missing.clear()  # the helper ends after the kernel that it is at
     for launch in launches:  # all others come from the cache; what a helper failed at is compiled now
-        launch.kernel.compile(launch.args)
+        launch.compile()
 
 
 def _taken(take: Callable[[], Launch]) -> Launch | None:

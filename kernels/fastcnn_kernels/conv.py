@@ -224,9 +224,17 @@ def forward_sampling(g, group):
 
 
 @device_function
+def common_divisor(m, n):
+    """The greatest one, as Euclid finds it; a CUDA device has no `math.gcd`."""
+    while n > 0:
+        m, n = n, m % n
+    return m
+
+
+@device_function
 def taps_of(residue, pad, kernel, stride, dilation):
     """The taps with residue + pad - k * dilation divisible by the stride."""
-    period = stride // math.gcd(stride, dilation)
+    period = stride // common_divisor(stride, dilation)
     for k in range(min(period, kernel)):
         if (residue + pad - k * dilation) % stride == 0:
             count = (kernel - 1 - k) // period + 1

@@ -314,6 +314,15 @@ class Launch(NamedTuple):
     args: tuple
     items: int
 
+    @property
+    def key(self) -> tuple:
+        """What machine code is compiled for."""
+        return self.kernel, self.kernel.signature(self.args)
+
+    def compile(self) -> None:
+        """Compile the kernel for these arguments, if that has not been done."""
+        self.kernel.compile(self.args)
+
 
 class Kernel:
     """A compiled function over a range of work items. See the module's docstring."""
@@ -350,7 +359,7 @@ class Kernel:
         if len(args) != len(self.parameters):
             raise TypeError(f"{self!r} takes {', '.join(self.parameters)}; got {len(args)} arguments")
         for name, value in zip(self.parameters, args, strict=True):
-            if not _is_argument(value):
+            if not is_argument(value):
                 kind = type(value).__name__
                 raise TypeError(f"{self!r}: {name} is of type {kind}; expected an array, int, float or tuple")
         return Launch(self, args, self.items(*args))
@@ -399,14 +408,14 @@ class Kernel:
         return sum(self._dispatcher.stats.cache_hits.values())
 
 
-def _is_argument(value: object) -> bool:
+def is_argument(value: object) -> bool:
     """Whether a kernel can be given this value.
 
     Not bool and NumPy's scalars (but float64, which is a float): they are shorter than the machine words that
     the runtime passes.
     """
     if isinstance(value, tuple):
-        return all(map(_is_argument, value))
+        return all(map(is_argument, value))
     return isinstance(value, np.ndarray | float | int) and not isinstance(value, bool)
 
 

@@ -23,6 +23,7 @@ def unfused(monkeypatch: pytest.MonkeyPatch, function: Callable, *arrays: np.nda
     """What the function gives when nothing is fused."""
     with monkeypatch.context() as patch:
         patch.setattr(run, "PASSES", [])
+        patch.setattr(run, "BLOCK_PASSES", [])
         return Function(function)(*arrays)
 
 
@@ -103,6 +104,7 @@ def test_normalisation_is_folded_into_weights_at_inference(make, activation, mon
     assert "BatchNorm" not in model.plan(3, training=False)
     with monkeypatch.context() as patch:
         patch.setattr(run, "PASSES", [])
+        patch.setattr(run, "BLOCK_PASSES", [])
         plain = fastcnn.models.clone_model(model)
         plain.set_weights(model.get_weights())
         np.testing.assert_allclose(folded, plain.predict_on_batch(x), rtol=1e-4, atol=1e-4)

@@ -1,0 +1,272 @@
+"""The CUDA backend: what `backend.cpu` defines, on a CUDA device. Importing it needs numba-cuda, but no device."""
+
+import mmap
+import os
+import shutil
+import weakref
+from collections.abc import Callable, Sequence
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import numpy as np
+from fastcnn_kernels import (
+    activation_cuda,
+    conv_cuda,
+    depthwise_cuda,
+    elementwise_cuda,
+    gemm_cuda,
+    loss_cuda,
+    norm_cuda,
+    optimizer_cuda,
+    ordering_cuda,
+    pool_cuda,
+    random_cuda,
+    reduction_cuda,
+    shape_cuda,
+)
+from fastcnn_kernels import cuda_program as program
+from fastcnn_kernels.cuda import SIMULATED, CudaKernel, target
+from fastcnn_kernels.cuda_program import wait
+
+from fastcnn.backend import machine
+from fastcnn.errors import Error
+from fastcnn.tensor import Variable
+
+__all__ = [
+    "BLOCKS",
+    "Program",
+    "Transfer",
+    "algorithms",
+    "allocate",
+    "check",
+    "compile_launches",
+    "kernels",
+    "num_threads",
+    "wait",
+]
+
+FAMILIES: tuple[ModuleType, ...] = (
+    activation_cuda, conv_cuda, depthwise_cuda, elementwise_cuda, gemm_cuda, loss_cuda, norm_cuda, optimizer_cuda,
+    ordering_cuda, pool_cuda, random_cuda, reduction_cuda, shape_cuda,
+)  # fmt: skip
+BLOCKS = False  # a device has memory fast enough for whole batches, and wants large launches
+
+kernels = SimpleNamespace(
+    **{k.__name__: k for family in FAMILIES for k in vars(family).values() if isinstance(k, CudaKernel)}
+)
+
+
+def algorithms() -> frozenset[str]:
+    """Names of those that there are kernels for, beside the first one of each op. TF32 is for Ampere and later."""
+    has_cores = (
+        SIMULATED or not program.is_ready() or target.get_current_device().compute_capability >= (8, 0)
+    )
+    return frozenset({"columns", "tf32"} if has_cores else {"columns"})
+
+
+def num_threads() -> int:
+    """How many launches run at a time."""
+    return 1
+
+
+def compile_launches(launches: Sequence[Any], ready: Callable[[int], object]) -> None:
+    """Compile what they need; `ready(n)` is called when n more are there."""
+    for launch in launches:
+        launch.compile()
+        ready(1)
+
+
+# --- memory ----------------------------------------------------------------------------------------------------------
+
+
+def allocate(nbytes: int) -> np.ndarray:
+    """An array that stands for so many bytes of the device. Nobody can write to it, so it takes no memory itself."""
+    if hasattr(mmap, "PROT_READ"):
+        pages = mmap.mmap(-1, max(nbytes, 1), mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, mmap.PROT_READ)
+        array = np.frombuffer(pages, np.uint8, nbytes)
+    else:
+        array = np.zeros(nbytes, np.uint8)
+    program.add_region(array)
+    return array
+
+
+class Mirror:
+    """The values of a variable on the device, and which are the newest: these, or those of the host."""
+
+    def __init__(self, variable: Variable):
+        self._variable = weakref.ref(variable)
+        self._region = program.add_region(variable.home)
+        self._version = -1
+
+    def push(self, variable: Variable) -> None:
+        """Bring the values on the device up to date. Of a variable that is changed here in every run, they are."""
+        if variable.elsewhere is self:
+            return
+        version = variable.version
+        if self._version != version or variable.is_exposed:
+            program.upload(variable.buffer, self._region.memory)
+            self._version = version
+
+    def claim(self, variable: Variable) -> None:
+        """A plan has changed the values on the device: whoever wants those of the host must `fetch` first."""
+        if variable.elsewhere is not self:
+            variable.move(self)
+        if variable.is_exposed:  # somebody holds the array, and expects to see the change in it
+            variable.return_home()
+
+    def fetch(self) -> None:
+        """Bring the values of the host up to date."""
+        variable = self._variable()
+        if variable is not None:
+            program.download(self._region.memory, variable.home)
+            wait()
+            self._version = variable.version
+
+
+_mirrors: "weakref.WeakKeyDictionary[Variable, Mirror]" = weakref.WeakKeyDictionary()
+
+
+def mirror(variable: Variable) -> Mirror:
+    """The mirror of a variable; one for all plans."""
+    if variable not in _mirrors:
+        _mirrors[variable] = Mirror(variable)
+    return _mirrors[variable]
+
+
+class Program(program.Program):
+    """Launches made ready to run as one."""
+
+    def run(self) -> None:
+        """Execute all launches in order; returns at once."""
+        try:
+            super().run()
+        except Exception as error:
+            raise explained(error) from error
+
+
+class Transfer:
+    """What goes to the device before a run of a plan, and what comes back after it.
+
+    `input_arrays` and `output_arrays` are in memory that the device copies by itself.
+    """
+
+    def __init__(
+        self, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray],
+        variables: Sequence[Variable], changed: Sequence[Variable],
+    ):  # fmt: skip
+        self._variables = [(variable, mirror(variable)) for variable in variables]
+        self._changed = [(variable, mirror(variable)) for variable in changed]
+        self._places = list(inputs), list(outputs)
+        self.input_arrays = [program.host_array(x.shape, x.dtype) for x in inputs]
+        self.output_arrays = [program.host_array(y.shape, y.dtype) for y in outputs]
+        self._forth: Pairs | None = None
+        self._back: Pairs = []
+
+    def before(self) -> None:
+        """Copy inputs, and what has changed of the variables."""
+        try:
+            if self._forth is None:
+                inputs, outputs = self._places
+                self._forth, self._back = (
+                    _pairs(self.input_arrays, inputs),
+                    _pairs(self.output_arrays, outputs),
+                )
+            for variable, there in self._variables:
+                there.push(variable)
+            for array, bytes_ in self._forth:
+                program.upload(array, bytes_)
+        except Exception as error:
+            raise explained(error) from error
+
+    def after(self) -> None:
+        """Copy outputs, and wait for them."""
+        for array, bytes_ in self._back:
+            program.download(bytes_, array)
+        wait()
+        for variable, there in self._changed:
+            there.claim(variable)
+
+
+Pairs = list[tuple[np.ndarray, Any]]  # an array of the host, and bytes of the device
+
+
+def _pairs(arrays: Sequence[np.ndarray], places: Sequence[np.ndarray]) -> Pairs:
+    """The arrays with what is to be copied from or to them. An output that is a constant is copied here and now."""
+    found = []
+    for array, place in zip(arrays, places, strict=True):
+        region = program.region_of(place) if place.size else None
+        if region is None:
+            array[...] = place
+        else:
+            found.append((array, region.bytes_of(place)))
+    return found
+
+
+# --- whether it works ------------------------------------------------------------------------------------------------
+
+OLDEST_DRIVER = 12.0  # CUDA version that a driver must support for any of the compilers
+
+
+INSTALL_DRIVER = "on Ubuntu: sudo ubuntu-drivers install"
+
+
+def check() -> None:
+    """Raise `Error`, with the command that mends it, where no device can be used."""
+    if SIMULATED:
+        return
+    driver = machine.cuda_driver()
+    if driver is None or not driver.devices:
+        raise Error(f"device 'cuda': {_missing()}; or compute on the CPU: fastcnn.set_device('cpu')")
+    version = float(driver.version)
+    if version < OLDEST_DRIVER:
+        raise Error(
+            f"device 'cuda': the driver is too old, of CUDA {version}; {OLDEST_DRIVER} or newer is needed; update it "
+            f"({INSTALL_DRIVER})"
+        )
+    _check_compiler(version)
+
+
+def _missing() -> str:
+    """What is wrong where no driver answers, or it knows no device."""
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if hidden is not None and not hidden.strip("- 1"):
+        return f"CUDA_VISIBLE_DEVICES={hidden!r} hides all devices; unset CUDA_VISIBLE_DEVICES"
+    if shutil.which("nvidia-smi"):
+        return "the driver is installed but shows no device; nvidia-smi says why"
+    return f"no NVIDIA driver was found; install one ({INSTALL_DRIVER})"
+
+
+def _check_compiler(version: float) -> None:
+    """The compiler's libraries must be there, and not of a newer CUDA than the driver."""
+    wanted = f'pip install "fastcnn[{"cuda13" if version >= 13 else "cuda12"}]"'
+    try:
+        from cuda.bindings import nvjitlink, nvvm
+
+        nvvm.version()  # loads the library
+        of_compiler = nvjitlink.version()[0]
+    except Exception as error:
+        raise Error(f"device 'cuda': the compiler's libraries are missing ({error}); {wanted}") from error
+    if of_compiler > int(version):
+        raise Error(
+            f"device 'cuda': the compiler is of CUDA {of_compiler}, the driver of {version}; {wanted} in an "
+            f"environment without the other one, or update the driver ({INSTALL_DRIVER})"
+        )
+
+
+def explained(error: Exception) -> Exception:
+    """An error of the driver as one that says what to do; others as they are."""
+    text = str(error)
+    if "OUT_OF_MEMORY" not in text.upper().replace(" ", "_"):
+        return error
+    return Error(
+        f"device 'cuda': out of memory{_memory()}; use a smaller batch_size, or see with nvidia-smi who else uses it"
+    )
+
+
+def _memory() -> str:
+    """What is left of the device's memory, where that can be told."""
+    try:
+        free, total = target.current_context().get_memory_info()
+        return f", {free / 2**20:.0f} of {total / 2**20:.0f} MiB are free"
+    except Exception:  # the device may not answer any more, and this is only a remark
+        return ""

@@ -1,0 +1,318 @@
+"""Convolutions and their gradients on a CUDA device: implicit matrix products, by tiles in shared memory.
+
+The matrices are those of `conv.py`: rows are pixels, columns taps and channels (`Sampling`), results land where a
+`Landing` says. A block fills shared memory with rows of the implicit matrix, read from the image as they are needed;
+columns are never stored. Weights are read as they are, or for the gradient of the input, by pixel class.
+"""
+
+import math
+
+import numpy as np
+
+from fastcnn_kernels.conv import (
+    ConvGeometry,
+    Landing,
+    backward_sampling,
+    class_start,
+    forward_sampling,
+    taps_of,
+)
+from fastcnn_kernels.cuda import (
+    CORE_TILE,
+    Shape,
+    Tile,
+    covering,
+    cuda,
+    cuda_function,
+    cuda_kernel,
+    elements,
+    fitting_tile,
+    flat,
+)
+from fastcnn_kernels.gemm_cuda import clearer, multiplier, row_filler, storer
+
+OUTSIDE = 1 << 30  # as a pixel's coordinate: no tap of it is in the image
+
+
+def _shape(tile: Tile, columns: int, rows: int, layers: int) -> Shape:
+    return Shape((covering(rows, tile.rows), covering(columns, tile.columns), layers), tile.threads)
+
+
+def _forward_tile(*args) -> Tile:
+    return fitting_tile(args[-1].f // args[-1].groups)
+
+
+def _backward_tile(*args) -> Tile:
+    return fitting_tile(args[-1].c // args[-1].groups)
+
+
+def _forward(tile: Tile, g: ConvGeometry) -> Shape:
+    return _shape(tile, g.f // g.groups, g.n * g.oh * g.ow, g.groups)
+
+
+def _backward(tile: Tile, g: ConvGeometry) -> Shape:
+    pixels = g.n * covering(g.h, g.sh) * covering(g.w, g.sw)
+    return _shape(tile, g.c // g.groups, pixels, g.groups * g.sh * g.sw)
+
+
+def _weights(tile: Tile, partials, g: ConvGeometry) -> Shape:
+    weights = g.kh * g.kw * (g.c // g.groups)
+    return _shape(tile, g.f // g.groups, weights, g.groups * (partials.size // (weights * g.f)))
+
+
+def gatherers(tile: Tile):
+    """The functions that find a thread's row of the implicit matrix, and that fill shared memory with some columns."""
+    rows, depth, threads = tile.rows, tile.depth, tile.threads
+
+    @cuda_function
+    def locate(s, o, count, ys, xs, origins, places):
+        """Of the thread's row: where its tap (0, 0) is, in the image and in memory, and where its result goes."""
+        r = cuda.threadIdx.x
+        row = cuda.blockIdx.x * rows + r
+        ys[r], xs[r], origins[r], places[r] = OUTSIDE, OUTSIDE, 0, -1
+        if row < count:
+            qx, line = row % s.qw, row // s.qw
+            qy, n = line % s.qh, line // s.qh
+            y, x = qy * s.my + s.by, qx * s.mx + s.bx
+            ys[r], xs[r] = y, x
+            origins[r] = ((n * s.h + y) * s.w + x) * s.pitch + s.first
+            places[r] = ((n * o.h + o.by + qy * o.my) * o.w + o.bx + qx * o.mx) * o.pitch + o.first
+
+    @cuda_function
+    def gather(a, half, source, s, ys, xs, origins, ty, tx, c):
+        """a[half, k, row] = the number of tap (ty, tx) and channel c, of which every thread has another, k."""
+        k, dy, dx = cuda.threadIdx.x % depth, ty * s.sy, tx * s.sx
+        shift = (dy * s.w + dx) * s.pitch + c
+        for n in range(rows * depth // threads):
+            r = cuda.threadIdx.x // depth + n * (threads // depth)
+            y, x, value = ys[r] + dy, xs[r] + dx, source.dtype.type(0)
+            if ty < s.ny and 0 <= y and y < s.h and 0 <= x and x < s.w:
+                value = source[origins[r] + shift]
+            a[half, k, r] = value
+
+    return locate, gather
+
+
+def convolver(tile: Tile):
+    """The function that computes a tile of a convolution."""
+    columns, rows, results = tile.columns, tile.rows, tile.tall * tile.wide
+    depth, (pitch, b_pitch), store = tile.depth, tile.pitches, storer(tile)
+    multiply, clear, fill_rows = multiplier(tile), clearer(tile), row_filler(tile)
+    locate, gather = gatherers(tile)
+
+    @cuda_function
+    def convolve(source, s, weights, at, row, bias, out, o, lower, count, right):
+        """out = max(implicit matrix * weights + bias, lower) in one tile of `count` rows and `right` columns."""
+        a = cuda.shared.array((2, depth, pitch), source.dtype)
+        b = cuda.shared.array((2, depth, b_pitch), source.dtype)
+        ys = cuda.shared.array(rows, np.int32)
+        xs = cuda.shared.array(rows, np.int32)
+        origins = cuda.shared.array(rows, np.int64)
+        places = cuda.shared.array(rows, np.int64)
+        total = cuda.local.array(results, source.dtype)
+        clear(total)
+        locate(s, o, count, ys, xs, origins, places)
+        left, last = cuda.blockIdx.y * columns, s.ny * s.nx * s.channels
+        tap, c = cuda.threadIdx.x % depth // s.channels, cuda.threadIdx.x % depth % s.channels
+        ty, tx = (tap // s.nx, tap % s.nx) if s.nx > 0 else (s.ny, 0)
+        steps = (last + depth - 1) // depth
+        cuda.syncthreads()
+        for step in range(steps + 1):
+            if step < steps:
+                gather(a, step % 2, source, s, ys, xs, origins, ty, tx, c)
+                fill_rows(b, step % 2, weights, at, row, step * depth, last, left, right)
+                c += depth
+                while c >= s.channels:
+                    c, tx = c - s.channels, tx + 1
+                    if tx == s.nx:
+                        tx, ty = 0, ty + 1
+            if step > 0:
+                multiply(a, b, (step - 1) % 2, total)
+            cuda.syncthreads()
+        bias_at = o.first if bias.size > 0 else -1
+        store(total, out, places, left, right, bias, bias_at, source.dtype.type(lower))
+
+    return convolve
+
+
+def column_gatherer(tile: Tile):
+    """The function that fills shared memory with some rows of the implicit matrix, transposed: a thread a column."""
+    depth = tile.depth
+
+    @cuda_function
+    def gather_column(a, half, x, g, first, last, weight, group):
+        """a[half, k, i] = what pixel first + k sees at the thread's tap and channel; zero from pixel `last` on."""
+        channels, i = g.c // g.groups, cuda.threadIdx.x
+        tap, c = weight // channels, group * channels + weight % channels
+        ky, kx = tap // g.kw * g.dh - g.pt, tap % g.kw * g.dw - g.pl
+        ox, line = first % g.ow, first // g.ow
+        oy, n = line % g.oh, line // g.oh
+        for k in range(depth):
+            iy, ix, value = oy * g.sh + ky, ox * g.sw + kx, x.dtype.type(0)
+            inside = 0 <= iy and iy < g.h and 0 <= ix and ix < g.w
+            if inside and first + k < last and tap < g.kh * g.kw:
+                value = x[((n * g.h + iy) * g.w + ix) * g.c + c]
+            a[half, k, i] = value
+            ox += 1
+            if ox == g.ow:
+                ox, oy = 0, oy + 1
+                if oy == g.oh:
+                    oy, n = 0, n + 1
+
+    return gather_column
+
+
+# --- kernels -----------------------------------------------------------------------------------------------------
+
+
+@cuda_kernel(lambda weight, packed, g: elements(weight.size), flatten=True)
+def conv_pack_weights(weight, packed, g):
+    """Weights as `conv_forward` reads them: as they are, (kh kw c / groups, f)."""
+    for i in range(cuda.grid(1), weight.size, cuda.gridsize(1)):
+        packed[i] = weight[i]
+
+
+@cuda_kernel(lambda weight, packed, g: elements(weight.size), flatten=True)
+def conv_pack_weights_transposed(weight, packed, g):
+    """Weights as `conv_backward_data` reads them: packed[group][tap, f][c], taps sorted by pixel class (`Taps`)."""
+    channels, filters = g.c // g.groups, g.f // g.groups
+    for i in range(cuda.grid(1), weight.size, cuda.gridsize(1)):
+        f, c, tap = i % g.f, i // g.f % channels, i // g.f // channels
+        ky, kx, group = tap // g.kw, tap % g.kw, f // filters
+        ry, rx = (ky * g.dh - g.pt) % g.sh, (kx * g.dw - g.pl) % g.sw
+        rows, columns = taps_of(ry, g.pt, g.kh, g.sh, g.dh), taps_of(rx, g.pl, g.kw, g.sw, g.dw)
+        ty, tx = (rows.highest - ky) // rows.period, (columns.highest - kx) // columns.period
+        place = group * g.kh * g.kw + class_start(g, ry, rx) + ty * columns.number + tx
+        packed[(place * filters + f % filters) * channels + c] = weight[i]
+
+
+@cuda_kernel(lambda *args: _forward(_forward_tile(*args), args[-1]), _forward_tile, True)
+def conv_forward(tile):
+    """y[n,oy,ox,f] = max(sum over ky,kx,c of x[n,iy,ix,c] w[ky,kx,c,f] + bias[f], lower).
+
+    x (n,h,w,c), packed as `conv_pack_weights` left it, bias (f,) or empty -> y (n,oh,ow,f). lower may be -inf.
+    """
+    convolve = convolver(tile)
+
+    def kernel(x, packed, bias, y, lower, g):
+        group, filters = cuda.blockIdx.z, g.f // g.groups
+        s = forward_sampling(g, group)
+        o = Landing(g.oh, g.ow, g.f, group * filters, 1, 1, 0, 0)
+        convolve(x, s, packed, group * filters, g.f, bias, y, o, lower, g.n * g.oh * g.ow, filters)
+
+    return kernel
+
+
+@cuda_kernel(lambda *args: _backward(_backward_tile(*args), args[-1]), _backward_tile, True)
+def conv_backward_data(tile):
+    """dx[n,iy,ix,c] = max(sum over ky,kx,f of dy[n,oy,ox,f] w[ky,kx,c,f] + bias[c], lower), by pixel classes.
+
+    dy (n,oh,ow,f), packed as `conv_pack_weights_transposed` left it -> dx (n,h,w,c), of any size.
+    """
+    convolve = convolver(tile)
+
+    def kernel(dy, packed, bias, dx, lower, g):
+        classes, channels, filters = g.sh * g.sw, g.c // g.groups, g.f // g.groups
+        group, ry, rx = (
+            cuda.blockIdx.z // classes,
+            cuda.blockIdx.z % classes // g.sw,
+            cuda.blockIdx.z % g.sw,
+        )
+        s = backward_sampling(g, group, ry, rx)
+        o = Landing(g.h, g.w, g.c, group * channels, g.sh, g.sw, ry, rx)
+        at = (group * g.kh * g.kw + class_start(g, ry, rx)) * filters * channels
+        convolve(dy, s, packed, at, channels, bias, dx, o, lower, g.n * s.qh * s.qw, channels)
+
+    return kernel
+
+
+@cuda_kernel(lambda *args: _weights(_forward_tile(*args), *args[-2:]), _forward_tile, True)
+def conv_backward_weights(tile):
+    """partials[part] = sum over the pixels n,oy,ox of a part of x[n,iy,ix,c] dy[n,oy,ox,f], at [ky,kx,c,f].
+
+    x (n,h,w,c), dy (n,oh,ow,f) -> partials (parts, kh*kw*(c/groups)*f); their sum is the gradient of the weights.
+    """
+    columns, rows, results = tile.columns, tile.rows, tile.tall * tile.wide
+    depth, (pitch, b_pitch), store = tile.depth, tile.pitches, storer(tile)
+    multiply, clear, fill_rows = multiplier(tile), clearer(tile), row_filler(tile)
+    gather_column = column_gatherer(tile)
+
+    def kernel(x, dy, partials, g):
+        a = cuda.shared.array((2, depth, pitch), x.dtype)
+        b = cuda.shared.array((2, depth, b_pitch), x.dtype)
+        places = cuda.shared.array(rows, np.int64)
+        total = cuda.local.array(results, x.dtype)
+        clear(total)
+        weights, filters = g.kh * g.kw * (g.c // g.groups), g.f // g.groups
+        parts, pixels = partials.size // (weights * g.f), g.n * g.oh * g.ow
+        part, group = cuda.blockIdx.z % parts, cuda.blockIdx.z // parts
+        first, last = pixels * part // parts, pixels * (part + 1) // parts
+        top, left = cuda.blockIdx.x * rows, cuda.blockIdx.y * columns
+        steps, row = (last - first + depth - 1) // depth, top + cuda.threadIdx.x
+        places[cuda.threadIdx.x] = (part * weights + row) * g.f + group * filters if row < weights else -1
+        for step in range(steps + 1):
+            if step < steps:
+                p = first + step * depth
+                gather_column(a, step % 2, x, g, p, last, row, group)
+                fill_rows(b, step % 2, dy, group * filters, g.f, p, last, left, filters)
+            if step > 0:
+                multiply(a, b, (step - 1) % 2, total)
+            cuda.syncthreads()
+        store(total, partials, places, left, filters, dy, -1, x.dtype.type(-math.inf))
+
+    return kernel
+
+
+# --- on tensor cores, which round float32 numbers to TF32 (11 bits) before they multiply -------------------------
+
+
+@cuda_kernel(lambda *args: _forward(CORE_TILE, args[-1]), lambda *args: CORE_TILE, True)
+def conv_forward_tf32(tile):
+    """`conv_forward` in TF32."""
+    return conv_forward.function(tile)
+
+
+@cuda_kernel(lambda *args: _backward(CORE_TILE, args[-1]), lambda *args: CORE_TILE, True)
+def conv_backward_data_tf32(tile):
+    """`conv_backward_data` in TF32."""
+    return conv_backward_data.function(tile)
+
+
+@cuda_kernel(lambda *args: _weights(CORE_TILE, *args[-2:]), lambda *args: CORE_TILE, True)
+def conv_backward_weights_tf32(tile):
+    """`conv_backward_weights` in TF32."""
+    return conv_backward_weights.function(tile)
+
+
+# --- explicit columns ----------------------------------------------------------------------------------------------
+
+
+@cuda_kernel(lambda x, columns, g: flat(columns), flatten=True)
+def im2col(x, columns, g):
+    """columns[group, (n,oy,ox), (ky,kx,c)] = x[n,iy,ix,c], zero outside.  x (n,h,w,c)."""
+    channels = g.c // g.groups
+    for i in range(cuda.grid(1), columns.size, cuda.gridsize(1)):
+        c, tap = i % channels, i // channels % (g.kh * g.kw)
+        pixel = i // channels // (g.kh * g.kw)
+        ox, oy, rest = pixel % g.ow, pixel // g.ow % g.oh, pixel // g.ow // g.oh
+        n, group = rest % g.n, rest // g.n
+        iy, ix = oy * g.sh - g.pt + tap // g.kw * g.dh, ox * g.sw - g.pl + tap % g.kw * g.dw
+        value = x.dtype.type(0)
+        if 0 <= iy and iy < g.h and 0 <= ix and ix < g.w:
+            value = x[((n * g.h + iy) * g.w + ix) * g.c + group * channels + c]
+        columns[i] = value
+
+
+@cuda_kernel(lambda columns, x, g: flat(x), flatten=True)
+def col2im(columns, x, g):
+    """x[n,iy,ix,c] = sum of columns[group, (n,oy,ox), (ky,kx,c)] over the taps that read it: im2col's adjoint."""
+    channels = g.c // g.groups
+    for i in range(cuda.grid(1), x.size, cuda.gridsize(1)):
+        c, ix, iy, n = i % g.c, i // g.c % g.w, i // g.c // g.w % g.h, i // g.c // g.w // g.h
+        group, total = c // channels, x.dtype.type(0)
+        for tap in range(g.kh * g.kw):
+            ty, tx = iy + g.pt - tap // g.kw * g.dh, ix + g.pl - tap % g.kw * g.dw
+            if ty % g.sh == 0 and tx % g.sw == 0 and 0 <= ty < g.oh * g.sh and 0 <= tx < g.ow * g.sw:
+                row = ((group * g.n + n) * g.oh + ty // g.sh) * g.ow + tx // g.sw
+                total += columns[(row * g.kh * g.kw + tap) * channels + c % channels]
+        x[i] = total

@@ -1,0 +1,356 @@
+"""CUDA kernels: how they are compiled and launched. The only file that imports Numba's CUDA target.
+
+A CUDA kernel has the name and the parameters of the CPU kernel that it stands for, without the range of work items:
+
+    @cuda_kernel(flat)
+    def relu_forward(x, y):
+        map_unary(relu, x, y)
+
+The decorator's rule says, from the arguments, how many blocks of how many threads execute it. What a thread does
+depends on shapes alone, sums are taken in a fixed order and nothing is added atomically, so results repeat bit for bit.
+
+Where matrices are multiplied a kernel is written once for several sizes of tiles: a function of the `Tile` that
+returns the kernel, and a rule `tile` that chooses one from the arguments.
+
+`NUMBA_ENABLE_CUDASIM=1 NUMBA_DISABLE_JIT=1` makes Numba's simulator execute everything, in Python threads. Tiles and
+blocks are small then, because every thread of a block is a thread of the machine. The simulator tells shared arrays
+apart by the line that makes them: never two in one line.
+"""
+
+import os
+import threading
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+import numba.cuda
+import numpy as np
+from numba.core import types
+from numba.core.typing.typeof import typeof
+
+from fastcnn_kernels.jit import is_argument
+
+SIMULATED = os.environ.get("NUMBA_ENABLE_CUDASIM") == "1"
+THREADS = 4 if SIMULATED else 256  # of a block of an ordinary kernel
+MOST_BLOCKS = (
+    2 if SIMULATED else 4096
+)  # of such a kernel; its threads walk over the elements with this stride
+LARGEST_GRID = 65535  # blocks along the second and third axis of a grid
+MOST_THREADS, MOST_REGISTERS, MOST_SHARED = (
+    1024,
+    65536,
+    49152,
+)  # of a block, on any device; shared memory in bytes
+
+
+class _Simulator:
+    """What kernels see of `numba.cuda` in the simulator, from whatever module they are called."""
+
+    def __getattr__(self, name: str) -> Any:
+        from numba.cuda.simulator.kernel import _get_kernel_context
+
+        return getattr(_get_kernel_context() or numba.cuda, name)
+
+
+cuda: Any = _Simulator() if SIMULATED else numba.cuda  # for kernels
+target: Any = numba.cuda  # for who launches them: devices, streams, memory
+if not SIMULATED:
+    numba.cuda.core.config.CUDA_LOW_OCCUPANCY_WARNINGS = (
+        0  # small batches make small grids, which is no mistake
+    )
+
+
+def driver() -> Any:
+    """The functions of the CUDA driver, for what Numba has no name for."""
+    from numba.cuda.cudadrv.driver import binding
+
+    return binding
+
+
+def cuda_function(function: Callable) -> Callable:
+    """A piece of CUDA kernels, inlined by the compiler."""
+    return function if SIMULATED else numba.cuda.jit(device=True)(function)
+
+
+def unrolled(count: int, make: Callable[[int], Callable]) -> Callable:
+    """A function that does make(0)(...), make(1)(...), ... one after the other.
+
+    Arrays of a thread are registers only while their indices are constants: where a loop over them is too long for the
+    compiler to unroll, they are memory, which is a hundred times slower.
+    """
+    function = make(count - 1)
+    for i in reversed(range(count - 1)):
+        function = _in_turn(make(i), function)
+    return function
+
+
+def _in_turn(first: Callable, second: Callable) -> Callable:
+    @cuda_function
+    def both(*args):
+        first(*args)
+        second(*args)
+
+    return both
+
+
+# --- how many threads ------------------------------------------------------------------------------------------------
+
+
+class Shape(NamedTuple):
+    """Blocks of a grid along three axes, and threads of a block."""
+
+    blocks: tuple[int, int, int]
+    threads: int
+
+    @property
+    def total(self) -> int:
+        """Blocks of the whole grid."""
+        return self.blocks[0] * self.blocks[1] * self.blocks[2]
+
+
+def covering(size: int, block: int) -> int:
+    """How many blocks cover `size`."""
+    return -(-size // block)
+
+
+def elements(count: int) -> Shape:
+    """A thread for every element, or for several that lie a grid apart."""
+    return Shape((min(covering(count, THREADS), MOST_BLOCKS), 1, 1), THREADS)
+
+
+def flat(x: Any, *others: Any) -> Shape:
+    """Of a kernel over flat arrays of equal size."""
+    return elements(x.size)
+
+
+def rows(x: Any, *others: Any) -> Shape:
+    """Of a kernel with a thread for each row of its first argument."""
+    return elements(x.shape[0])
+
+
+def rows_of_second(x: Any, y: Any, *others: Any) -> Shape:
+    """Of a kernel with a thread for each row of its second argument."""
+    return elements(y.shape[0])
+
+
+# --- tiles -----------------------------------------------------------------------------------------------------------
+
+
+class Tile(NamedTuple):
+    """rows x columns results of a product, which a block computes; a thread computes tall x wide of them.
+
+    There are as many threads as rows.
+    """
+
+    rows: int
+    columns: int
+    tall: int
+    wide: int
+    depth: int  # rows and columns of the operands that are in shared memory at a time
+    cores: bool = False  # whether tensor cores multiply, in TF32
+
+    @property
+    def threads(self) -> int:
+        """Threads of a block."""
+        return self.rows * self.columns // (self.tall * self.wide)
+
+    @property
+    def pitches(self) -> tuple[int, int]:
+        """Numbers from one column of a to the next in shared memory, and from one row of b: neighbours of both
+        directions are in different banks."""
+        return self.rows + (8 if self.cores else 4), self.columns + (8 if self.cores else 0)
+
+
+# A product of few columns fills a narrow tile; in a wide one, every number that was loaded is used more often.
+TILES: tuple[Tile, ...] = (Tile(128, 16, 4, 4, 8), Tile(128, 32, 8, 4, 8), Tile(128, 64, 8, 8, 8))
+if SIMULATED:
+    TILES = (Tile(8, 4, 2, 2, 4), Tile(8, 8, 4, 2, 4))
+# A warp of 32 threads multiplies 32 rows by all columns.
+CORE_TILE = Tile(32, 8, 4, 2, 8, True) if SIMULATED else Tile(128, 64, 8, 8, 8, True)
+
+
+def fitting_tile(columns: int) -> Tile:
+    """The tile for a product of so many columns: the narrowest that holds them, or the widest."""
+    return next((tile for tile in TILES if tile.columns >= columns), TILES[-1])
+
+
+# --- kernels ---------------------------------------------------------------------------------------------------------
+
+
+class CudaLaunch(NamedTuple):
+    """A kernel with its arguments, as a plan keeps it. Its arrays stand for places in the memory of the device."""
+
+    kernel: "CudaKernel"
+    args: tuple
+    shape: Shape
+    tile: Tile | None
+
+    @property
+    def items(self) -> int:
+        """Blocks: where there are none, nothing is to be done."""
+        return self.shape.total
+
+    @property
+    def key(self) -> tuple:
+        """What machine code is compiled for."""
+        return self.kernel, self.kernel.signature(self.args), self.tile
+
+    def compile(self) -> None:
+        """Compile it for the current device, if that has not been done."""
+        if not SIMULATED and self.items:
+            self.kernel.dispatcher(self.tile).compile(self.kernel.signature(self.args))
+
+    def ptx(self, capability: tuple[int, int]) -> str:
+        """The kernel for devices of that compute capability, as text in the assembler of NVIDIA. Needs no device."""
+        from numba.cuda import dispatcher
+
+        asked = (
+            dispatcher.get_current_device
+        )  # it is asked for its capability where a kernel calls CPU formulas
+        dispatcher.get_current_device = lambda: SimpleNamespace(compute_capability=capability)
+        try:
+            signature = self.kernel.signature(self.args)
+            return str(target.compile_ptx(self.kernel.python(self.tile), signature, cc=capability)[0])
+        finally:
+            dispatcher.get_current_device = asked
+
+
+class CudaKernel:
+    """A kernel for a CUDA device. See the module's docstring."""
+
+    def __init__(
+        self, function: Callable, shape: Callable[..., Shape], tile: Callable[..., Tile] | None, flatten: bool
+    ):
+        self.function, self._shape, self._tile, self._flatten = function, shape, tile, flatten
+        self.__name__, self.__doc__, self.__module__ = (
+            function.__name__,
+            function.__doc__,
+            function.__module__,
+        )
+        inner = function if tile is None else function(TILES[0])
+        self.parameters = inner.__code__.co_varnames[: inner.__code__.co_argcount]
+        self._dispatchers: dict[Tile | None, Any] = {}
+        self._lock = threading.Lock()
+
+    def __repr__(self) -> str:
+        return f"<CUDA kernel {self.__module__}.{self.__name__}>"
+
+    def bind(self, *args: Any) -> CudaLaunch:
+        """This kernel with these arguments, to be run later."""
+        if len(args) != len(self.parameters):
+            raise TypeError(f"{self!r} takes {', '.join(self.parameters)}; got {len(args)} arguments")
+        for name, value in zip(self.parameters, args, strict=True):
+            if not is_argument(value):
+                kind = type(value).__name__
+                raise TypeError(f"{self!r}: {name} is of type {kind}; expected an array, int, float or tuple")
+        shape, tile = self._shape(*args), None if self._tile is None else self._tile(*args)
+        if max(shape.blocks[1:]) > LARGEST_GRID:
+            raise ValueError(
+                f"{self!r}: a grid of {shape.blocks} blocks is larger than a device takes; cut the batch"
+            )
+        if self._flatten:
+            args = tuple(arg.reshape(-1) if isinstance(arg, np.ndarray) else arg for arg in args)
+        return CudaLaunch(self, args, shape, tile)
+
+    def python(self, tile: Tile | None = None) -> Callable:
+        """The function that is compiled."""
+        return self.function if tile is None else self.function(tile)
+
+    def dispatcher(self, tile: Tile | None) -> Any:
+        """Numba's object that launches it: dispatcher[blocks, threads, stream](*args)."""
+        with self._lock:
+            if tile not in self._dispatchers:
+                self._dispatchers[tile] = numba.cuda.jit(self.python(tile))
+            return self._dispatchers[tile]
+
+    @staticmethod
+    def signature(args: tuple) -> tuple:
+        """Types of arguments: what machine code is compiled for."""
+        return tuple(map(_type_of, args))
+
+    def __call__(self, *args: Any) -> None:
+        """Run it now on arrays in the host's memory: they are copied to the device and back."""
+        launch = self.bind(*args)
+        if launch.items:
+            there = [_on_device(arg) for arg in launch.args]
+            self.dispatcher(launch.tile)[launch.shape.blocks, launch.shape.threads](*there)
+            for arg, copy in zip(launch.args, there, strict=True):
+                if isinstance(arg, np.ndarray) and arg.size:
+                    arg[...] = copy.copy_to_host()
+
+
+def cuda_kernel(
+    shape: Callable[..., Shape], tile: Callable[..., Tile] | None = None, flatten: bool = False
+) -> Callable[[Callable], CudaKernel]:
+    """Make a function a kernel; `shape(...)` says how many blocks and threads it has.
+
+    With `tile`, the function makes the kernel for a tile. flatten: its arrays come to it in one dimension.
+    """
+    return lambda function: CudaKernel(function, shape, tile, flatten)
+
+
+def _type_of(value: Any) -> Any:
+    """Every array that a kernel is given is contiguous, as plans make them."""
+    if isinstance(value, np.ndarray):
+        return types.Array(typeof(value).dtype, value.ndim, "C")
+    return typeof(value)
+
+
+def _on_device(value: Any) -> Any:
+    return numba.cuda.to_device(np.ascontiguousarray(value)) if isinstance(value, np.ndarray) else value
+
+
+# --- walks -----------------------------------------------------------------------------------------------------------
+
+
+@cuda_function
+def map_unary(f, x, y, *constants):
+    """y[i] = f(x[i], *constants)."""
+    for i in range(cuda.grid(1), x.size, cuda.gridsize(1)):
+        y[i] = f(x[i], *constants)
+
+
+@cuda_function
+def map_binary(f, x1, x2, y, *constants):
+    """y[i] = f(x1[i], x2[i], *constants)."""
+    for i in range(cuda.grid(1), x1.size, cuda.gridsize(1)):
+        y[i] = f(x1[i], x2[i], *constants)
+
+
+# Where rows are summed, the threads of a block stand in *lanes*: neighbouring threads own neighbouring results, and
+# the lanes share the rows of a result. What the lanes have found is combined two by two, always in the same order.
+
+
+def lanes_for(terms: int) -> int:
+    """Lanes that share so many terms: a power of two, so that a thread has a few of them."""
+    lanes = 1
+    while lanes < THREADS and lanes * 4 < terms:
+        lanes *= 2
+    return lanes
+
+
+def sums(results: int, terms: int) -> Shape:
+    """Of a kernel that makes each of its results of so many terms."""
+    width = THREADS // lanes_for(terms)
+    return Shape((covering(results, width), 1, 1), THREADS)
+
+
+@cuda_function
+def lanes_of(terms):
+    """`lanes_for`, inside kernels."""
+    lanes = 1
+    while lanes < THREADS and lanes * 4 < terms:
+        lanes *= 2
+    return lanes
+
+
+@cuda_function
+def combine(f, shared, width):
+    """shared[j] = f of what the lanes have left at shared[j], shared[j + width], ...; every thread must come here."""
+    thread, step = cuda.threadIdx.x, width
+    cuda.syncthreads()
+    while step < THREADS:
+        if thread // step % 2 == 0 and thread + step < THREADS:
+            shared[thread] = f(shared[thread], shared[thread + step])
+        cuda.syncthreads()
+        step *= 2

@@ -1,0 +1,273 @@
+"""Normalisation on a CUDA device: the kernels of `norm.py`, with the same two-stage sums.
+
+A block takes one chunk of rows of some neighbouring channels, its threads in lanes (`cuda.py`).
+"""
+
+import numpy as np
+
+from fastcnn_kernels.cuda import (
+    MOST_BLOCKS,
+    THREADS,
+    Shape,
+    combine,
+    covering,
+    cuda,
+    cuda_kernel,
+    elements,
+    flat,
+    lanes_for,
+    lanes_of,
+    rows,
+)
+from fastcnn_kernels.norm import inverse_deviation, rectify, rectify_grad
+from fastcnn_kernels.reduction import chunk_range, plus
+
+ROWS = 4  # that a thread of an elementwise kernel takes, for what it has to prepare to be worth it
+
+
+def _chunks(x, partial) -> Shape:
+    """A block for each image and chunk of x (m, r, c), and for as many channels as there are threads for its rows."""
+    m, k, _, c = partial.shape
+    width = THREADS // lanes_for(covering(x.shape[1], k))
+    return Shape((m * k, covering(c, width), 1), THREADS)
+
+
+def _sums(x, dy, mean, var, gamma, beta, partial, *others) -> Shape:
+    return _chunks(x, partial)
+
+
+def _stripes(x, *others) -> Shape:
+    """Of kernels over x (m, r, c): every thread stays with one channel of an image and takes some of its rows."""
+    m, r, c = x.shape
+    width = min(c, THREADS)
+    blocks = covering(r, THREADS // width * ROWS)
+    return Shape((min(blocks, MOST_BLOCKS), covering(c, width), m), THREADS)
+
+
+@cuda_kernel(_chunks)
+def batch_norm_moments(x, partial):
+    """partial[m,k] = (mean, sum of (x - mean)^2) over the rows of a chunk.  x (m,r,c), partial (m,k,2,c) float64.
+
+    Sums differences from the chunk's first row: the squares of data far from zero would drown its variance.
+    """
+    totals = cuda.shared.array(THREADS, np.float64)
+    squares = cuda.shared.array(THREADS, np.float64)
+    count, c, chunks = x.shape[1], x.shape[2], partial.shape[1]
+    lanes = lanes_of((count + chunks - 1) // chunks)
+    width, thread = THREADS // lanes, cuda.threadIdx.x
+    m, chunk = cuda.blockIdx.x // chunks, cuda.blockIdx.x % chunks
+    ch = cuda.blockIdx.y * width + thread % width
+    top, bottom = chunk_range(chunk, chunks, count)
+    total, square, shift = 0.0, 0.0, x.dtype.type(0)
+    if ch < c:
+        shift = x[m, top, ch]
+        for row in range(top + thread // width, bottom, lanes):
+            d = np.float64(x[m, row, ch] - shift)
+            total += d
+            square += d * d
+    totals[thread], squares[thread] = total, square
+    combine(plus, totals, width)
+    combine(plus, squares, width)
+    if thread < width and ch < c:
+        size = bottom - top
+        rest = squares[thread] - totals[thread] * totals[thread] / size
+        partial[m, chunk, 0, ch] = shift + totals[thread] / size
+        partial[m, chunk, 1, ch] = 0.0 if rest < 0.0 else rest
+
+
+@cuda_kernel(lambda partial, mean, var, rows, groups: elements(mean.shape[0] * groups))
+def batch_norm_statistics(partial, mean, var, rows, groups):
+    """mean[m,c], var[m,c] over the rows and the channels of c's group, from the moments of chunks."""
+    chunks, width = partial.shape[1], partial.shape[3] // groups
+    for item in range(cuda.grid(1), mean.shape[0] * groups, cuda.gridsize(1)):
+        m, start = item // groups, item % groups * width
+        total, squares = 0.0, 0.0
+        for k in range(chunks):
+            top, bottom = chunk_range(k, chunks, rows)
+            for ch in range(start, start + width):
+                total += (bottom - top) * partial[m, k, 0, ch]
+        centre = total / (rows * width)
+        for k in range(chunks):
+            top, bottom = chunk_range(k, chunks, rows)
+            for ch in range(start, start + width):
+                apart = partial[m, k, 0, ch] - centre
+                squares += partial[m, k, 1, ch] + (bottom - top) * apart * apart
+        for ch in range(start, start + width):
+            mean[m, ch] = centre
+            var[m, ch] = squares / (rows * width)
+
+
+@cuda_kernel(_stripes)
+def batch_norm_forward(x, mean, var, gamma, beta, residual, y, epsilon, slope, upper):
+    """y = rectify(gamma (x - mean) / sqrt(var + epsilon) + beta + residual).
+
+    x, y (m,r,c), residual too, or empty; mean, var (m,c); gamma, beta (c,).
+    """
+    width, thread, m, number = min(x.shape[2], THREADS), cuda.threadIdx.x, cuda.blockIdx.z, x.dtype.type
+    lanes, ch = THREADS // width, cuda.blockIdx.y * width + thread % width
+    if thread < lanes * width and ch < x.shape[2]:
+        scale = number(gamma[ch] * inverse_deviation(var[m, ch], epsilon))
+        centre, shift, first = mean[m, ch], beta[ch], cuda.blockIdx.x * lanes + thread // width
+        for row in range(first, x.shape[1], cuda.gridDim.x * lanes):
+            value = (x[m, row, ch] - centre) * scale + shift
+            if residual.size > 0:
+                value += residual[m, row, ch]
+            y[m, row, ch] = rectify(value, number(slope), number(upper))
+
+
+@cuda_kernel(_sums)
+def batch_norm_sums(x, dy, mean, var, gamma, beta, partial, epsilon, slope, upper):
+    """partial[m,k] = (sum of dv, sum of dv xhat) over the rows of a chunk, xhat = (x - mean) / sqrt(var + epsilon).
+
+    dy is the gradient of rectify(v), dv that of v = gamma xhat + beta. mean, var (m,c), or (1,c) for all m.
+    """
+    totals = cuda.shared.array(THREADS, np.float64)
+    products = cuda.shared.array(THREADS, np.float64)
+    count, c, chunks, number = x.shape[1], x.shape[2], partial.shape[1], x.dtype.type
+    lanes = lanes_of((count + chunks - 1) // chunks)
+    width, thread = THREADS // lanes, cuda.threadIdx.x
+    m, chunk = cuda.blockIdx.x // chunks, cuda.blockIdx.x % chunks
+    own, ch = min(m, mean.shape[0] - 1), cuda.blockIdx.y * width + thread % width
+    top, bottom = chunk_range(chunk, chunks, count)
+    total, product = 0.0, 0.0
+    if ch < c:
+        scale = number(gamma[ch] * inverse_deviation(var[own, ch], epsilon))
+        for row in range(top + thread // width, bottom, lanes):
+            d = x[m, row, ch] - mean[own, ch]
+            dv = rectify_grad(dy[m, row, ch], d * scale + beta[ch], number(slope), number(upper))
+            total += np.float64(dv)
+            product += np.float64(dv) * np.float64(d)
+    totals[thread], products[thread] = total, product
+    combine(plus, totals, width)
+    combine(plus, products, width)
+    if thread < width and ch < c:
+        partial[m, chunk, 0, ch] = totals[thread]
+        partial[m, chunk, 1, ch] = products[thread] * inverse_deviation(np.float64(var[own, ch]), epsilon)
+
+
+@cuda_kernel(lambda partial, dgamma, dbeta: elements(dgamma.size))
+def batch_norm_backward_weights(partial, dgamma, dbeta):
+    """dgamma = sum of dy xhat, dbeta = sum of dy, over images and chunks.  partial (m,k,2,c) -> (c,), (c,)."""
+    for ch in range(cuda.grid(1), dgamma.size, cuda.gridsize(1)):
+        total, product = 0.0, 0.0
+        for m in range(partial.shape[0]):
+            for k in range(partial.shape[1]):
+                total += partial[m, k, 0, ch]
+                product += partial[m, k, 1, ch]
+        dbeta[ch] = total
+        dgamma[ch] = product
+
+
+@cuda_kernel(lambda partial, var, gamma, coefficients, rows, groups, epsilon: elements(var.shape[0] * groups))
+def batch_norm_coefficients(partial, var, gamma, coefficients, rows, groups, epsilon):
+    """The p, q, t of dx = p dy + q (x - mean) + t, per image and channel, for `batch_norm_backward_input`.
+
+    partial (m,k,2,c) of `batch_norm_sums`; var (m,c); gamma (c,); coefficients (m,3,c).
+    """
+    chunks, width = partial.shape[1], partial.shape[3] // groups
+    for item in range(cuda.grid(1), var.shape[0] * groups, cuda.gridsize(1)):
+        m, start = item // groups, item % groups * width
+        total, product = 0.0, 0.0
+        for k in range(chunks):
+            for ch in range(start, start + width):
+                total += gamma[ch] * partial[m, k, 0, ch]
+                product += gamma[ch] * partial[m, k, 1, ch]
+        s = inverse_deviation(np.float64(var[m, start]), epsilon)
+        for ch in range(start, start + width):
+            coefficients[m, 0, ch] = gamma[ch] * s
+            coefficients[m, 1, ch] = -s * s * product / (rows * width)
+            coefficients[m, 2, ch] = -s * total / (rows * width)
+
+
+@cuda_kernel(_stripes)
+def batch_norm_backward_input(x, dy, mean, beta, coefficients, dx, slope, upper):
+    """dx = p dv + q (x - mean) + t, where dy is the gradient of rectify(v), dv that of v = p (x - mean) + beta.
+
+    x, dy, dx (m,r,c); mean (m,c); beta (c,); coefficients (m,3,c).
+    """
+    width, thread, m, number = min(x.shape[2], THREADS), cuda.threadIdx.x, cuda.blockIdx.z, x.dtype.type
+    lanes, ch = THREADS // width, cuda.blockIdx.y * width + thread % width
+    if thread < lanes * width and ch < x.shape[2]:
+        p, q, t = coefficients[m, 0, ch], coefficients[m, 1, ch], coefficients[m, 2, ch]
+        centre, shift, first = mean[m, ch], beta[ch], cuda.blockIdx.x * lanes + thread // width
+        for row in range(first, x.shape[1], cuda.gridDim.x * lanes):
+            d = x[m, row, ch] - centre
+            dv = rectify_grad(dy[m, row, ch], d * p + shift, number(slope), number(upper))
+            dx[m, row, ch] = p * dv + q * d + t
+
+
+@cuda_kernel(_stripes)
+def batch_norm_frozen_backward_input(dy, var, gamma, dx, epsilon):
+    """dx = gamma dy / sqrt(var + epsilon), the statistics being constants.  dy, dx (m,r,c); var (m,c); gamma (c,)."""
+    width, thread, m = min(dy.shape[2], THREADS), cuda.threadIdx.x, cuda.blockIdx.z
+    lanes, ch = THREADS // width, cuda.blockIdx.y * width + thread % width
+    if thread < lanes * width and ch < dy.shape[2]:
+        scale = dy.dtype.type(gamma[ch] * inverse_deviation(var[m, ch], epsilon))
+        first = cuda.blockIdx.x * lanes + thread // width
+        for row in range(first, dy.shape[1], cuda.gridDim.x * lanes):
+            dx[m, row, ch] = dy[m, row, ch] * scale
+
+
+@cuda_kernel(flat)
+def moving_average_update(value, moving, momentum):
+    """moving = momentum moving + (1 - momentum) value, in place.  One-dimensional views."""
+    for i in range(cuda.grid(1), value.size, cuda.gridsize(1)):
+        moving[i] = momentum * moving[i] + (1.0 - momentum) * value[i]
+
+
+# --- over the last axis: a thread a row --------------------------------------------------------------------------
+
+
+@cuda_kernel(rows)
+def layer_norm_forward(x, gamma, beta, y, mean, scale, epsilon):
+    """y = gamma (x - mean) scale + beta, scale = 1 / sqrt(var + epsilon), over each row (Ba et al. 2016).
+
+    x, y (r,c); gamma, beta (c,); mean, scale (r,), which the backward wants.
+    """
+    c = x.shape[1]
+    for row in range(cuda.grid(1), x.shape[0], cuda.gridsize(1)):
+        total, squares = 0.0, 0.0
+        for j in range(c):
+            total += x[row, j]
+        centre = total / c
+        for j in range(c):
+            squares += (x[row, j] - centre) * (x[row, j] - centre)
+        s = inverse_deviation(squares / c, epsilon)
+        for j in range(c):
+            y[row, j] = (x[row, j] - centre) * s * gamma[j] + beta[j]
+        mean[row] = centre
+        scale[row] = s
+
+
+@cuda_kernel(rows)
+def layer_norm_backward_input(x, dy, gamma, mean, scale, dx):
+    """dx = scale (gamma dy - mean(gamma dy) - xhat mean(gamma dy xhat)), xhat = (x - mean) scale, means over a row."""
+    c, number = x.shape[1], x.dtype.type
+    for row in range(cuda.grid(1), x.shape[0], cuda.gridsize(1)):
+        total, product = 0.0, 0.0
+        for j in range(c):
+            weighted = np.float64(gamma[j] * dy[row, j])
+            total += weighted
+            product += weighted * (x[row, j] - mean[row])
+        s = scale[row]
+        t, q = number(total / c), number(product * s * s / c)
+        for j in range(c):
+            dx[row, j] = s * (gamma[j] * dy[row, j] - t - q * (x[row, j] - mean[row]))
+
+
+@cuda_kernel(lambda x, dy, mean, scale, partial: elements(partial.shape[1] * x.shape[1]))
+def layer_norm_sums(x, dy, mean, scale, partial):
+    """partial[0,k] = (sum of dy, sum of dy xhat) over the rows of a chunk, for `batch_norm_backward_weights`.
+
+    x, dy (r,c); mean, scale (r,); partial (1,k,2,c) float64.
+    """
+    c, chunks = x.shape[1], partial.shape[1]
+    for i in range(cuda.grid(1), chunks * c, cuda.gridsize(1)):
+        j, chunk, total, product = i % c, i // c, 0.0, 0.0
+        top, bottom = chunk_range(chunk, chunks, x.shape[0])
+        for row in range(top, bottom):
+            d = np.float64(dy[row, j])
+            total += d
+            product += d * ((x[row, j] - mean[row]) * scale[row])
+        partial[0, chunk, 0, j] = total
+        partial[0, chunk, 1, j] = product

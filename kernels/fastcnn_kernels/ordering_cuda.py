@@ -1,0 +1,38 @@
+"""Order on a CUDA device: a thread a row, as an item of `ordering.py`."""
+
+import math
+
+from fastcnn_kernels.cuda import cuda, cuda_kernel, rows
+from fastcnn_kernels.ordering import merge_sort
+from fastcnn_kernels.shape import row_of
+
+
+@cuda_kernel(rows)
+def argsort_rows(x, places, spare):
+    """places[r] = order of the row x[r], the smallest first, NaN last.  x, places (int), spare (int): (rows, n)."""
+    for r in range(cuda.grid(1), x.shape[0], cuda.gridsize(1)):
+        merge_sort(x[r], places[r], spare[r])
+
+
+@cuda_kernel(rows)
+def pick_forward(x, index, y):
+    """y[r, k] = x[r, index[r, k]]; NaN where there is no such place.  x (rows, n), index and y (rows, m)."""
+    for r in range(cuda.grid(1), x.shape[0], cuda.gridsize(1)):
+        for k in range(index.shape[1]):
+            place = row_of(index[r, k], x.shape[1])
+            if place < 0:
+                y[r, k] = math.nan
+            else:
+                y[r, k] = x[r, place]
+
+
+@cuda_kernel(rows)
+def pick_backward(dy, index, dx):
+    """dx[r, i] = sum of dy[r, k] over the k with index[r, k] = i.  dy, index (rows, m), dx (rows, n)."""
+    for r in range(cuda.grid(1), dy.shape[0], cuda.gridsize(1)):
+        for i in range(dx.shape[1]):
+            dx[r, i] = 0
+        for k in range(index.shape[1]):
+            place = row_of(index[r, k], dx.shape[1])
+            if place >= 0:
+                dx[r, place] += dy[r, k]

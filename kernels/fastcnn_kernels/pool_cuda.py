@@ -1,0 +1,97 @@
+"""Pooling on a CUDA device: a thread for every element of what is written. The windows are those of `pool.py`."""
+
+import math
+
+import numpy as np
+
+from fastcnn_kernels.cuda import cuda, cuda_function, cuda_kernel, elements
+from fastcnn_kernels.elementwise import larger
+from fastcnn_kernels.pool import (
+    cells_along,
+    first_window,
+    is_maximum,
+    last_window,
+    window_start,
+    window_stop,
+)
+
+
+@cuda_function
+def place(e, h, w, c):
+    """(n, y, x, channel) of element e of images of h x w x c."""
+    return e // c // w // h, e // c // w % h, e // c % w, e % c
+
+
+@cuda_kernel(lambda x, y, g: elements(y.size))
+def max_pool_forward(x, y, g):
+    """y[n,oy,ox,c] = max of x[n,iy,ix,c] over the window.  x (n,h,w,c) -> y (n,oh,ow,c).  NaN wins."""
+    for e in range(cuda.grid(1), y.size, cuda.gridsize(1)):
+        n, oy, ox, ch = place(e, g.oh, g.ow, g.c)
+        best = x.dtype.type(-math.inf)
+        for iy in range(window_start(oy, g.sh, g.pt), window_stop(oy, g.sh, g.pt, g.kh, g.h)):
+            for ix in range(window_start(ox, g.sw, g.pl), window_stop(ox, g.sw, g.pl, g.kw, g.w)):
+                best = larger(best, x[n, iy, ix, ch])
+        y[n, oy, ox, ch] = best
+
+
+@cuda_function
+def is_first(x, maximum, n, oy, ox, ch, iy, ix, g):
+    """Whether no cell of a window before (iy, ix), in row-major order, is its maximum."""
+    for ky in range(window_start(oy, g.sh, g.pt), iy + 1):
+        right = window_stop(ox, g.sw, g.pl, g.kw, g.w) if ky < iy else ix
+        for kx in range(window_start(ox, g.sw, g.pl), right):
+            if is_maximum(x[n, ky, kx, ch], maximum):
+                return False
+    return True
+
+
+@cuda_kernel(lambda x, y, dy, dx, floor, g: elements(dx.size))
+def max_pool_backward(x, y, dy, dx, floor, g):
+    """dx = dy at the first maximum of each window in row-major order, summed over windows, and 0 elsewhere.
+
+    Windows whose maximum is not above `floor` count as if their dy were 0; none if it is NaN. x and y are input and
+    output of the forward. x, dx (n,h,w,c); y, dy (n,oh,ow,c).
+    """
+    for e in range(cuda.grid(1), dx.size, cuda.gridsize(1)):
+        n, iy, ix, ch = place(e, g.h, g.w, g.c)
+        value, total = x[n, iy, ix, ch], dx.dtype.type(0)
+        for oy in range(first_window(iy, g.sh, g.pt, g.kh), last_window(iy, g.sh, g.pt, g.oh)):
+            for ox in range(first_window(ix, g.sw, g.pl, g.kw), last_window(ix, g.sw, g.pl, g.ow)):
+                maximum = y[n, oy, ox, ch]
+                if is_maximum(value, maximum) and not maximum <= floor:
+                    if is_first(x, maximum, n, oy, ox, ch, iy, ix, g):
+                        total += dy[n, oy, ox, ch]
+        dx[n, iy, ix, ch] = total
+
+
+@cuda_kernel(lambda x, y, g: elements(y.size))
+def average_pool_forward(x, y, g):
+    """y[n,oy,ox,c] = mean of x[n,iy,ix,c] over the window's cells in the image.  x (n,h,w,c) -> y (n,oh,ow,c).
+
+    Sums in float64: a window may be the whole image.
+    """
+    for e in range(cuda.grid(1), y.size, cuda.gridsize(1)):
+        n, oy, ox, ch = place(e, g.oh, g.ow, g.c)
+        total = 0.0
+        for iy in range(window_start(oy, g.sh, g.pt), window_stop(oy, g.sh, g.pt, g.kh, g.h)):
+            for ix in range(window_start(ox, g.sw, g.pl), window_stop(ox, g.sw, g.pl, g.kw, g.w)):
+                total += np.float64(x[n, iy, ix, ch])
+        height = cells_along(oy, g.sh, g.pt, g.kh, g.h)
+        y[n, oy, ox, ch] = total / (height * cells_along(ox, g.sw, g.pl, g.kw, g.w))
+
+
+@cuda_kernel(lambda dy, dx, g: elements(dx.size))
+def average_pool_backward(dy, dx, g):
+    """dx[n,iy,ix,c] = sum of dy / (cells of the window in the image) over the windows that cover the cell.
+
+    dy (n,oh,ow,c) -> dx (n,h,w,c).
+    """
+    for e in range(cuda.grid(1), dx.size, cuda.gridsize(1)):
+        n, iy, ix, ch = place(e, g.h, g.w, g.c)
+        total = dx.dtype.type(0)
+        for oy in range(first_window(iy, g.sh, g.pt, g.kh), last_window(iy, g.sh, g.pt, g.oh)):
+            height = cells_along(oy, g.sh, g.pt, g.kh, g.h)
+            for ox in range(first_window(ix, g.sw, g.pl, g.kw), last_window(ix, g.sw, g.pl, g.ow)):
+                scale = 1.0 / (height * cells_along(ox, g.sw, g.pl, g.kw, g.w))
+                total += dy[n, oy, ox, ch] * dx.dtype.type(scale)
+        dx[n, iy, ix, ch] = total

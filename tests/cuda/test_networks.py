@@ -1,0 +1,58 @@
+"""Whole networks and float64 gradients on a device: what would take hours in the simulator."""
+
+import importlib.util
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from op_harness import check_gradient
+
+import fastcnn
+from bench.networks import NETWORKS
+
+if os.environ.get("NUMBA_ENABLE_CUDASIM") == "1":
+    pytest.skip("the simulator is too slow for these", allow_module_level=True)
+
+spec = importlib.util.spec_from_file_location("op_results", Path(__file__).with_name("op_results.py"))
+assert spec is not None and spec.loader is not None
+op_results = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(op_results)
+
+BATCH, STEPS = 16, 6  # the second step is captured as a graph, later ones replay it
+
+
+def trained(name: str, device: str) -> tuple[list[float], np.ndarray]:
+    """The losses of some steps with a small rate, and predictions."""
+    fastcnn.config.set_random_seed(2)
+    model = NETWORKS[name].make()
+    loss = fastcnn.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(fastcnn.optimizers.Adam(1e-5), loss, device=device)
+    rng = np.random.default_rng(4)
+    x = rng.normal(size=(BATCH, *NETWORKS[name].image)).astype(np.float32)
+    y = rng.integers(0, 10, BATCH)
+    losses = [float(model.train_on_batch(x, y)) for _ in range(STEPS)]
+    return losses, model.predict_on_batch(x)
+
+
+@pytest.mark.parametrize("name", [name for name, network in NETWORKS.items() if network.classifies])
+def test_network_trains_as_on_the_cpu(name: str, device: None) -> None:
+    fastcnn.config.set_precision("strict")
+    try:
+        (losses, predictions), (expected, expected_predictions) = trained(name, "cuda"), trained(name, "cpu")
+    finally:
+        fastcnn.config.set_precision("fast")
+    np.testing.assert_allclose(losses, expected, rtol=1e-4)
+    scale = np.abs(expected_predictions).max()
+    np.testing.assert_allclose(predictions, expected_predictions, rtol=0, atol=1e-3 * scale)
+
+
+def test_steps_repeat_bit_for_bit(device: None) -> None:
+    first, second = trained("ResNet-20", "cuda"), trained("ResNet-20", "cuda")
+    assert first[0] == second[0]
+    np.testing.assert_array_equal(first[1], second[1])
+
+
+@pytest.mark.parametrize("name", [name for name in op_results.CASES if name.endswith("-nothing equal")])
+def test_gradients_in_float64(name: str, on_cuda: None) -> None:
+    check_gradient(*op_results.CASES[name])

@@ -1,0 +1,127 @@
+"""Memory that addresses stand for, and programs as CUDA graphs; the driver is played by a script."""
+
+import gc
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip(
+    "numba_cuda", reason='numba-cuda is not installed; pip install "fastcnn[cuda13]" brings it'
+)
+
+from fastcnn_kernels import cuda_program
+from fastcnn_kernels.cuda import Shape, flat
+from fastcnn_kernels.elementwise_cuda import add, copy
+
+from fastcnn.backend import cuda
+
+
+class Driver:
+    """Notes what it is asked for, and answers that all went well, but for the calls in `failing`."""
+
+    CUstream = staticmethod(int)
+    CUstreamCaptureMode = SimpleNamespace(CU_STREAM_CAPTURE_MODE_RELAXED=2)
+
+    def __init__(self, failing: tuple[str, ...] = ()):
+        self.asked: list[str] = []
+        self.failing = failing
+
+    def __getattr__(self, name: str) -> Any:
+        def answer(*args: Any) -> tuple:
+            self.asked.append(name)
+            return (1 if name in self.failing else 0, f"result of {name}")
+
+        return answer
+
+
+class Bench:
+    """A program of two launches, of which every one is noted in `launched`."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, failing: tuple[str, ...] = ()):
+        self.driver, self.launched = Driver(failing), []
+        monkeypatch.setattr(cuda_program, "driver", lambda: self.driver)
+        monkeypatch.setattr(cuda_program, "stream", lambda: SimpleNamespace(handle=5))
+        monkeypatch.setattr(cuda_program, "USES_GRAPHS", True)
+        x = np.zeros(3, np.float32)
+        self.program = cuda_program.Program([copy.bind(x, x), copy.bind(x[:0], x[:0]), add.bind(x, x, x)])
+        names = [launch.kernel.__name__ for launch in self.program.launches]
+        self.program._calls = [lambda name=name: self.launched.append(name) for name in names]
+
+
+def test_second_run_is_captured_and_later_ones_replayed(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench(monkeypatch)
+    bench.program.run()
+    assert bench.launched == ["copy", "add"]  # a launch of nothing is left out
+    assert bench.driver.asked == []
+    bench.program.run()
+    assert bench.launched == ["copy", "add", "copy", "add"]  # into the graph
+    assert bench.driver.asked == [
+        "cuStreamBeginCapture",
+        "cuStreamEndCapture",
+        "cuGraphInstantiate",
+        "cuGraphLaunch",
+    ]
+    bench.program.run()
+    assert len(bench.launched) == 4
+    assert bench.driver.asked[4:] == ["cuGraphLaunch"]
+
+
+@pytest.mark.parametrize("failing", ["cuStreamBeginCapture", "cuStreamEndCapture", "cuGraphInstantiate"])
+def test_driver_without_graphs(monkeypatch: pytest.MonkeyPatch, failing: str) -> None:
+    bench = Bench(monkeypatch, (failing,))
+    for _ in range(3):
+        bench.program.run()
+    assert "cuGraphLaunch" not in bench.driver.asked
+    assert bench.launched[-2:] == ["copy", "add"]
+    assert bench.driver.asked.count("cuStreamBeginCapture") == 1
+
+
+def test_refused_launch_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench(monkeypatch, ("cuGraphLaunch",))
+    bench.program.run()
+    with pytest.raises(cuda_program.RefusedError):
+        bench.program.run()
+
+
+def test_empty_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    cuda_program.Program([]).run()
+
+
+def test_regions_are_found_by_address() -> None:
+    first, second = cuda.allocate(1000), cuda.allocate(500)
+    region = cuda_program.region_of(first)
+    assert region is not None
+    assert region is not cuda_program.region_of(second)
+    for part in (first[:1], first[999:], first[100:200].view(np.float32).reshape(5, 5)[2]):
+        assert cuda_program.region_of(part) is region
+    assert cuda_program.region_of(np.zeros(10)) is None
+    count = len(cuda_program._starts)
+    del first, part
+    gc.collect()
+    assert len(cuda_program._starts) == count - 1
+
+
+def test_memory_is_taken_at_first_use() -> None:
+    array = cuda.allocate(1 << 40)  # more than there is
+    region = cuda_program.region_of(array)
+    assert region is not None
+    assert region._memory is None
+
+
+def test_wrong_arguments() -> None:
+    x = np.zeros(3, np.float32)
+    with pytest.raises(TypeError, match="takes x1, x2, y; got 1 arguments"):
+        add.bind(x)
+    with pytest.raises(TypeError, match="x2 is of type str"):
+        add.bind(x, "x", x)
+
+
+def test_a_grid_is_no_larger_than_a_device_takes() -> None:
+    kernel = cuda_program.CudaLaunch  # the type of what bind makes
+    assert isinstance(copy.bind(np.zeros(3), np.zeros(3)), kernel)
+    assert flat(np.zeros(10**9, np.uint8)).total <= 4096
+    tall = type(copy)(copy.function, lambda x, y: Shape((1, 70000, 1), 32), None, False)
+    with pytest.raises(ValueError, match="larger than a device takes"):
+        tall.bind(np.zeros(3), np.zeros(3))

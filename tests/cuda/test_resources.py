@@ -1,0 +1,82 @@
+"""Every kernel compiled to machine code: nothing is spilled, and every launch is within what any device offers."""
+
+import os
+
+import numpy as np
+import pytest
+
+pytest.importorskip(
+    "numba_cuda", reason='numba-cuda is not installed; pip install "fastcnn[cuda13]" brings it'
+)
+if os.environ.get("NUMBA_ENABLE_CUDASIM") == "1":
+    pytest.skip("the simulator compiles nothing", allow_module_level=True)
+
+from fastcnn_kernels.cuda import (
+    CORE_TILE,
+    LARGEST_GRID,
+    MOST_REGISTERS,
+    MOST_SHARED,
+    MOST_THREADS,
+    TILES,
+    CudaLaunch,
+)
+
+from bench import cuda_resources
+from bench.networks import NETWORKS
+from fastcnn.backend import cuda
+from fastcnn.data import Batch
+from fastcnn.models.step import Signature
+from fastcnn.plan.progress import compile_progress
+from fastcnn.tensor import TensorSpec
+
+ALL = cuda_resources.launches("float32")
+WIDE = [one for one in [*ALL, *cuda_resources.launches("float64")] if one.tile in (TILES[-1], CORE_TILE)]
+OF_COLUMNS = {"im2col", "col2im"}  # only `set_convolution_algorithm("columns")` uses them
+
+
+def named(launch: CudaLaunch) -> str:
+    kinds = {str(arg.dtype) for arg in launch.args if isinstance(arg, np.ndarray)}
+    return f"{launch.kernel.__name__}{launch.tile.columns if launch.tile else ''}-{'-'.join(sorted(kinds))}"
+
+
+def check(launch: CudaLaunch, capability: tuple[int, int]) -> None:
+    found, threads = cuda_resources.resources(launch, capability), cuda_resources.threads_of(launch)
+    assert found.spilled == 0
+    assert found.stack == 0 or launch.kernel.__name__ in WITH_A_STACK
+    assert threads <= MOST_THREADS
+    assert 0 < found.registers * threads <= MOST_REGISTERS
+    assert found.shared <= MOST_SHARED
+
+
+# Sines of very large numbers take so many digits of pi that they do not fit into registers.
+WITH_A_STACK = {"cos", "sin", "random_normal"}
+
+
+@pytest.mark.parametrize("launch", ALL, ids=named)
+def test_kernel(launch: CudaLaunch) -> None:
+    check(launch, (7, 5) if cuda_resources.suits(launch, (7, 5)) else (8, 0))
+
+
+@pytest.mark.parametrize("capability", cuda_resources.CAPABILITIES[1:], ids=str)
+@pytest.mark.parametrize("launch", WIDE, ids=named)
+def test_product_on_newer_devices(launch: CudaLaunch, capability: tuple[int, int]) -> None:
+    check(launch, capability)
+
+
+def test_every_kernel_is_compiled() -> None:
+    assert {launch.kernel.__name__ for launch in ALL} == vars(cuda.kernels).keys() - OF_COLUMNS
+
+
+@pytest.mark.parametrize("batch", [1, 128, 1024])
+@pytest.mark.parametrize("network", [name for name, one in NETWORKS.items() if one.classifies])
+def test_networks_are_planned_within_limits(network: str, batch: int) -> None:
+    model = NETWORKS[network].make()
+    model.compile("adam", "mse")
+    x, y = np.zeros((batch, *NETWORKS[network].image), np.float32), np.zeros((batch, 10), np.float32)
+    with compile_progress(False):
+        function = model._step("train")._function(Signature.of(Batch(x, y)))
+        plan, _ = function.make([TensorSpec(array.shape) for array in (x, y)], "cuda")
+    launches = [launch for _, launches in plan.steps for launch in launches]
+    assert all(max(launch.shape.blocks[1:]) <= LARGEST_GRID for launch in launches)
+    assert all(launch.shape.threads <= MOST_THREADS for launch in launches)
+    assert len(launches) < 700
