@@ -1,14 +1,14 @@
 """Matrix tiles: layers by every algorithm that can do them, in one, two or three numbers of bfloat16 each."""
 
 import pytest
-from fastcnn_kernels import amx
+from fastcnn_kernels.tile_products import tiles_available
 
 from bench.measure import Meter
 from fastcnn import config, ops
 from fastcnn.graph import current_trace
 from fastcnn.tensor import Tensor
 
-pytestmark = pytest.mark.skipif(not amx.is_available(), reason="this processor has no matrix tiles")
+pytestmark = pytest.mark.skipif(not tiles_available(), reason="this processor has no matrix tiles")
 
 # Images (n, h, w, c), kernel size, filters, stride.
 LAYERS = {

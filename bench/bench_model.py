@@ -31,7 +31,7 @@ def batch(measure: Meter, name: str) -> tuple[np.ndarray, np.ndarray]:
 
 def plan_of(model: fastcnn.Model, mode: str, *data: Any) -> Plan:
     """The plan of a step on these data, which has run once."""
-    return model._step(mode)._plan(as_batch(*data))[0]
+    return model._step(mode).planned(as_batch(*data)).plan
 
 
 @each_network

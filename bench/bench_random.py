@@ -31,3 +31,8 @@ def bench_random_uniform(measure: Meter) -> None:
 def bench_random_normal(measure: Meter) -> None:
     y = np.empty(SIZE, np.float32)
     measure.kernels(random.random_normal.bind(y, state(), STREAM, 0.0, 1.0), flops=SIZE)
+
+
+def bench_random_log_gamma(measure: Meter) -> None:
+    y, alpha = np.empty(SIZE // 64, np.float32), np.full(SIZE // 64, 0.2, np.float32)
+    measure.kernels(random.random_log_gamma.bind(alpha, y, state(), STREAM), flops=y.size)

@@ -43,7 +43,7 @@ def plan_of(network: str, batch: int, training: bool) -> Any:
     peer.build(*data(network, batch), training)
     given = Batch(peer.x, peer.y) if training else Batch(peer.x)
     with whole_batches():  # in chains, operations have no time of their own
-        plan, _, arrays = peer.model._step("train" if training else "predict")._plan(given)
+        plan, _, arrays = peer.model._step("train" if training else "predict").planned(given)
     for target, array in zip(plan.input_arrays, arrays, strict=True):
         np.copyto(target, array, casting="unsafe")
     plan.run()

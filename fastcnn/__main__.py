@@ -1,14 +1,21 @@
-"""`python -m fastcnn`: a demo, a check of the installation, and the kernel cache."""
+"""`python -m fastcnn`: a demo, a check of the installation, the kernel cache, and object detection."""
 
 import argparse
 import sys
 from collections.abc import Sequence
 
-from fastcnn.cli import cache, demo, doctor, warmup
+from fastcnn.cli import cache, check, demo, detect, doctor, warmup
 from fastcnn.errors import Error
 from fastcnn.version import __version__
 
-COMMANDS = {"demo": demo, "doctor": doctor, "warmup": warmup, "cache": cache}
+COMMANDS = {
+    "demo": demo,
+    "doctor": doctor,
+    "warmup": warmup,
+    "cache": cache,
+    "check": check,
+    "detect": detect,
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -41,6 +41,7 @@ class Op:
 
     registry: ClassVar[dict[str, type[Op]]] = {}
     alternatives: ClassVar[dict[str, type[Op]]] = {}  # other algorithms for it, by name
+    algorithm = "auto"  # the one that the user wants, or as `config.convolution_algorithm` says
 
     def __init_subclass__(cls, **kwargs: Any):
         super().__init_subclass__(**kwargs)
@@ -177,6 +178,7 @@ class Trace:
         self.losses: list[Tensor] = []  # added by layers: penalties, auxiliary losses
         self.scopes: list[str] = []
         self.mixed = False  # inside of a layer that computes in bfloat16
+        self.after: Any = None  # a function (layer, outputs) -> outputs, called after each layer
 
     @property
     def scope(self) -> str:

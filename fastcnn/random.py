@@ -13,12 +13,12 @@ import numpy as np
 from fastcnn import config, ops
 from fastcnn.errors import Error
 from fastcnn.graph import apply, current_trace
-from fastcnn.ops.random import RandomNormal, RandomState, RandomUniform, check_rate
+from fastcnn.ops.random import RandomLogGamma, RandomNormal, RandomState, RandomUniform, check_rate
 from fastcnn.plan import Function
 from fastcnn.tensor import Constant, Tensor, Variable
 
 __all__ = [
-    "SeedGenerator", "beta", "binomial", "categorical", "dropout", "gamma", "normal", "randint", "shuffle",
+    "SeedGenerator", "beta", "binomial", "categorical", "dirichlet", "dropout", "gamma", "normal", "randint", "shuffle",
     "truncated_normal", "uniform",
 ]  # fmt: skip
 
@@ -87,6 +87,10 @@ class _Draws:
     def normal(self, shape: Shape, mean: float, stddev: float, dtype: str) -> Tensor:
         """Normally distributed numbers."""
         return apply(RandomNormal(_sizes(shape), dtype, self.stream(), mean, stddev), self.state)
+
+    def log_gamma(self, alpha: Tensor) -> Tensor:
+        """Logarithms of gamma-distributed numbers, of shape alpha each."""
+        return apply(RandomLogGamma(self.stream()), alpha, self.state)
 
 
 def _sizes(shape: Shape) -> tuple[Any, ...]:
@@ -195,6 +199,33 @@ def dropout(inputs: Any, rate: float, noise_shape: Any = None, seed: Seed = None
     return _drawn(seed, body, inputs)
 
 
+def _shapes(alpha: Any, shape: Shape, dtype: Any) -> Tensor:
+    """The tensor of a distribution's shapes, repeated to the shape of what is drawn."""
+    return ops.broadcast_to(ops.cast(ops.convert_to_tensor(alpha), _dtype(dtype)), _sizes(shape))
+
+
+def gamma(shape: Shape, alpha: Any, dtype: Any = None, seed: Seed = None) -> Any:
+    """Numbers of the gamma distribution with shape alpha and scale 1."""
+    return _drawn(seed, lambda draws, a: ops.exp(draws.log_gamma(_shapes(a, shape, dtype))), alpha)
+
+
+def beta(shape: Shape, alpha: Any, beta: Any, dtype: Any = None, seed: Seed = None) -> Any:
+    """Numbers in [0, 1] of the beta distribution with shapes alpha and beta: a share of two gamma-distributed ones."""
+
+    def body(draws: _Draws, a: Tensor, b: Tensor) -> Tensor:
+        first, second = (draws.log_gamma(_shapes(x, shape, dtype)) for x in (a, b))
+        return ops.sigmoid(
+            first - second
+        )  # of logarithms: numbers of small shapes are smaller than floats are
+
+    return _drawn(seed, body, alpha, beta)
+
+
+def dirichlet(shape: Shape, alpha: Any, dtype: Any = None, seed: Seed = None) -> Any:
+    """Shares along the last axis, of sum 1, of the Dirichlet distribution with all parameters alpha."""
+    return _drawn(seed, lambda draws, a: ops.softmax(draws.log_gamma(_shapes(a, shape, dtype))), alpha)
+
+
 # --- by NumPy --------------------------------------------------------------------------------------------------
 
 
@@ -219,19 +250,3 @@ def binomial(
     draws = _by_numpy("binomial", seed, counts, probabilities)
     trials = np.asarray(counts).astype("int64")
     return draws.binomial(trials, np.asarray(probabilities, "float64"), _sizes(shape)).astype(_dtype(dtype))
-
-
-def gamma(shape: Shape, alpha: Any, dtype: Any = None, seed: Seed = None) -> np.ndarray:
-    """Numbers of the gamma distribution with shape alpha and scale 1. Outside of models."""
-    return (
-        _by_numpy("gamma", seed, alpha)
-        .gamma(np.asarray(alpha, "float64"), 1.0, _sizes(shape))
-        .astype(_dtype(dtype))
-    )
-
-
-def beta(shape: Shape, alpha: Any, beta: Any, dtype: Any = None, seed: Seed = None) -> np.ndarray:
-    """Numbers in [0, 1] of the beta distribution with shapes alpha and beta. Outside of models."""
-    draws = _by_numpy("beta", seed, alpha, beta)
-    first, second = np.asarray(alpha, "float64"), np.asarray(beta, "float64")
-    return draws.beta(first, second, _sizes(shape)).astype(_dtype(dtype))

@@ -282,6 +282,14 @@ class Variable(Tensor):
         self.buffer[...] = array
         self.clocks[0].tick()
 
+    def put(self, values: Any) -> None:
+        """Overwrite the first values along the first axis, or all of a scalar, without checks."""
+        if self.ndim:
+            self.buffer[: len(values)] = values
+        else:
+            self.buffer[...] = values
+        self.clocks[0].tick()
+
     def assign_add(self, value: Any) -> None:
         """Add to the values, as `assign` overwrites them."""
         self.assign(self._now() + value)

@@ -125,7 +125,7 @@ def test_in_a_layer():
         (lambda: random.SeedGenerator(1.5), "seed must be an integer"),
         (lambda: random.randint((2,), 3, 3), "maxval must be above"),
         (lambda: random.dropout(np.ones(3), 1.5), "rate"),
-        (lambda: random.gamma((2,), fastcnn.Input(())), "arrays only"),
+        (lambda: random.binomial((2,), fastcnn.Input(()), 0.5), "arrays only"),
         (lambda: random.SeedGenerator(1, sead=2), "unknown arguments sead"),
     ],
 )

@@ -17,7 +17,7 @@ KERNELS = sorted((ROOT / "kernels" / "fastcnn_kernels").rglob("*.py"))
 ORDER = """
     version errors config dtypes dtype_policies registry tree tensor graph backend plan ops differentiate
     activations initializers regularizers constraints schedules random data utils preprocessing callbacks
-    losses metrics optimizers mixed_precision layers models saving datasets cli __init__ __main__
+    losses metrics optimizers mixed_precision layers models saving detection datasets cli __init__ __main__
 """.split()
 
 MAX_LINES = 60  # of a function, without its docstring

@@ -26,8 +26,13 @@ FRAMEWORKS = {
     "fastcnn": ["fastcnn", "mixed_bfloat16"],
     "torch": ["nchw", "channels_last", "compile", "bfloat16"],
     "onnxruntime": ["onnxruntime"],
+    "keras": ["keras"],
+    "jax": ["jax"],
 }
-NEEDED = {"fastcnn": ["fastcnn"], "torch": ["torch"], "onnxruntime": ["onnxruntime", "onnx"]}
+NEEDED = {
+    "fastcnn": ["fastcnn"], "torch": ["torch"], "onnxruntime": ["onnxruntime", "onnx"], "keras": ["keras", "jax"],
+    "jax": ["jax"],
+}  # fmt: skip
 ON_CUDA = {"fastcnn": ["fastcnn"], "torch": ["float32", "tf32", "compile_tf32"]}
 ROUNDED = ("bfloat16", "mixed_bfloat16", "tf32", "compile_tf32")
 LOSS_TOLERANCE, OUTPUT_TOLERANCE = 1e-4, 1e-3
@@ -99,9 +104,14 @@ def compare(case: Case, peers: Sequence[tuple[str, str]], rounds: int, seconds: 
     try:
         reference = workers[0].ask("check", framework="fastcnn", mode="fastcnn", **case._asdict())
         results: dict[str, Any] = {}
-        for worker in workers:
-            wrong = agree(worker, case, reference) if worker is not workers[0] else ""
-            built = worker.ask("build", framework=worker.framework, mode=worker.mode, **case._asdict())
+        for worker in list(workers):
+            try:
+                wrong = agree(worker, case, reference) if worker is not workers[0] else ""
+                built = worker.ask("build", framework=worker.framework, mode=worker.mode, **case._asdict())
+            except RuntimeError as error:  # a peer that cannot do this; the others go on
+                print(error, file=sys.stderr)
+                workers.remove(worker)
+                continue
             results[worker.mode] = {"framework": worker.framework, "wrong": wrong, **built, "step_s": []}
         for _ in range(rounds):
             for worker in workers:
@@ -156,6 +166,8 @@ COMPARED = [  # our mode, framework, whether with its modes that round
     ("mixed_bfloat16", "torch", True),
     ("fastcnn", "onnxruntime", False),
     ("mixed_bfloat16", "onnxruntime", False),
+    ("fastcnn", "keras", False),
+    ("fastcnn", "jax", False),
 ]
 
 
@@ -200,7 +212,7 @@ def starting(threads: int) -> dict[str, Any]:
 
 def machine(threads: int) -> dict[str, Any]:
     """What the figures depend on."""
-    names = ["numpy", "numba", "torch", "onnxruntime"]
+    names = ["numpy", "numba", "torch", "onnxruntime", "keras", "jax"]
     versions = {name: importlib.metadata.version(name) for name in names if importlib.util.find_spec(name)}
     driver = cuda_driver()
     return {
@@ -208,6 +220,13 @@ def machine(threads: int) -> dict[str, Any]:
         "processor": cpu_model(), "processors": os.cpu_count(), "threads": threads, "python": platform.python_version(),
         "versions": versions, "load": os.getloadavg(), "date": time.strftime("%Y-%m-%d"),
     }  # fmt: skip
+
+
+def keep(path: Path | None, found: list[tuple[Case, dict[str, Any]]], about: dict[str, Any]) -> None:
+    """Write what is known so far, so that a run that is interrupted loses nothing."""
+    if path:
+        cases = [{**case._asdict(), "results": results} for case, results in found]
+        path.write_text(json.dumps({"machine": about, "cases": cases}, indent=1))
 
 
 def arguments() -> argparse.Namespace:
@@ -267,12 +286,11 @@ def main() -> None:
             bar.set_description(str(case))
             suited = [peer for peer in peers if not (case.training and peer[0] == "onnxruntime")]
             found.append((case, compare(case, suited, rounds, seconds)))
+            keep(given.json, found, machine(max(given.threads)))
     about, start = machine(max(given.threads)), starting(max(given.threads))
+    keep(given.json, found, {**about, "start": start})
     print("\n".join([*HEADER, *(line for case, results in found for line in rows_of(case, results))]))
     print("\n".join(["", *summary(found), "", json.dumps(start), json.dumps(about)]))
-    if given.json:
-        cases_json = [{**case._asdict(), "results": results} for case, results in found]
-        given.json.write_text(json.dumps({"machine": about, "start": start, "cases": cases_json}, indent=1))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import os
 import resource
 import sys
 import time
@@ -11,6 +12,8 @@ CLASSES = {
     "fastcnn": ("bench.versus.fastcnn_peer", "FastcnnPeer"),
     "torch": ("bench.versus.torch_peer", "TorchPeer"),
     "onnxruntime": ("bench.versus.onnx_peer", "OnnxPeer"),
+    "keras": ("bench.versus.keras_peer", "KerasPeer"),
+    "jax": ("bench.versus.jax_peer", "JaxPeer"),
 }
 CHECKED_STEPS, CHECKED_RATE = 10, 1e-5
 
@@ -22,7 +25,9 @@ def peak_mbytes() -> float:
 
 
 def make(framework: str, mode: str, threads: int, device: str = "cpu") -> Any:
-    """The framework's peer, and only now the framework."""
+    """The framework's peer, and only now the framework, which takes the processors for as many as it may use."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
     module, name = CLASSES[framework]
     return getattr(importlib.import_module(module), name)(mode, threads, device)
 

@@ -5,10 +5,12 @@
 - `Program(launches)`: launches made ready to run as one, with `run()`;
 - `Blocks(lists, workspace).launch`: a launch that executes lists of launches, several at a time; such lists are bound
   inside of `on_one_thread()`;
+- `compile_launches(launches, ready)`: makes their code ready ahead of a program;
 - `num_threads()`, `set_num_threads(n)`;
 - `Transfer(inputs, outputs, variables, changed)`: the arrays through which the world meets those of a plan, and what is
   to be copied `before()` and `after()` a run; `wait()`, until what has been run is done;
 - `algorithms()`: the names of those that it has kernels for, beside the first one of each op;
+- `MEASURES`: whether algorithms can be tried on arrays that anybody fills;
 - `BLOCKS`: whether plans may execute a few images at a time; only then it must have `Blocks` and `on_one_thread`.
 """
 
@@ -17,6 +19,7 @@ from collections.abc import Sequence
 from types import SimpleNamespace
 
 import numpy as np
+from fastcnn_kernels.ahead import compile_launches
 from fastcnn_kernels.jit import Kernel, on_one_thread
 from fastcnn_kernels.team import Blocks, Program, num_threads, set_num_threads
 
@@ -24,11 +27,13 @@ from fastcnn.tensor import Variable
 
 __all__ = [
     "BLOCKS",
+    "MEASURES",
     "Blocks",
     "Program",
     "Transfer",
     "algorithms",
     "allocate",
+    "compile_launches",
     "kernels",
     "num_threads",
     "on_one_thread",
@@ -42,11 +47,12 @@ def algorithms() -> frozenset[str]:
     return frozenset({"amx", "amx3", "bfloat16", "columns", "lanes", "winograd", "winograd2"})
 
 
-BLOCKS = True
+BLOCKS = MEASURES = True
 
 FAMILIES = (
-    "activation", "amx", "conv", "depthwise", "elementwise", "gemm", "lanes", "loss", "norm", "optimizer", "ordering",
-    "pool", "random", "reduction", "shape", "winograd",
+    "activation", "amx", "boxes", "color", "conv", "depthwise", "elementwise", "gemm", "lanes", "loss", "nms",
+    "norm", "optimizer", "ordering", "policy", "pool", "random", "reduction", "resample", "roi", "shape",
+    "winograd", "yolo",
 )  # fmt: skip
 
 

@@ -4,9 +4,27 @@ import ctypes
 import sys
 from typing import NamedTuple
 
-from fastcnn_kernels.machine import CacheState, Processor, cache_state, clear_cache, processor
+from fastcnn_kernels.machine import (
+    CacheState,
+    Processor,
+    cache_state,
+    clear_cache,
+    processor,
+    recall,
+    remember,
+)
 
-__all__ = ["CacheState", "CudaDriver", "Processor", "cache_state", "clear_cache", "cuda_driver", "processor"]
+__all__ = [
+    "CacheState",
+    "CudaDriver",
+    "Processor",
+    "cache_state",
+    "clear_cache",
+    "cuda_driver",
+    "processor",
+    "recall",
+    "remember",
+]
 
 
 class CudaDriver(NamedTuple):

@@ -1,13 +1,16 @@
 """Compile every kernel now, into the cache, instead of at first use."""
 
 import argparse
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 from tqdm import tqdm
 
 from fastcnn import activations, config, layers, losses, ops, optimizers
 from fastcnn.graph import ancestors, gradients, variables_of
+from fastcnn.ops.detection import BOX_LOSSES, CLASS_ACTIVATIONS, OVERLAPS
 from fastcnn.ops.update import assign
 from fastcnn.plan import Function
 from fastcnn.tensor import Shape, TensorSpec, Variable
@@ -41,7 +44,7 @@ def warmup(dtype: str = "float32", show: bool = False) -> set[str]:
     for name, function, shapes in bar:
         bar.set_postfix_str(name)
         ready |= _compile(function, [TensorSpec(shape, dtype) for shape in shapes])
-    return ready
+    return ready | _suppress(dtype)
 
 
 def with_gradients(function: Callable[..., Any]) -> Function:
@@ -63,10 +66,22 @@ def _compile(function: Callable[..., Any], specs: list[TensorSpec]) -> set[str]:
     return {launch.kernel.__name__ for _, launches in plan.steps for launch in launches}
 
 
+def _suppress(dtype: str) -> set[str]:
+    """Run suppression, which no plan does, once by each of its kernels; returns their names."""
+    boxes, scores = np.array([[0, 0, 1, 1]], dtype), np.ones(1, dtype)
+    for criterion in ("iou", "diou"):
+        ops.nms(boxes, scores, criterion=criterion)
+    for method in ("linear", "gaussian"):
+        ops.soft_nms(boxes, scores, method=method)
+    ops.weighted_box_fusion(boxes, scores)
+    return {"nms_greedy", "nms_distance", "nms_linear", "nms_gaussian", "fuse_boxes"}
+
+
 def all_work(dtype: str) -> Iterator[Work]:
     """Layers, activations, losses, optimizers, and ops by themselves. An op need stand in one of them only."""
     yield from _layer_work(dtype)
     yield from _op_work()
+    yield from _detection_work()
     yield from _activation_work()
     yield from _loss_work()
     yield from _optimizer_work(dtype)
@@ -136,6 +151,24 @@ def _op_work() -> Iterator[Work]:
     yield "one_hot", lambda x: ops.one_hot(x, 3), [LABELS]
     yield "slice", lambda x: x[:, 1:3], [ROWS]
     yield "concatenate", lambda x, y: ops.concatenate([x, y], -1), [IMAGE, IMAGE]
+
+
+def _detection_work() -> Iterator[Work]:
+    for overlap in OVERLAPS:
+        yield "box_overlap", lambda a, b, kind=overlap: ops.box_overlap(a, b, kind), [ROWS, ROWS]
+    grid, anchors = (1, 2, 2, 7), [(1.0, 1.0)]
+    for classes in CLASS_ACTIVATIONS:
+        yield "yolo", lambda x, c=classes: ops.yolo_activation(x, anchors, c), [grid]
+        for box in BOX_LOSSES:
+            work = functools.partial(_yolo_loss, anchors=anchors, classes=classes, box=box)
+            yield "yolo_loss", work, [grid, grid]
+
+    for pool in (ops.roi_align, ops.roi_pool):
+        yield pool.__name__, functools.partial(pool, output_size=2), [IMAGE, (1, 5)]
+
+
+def _yolo_loss(target: Any, raw: Any, anchors: Any, classes: str, box: str) -> Any:
+    return ops.yolo_loss(target, raw, anchors, classes, box_loss=box)
 
 
 def _activation_work() -> Iterator[Work]:

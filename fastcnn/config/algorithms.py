@@ -4,7 +4,7 @@ import os
 
 from fastcnn.errors import Error, did_you_mean
 
-CONVOLUTIONS = ("auto", "implicit", "columns", "lanes", "winograd", "winograd2", "amx", "amx3")
+CONVOLUTIONS = ("auto", "measured", "implicit", "columns", "lanes", "winograd", "winograd2", "amx", "amx3")
 PRECISIONS = ("strict", "fast", "faster", "tf32")  # what is later permits what is earlier
 
 _convolution_algorithm = "auto"
@@ -20,6 +20,8 @@ def set_convolution_algorithm(name: str) -> None:
     """Choose how plans made from now on compute convolutions, for comparisons: where one cannot, "implicit" does it.
 
     - "auto": by a model of what each algorithm costs for the shapes at hand;
+    - "measured": by trying all that the precision permits, once on every processor; what was found is kept beside the
+      compiled kernels. Some per cent faster where the model errs; the last digits then depend on the machine;
     - "implicit": a matrix product whose columns are gathered while they are multiplied;
     - "lanes": sums over taps for as many images at a time as a vector has lanes;
     - "columns": the same with columns that are stored first (im2col, product, col2im);

@@ -9,7 +9,10 @@ from fastcnn.data.batches import (
     make_batches,
     split_validation,
 )
+from fastcnn.data.dataset import Dataset
 from fastcnn.data.image_folder import ImageFolder, image_dataset_from_directory
+from fastcnn.data.oversampling import smote
+from fastcnn.data.pictures import show
 from fastcnn.data.sequence import PyDataset, Sequence
 from fastcnn.data.splits import split_indices
 
@@ -17,6 +20,7 @@ __all__ = [
     "ArrayBatches",
     "Batch",
     "Batches",
+    "Dataset",
     "ImageFolder",
     "PyDataset",
     "Sequence",
@@ -25,6 +29,8 @@ __all__ = [
     "check_finite",
     "image_dataset_from_directory",
     "make_batches",
+    "show",
+    "smote",
     "split_indices",
     "split_validation",
 ]

@@ -230,6 +230,10 @@ def make_batches(
     """The adapter for `x`: arrays (with y and sample_weight), or a source of whole batches (without)."""
     if steps is not None and steps < 1:
         raise Error(f"the number of steps of an epoch must be at least 1, got {steps}")
+    if hasattr(x, "as_batches"):
+        _check_source(x, y, sample_weight, batch_size)
+        batches: Batches = x.as_batches(steps, finite, class_weight)
+        return batches
     if _is_array_data(x):
         size = 32 if batch_size is None else batch_size
         return ArrayBatches(x, y, sample_weight, size, shuffle, seed, steps, finite, class_weight)

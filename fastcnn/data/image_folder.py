@@ -107,11 +107,17 @@ class ImageReader:
         self.resample = INTERPOLATIONS[interpolation]
         self.aspect_ratio = aspect_ratio
 
-    def read_all(self, paths: list[str]) -> np.ndarray:
+    @classmethod
+    def of(cls, color_mode: str, image_size: Any, interpolation: str, aspect_ratio: str) -> "ImageReader":
+        """The reader for arguments that a user gave, checked."""
+        _check_choices("int", color_mode, interpolation, 1)
+        return cls(color_mode, _size(image_size), interpolation, aspect_ratio)
+
+    def read_all(self, paths: list[str], dtype: Any = np.float32) -> np.ndarray:
         """Images (n, height, width, channels), on threads: Pillow decodes outside the interpreter's lock."""
         with warnings.catch_warnings(), ThreadPoolExecutor(THREADS) as pool:
             warnings.simplefilter("ignore")  # Pillow warns of many pixels, where read() raises
-            return np.stack(list(pool.map(self.read, paths)))
+            return np.stack(list(pool.map(self.read, paths)), dtype=dtype, casting="unsafe")
 
     def read(self, path: str) -> np.ndarray:
         """One image (height, width, channels), turned upright where its EXIF data says so."""
@@ -200,7 +206,7 @@ def image_dataset_from_directory(
         labels, label_mode = None, None
     aspect_ratio = "crop" if crop_to_aspect_ratio else "pad" if pad_to_aspect_ratio else "stretch"
     reader = ImageReader(color_mode, _size(image_size), interpolation, aspect_ratio)
-    files = _index(Path(directory), labels, class_names, follow_links)
+    files = index_files(Path(directory), labels, class_names, follow_links)
     if label_mode == "binary" and len(files.class_names) != 2:
         raise Error(f"{directory}: label_mode='binary' needs exactly two classes, found {files.class_names}")
     if verbose:
@@ -249,7 +255,7 @@ def _size(image_size: int | tuple[int, int]) -> tuple[int, int]:
     return int(size[0]), int(size[1])
 
 
-def _index(
+def index_files(
     directory: Path, labels: str | Items[int] | None, class_names: Items[str] | None, follow_links: bool
 ) -> LabelledFiles:
     """The images below `directory`, in alphanumerical order."""

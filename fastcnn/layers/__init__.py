@@ -6,6 +6,7 @@ from typing import Any
 from fastcnn import registry
 from fastcnn.errors import Error, did_you_mean
 from fastcnn.layers.activation import ELU, LeakyReLU, PReLU, ReLU, Softmax
+from fastcnn.layers.augmentation import ImageLayer
 from fastcnn.layers.base import Layer
 from fastcnn.layers.convolutional import (
     Conv1D,
@@ -28,6 +29,16 @@ from fastcnn.layers.convolutional import (
     SeparableConvolution2D,
 )
 from fastcnn.layers.core import Activation, Dense, Identity, Input, InputLayer, Lambda
+from fastcnn.layers.geometric import (
+    RandomCrop,
+    RandomElasticTransform,
+    RandomFlip,
+    RandomPerspective,
+    RandomRotation,
+    RandomShear,
+    RandomTranslation,
+    RandomZoom,
+)
 from fastcnn.layers.merging import (
     Add,
     Average,
@@ -46,6 +57,7 @@ from fastcnn.layers.merging import (
     multiply,
     subtract,
 )
+from fastcnn.layers.mixing import CutMix, MaxNumBoundingBoxes, MixUp, Mosaic, Pipeline, SamplePairing
 from fastcnn.layers.normalization import (
     BatchNormalization,
     GroupNormalization,
@@ -53,6 +65,24 @@ from fastcnn.layers.normalization import (
     RMSNormalization,
     UnitNormalization,
 )
+from fastcnn.layers.photometric import (
+    AutoContrast,
+    Equalization,
+    RandomBrightness,
+    RandomColorDegeneration,
+    RandomColorJitter,
+    RandomContrast,
+    RandomErasing,
+    RandomGaussianBlur,
+    RandomGrayscale,
+    RandomHue,
+    RandomInvert,
+    RandomPosterization,
+    RandomSaturation,
+    RandomSharpness,
+    Solarization,
+)
+from fastcnn.layers.policies import AugMix, AutoAugment, RandAugment, TrivialAugment
 from fastcnn.layers.pooling import (
     AdaptiveAveragePooling1D,
     AdaptiveAveragePooling2D,
@@ -86,6 +116,7 @@ from fastcnn.layers.pooling import (
     MaxPooling3D,
 )
 from fastcnn.layers.preprocessing import CenterCrop, Normalization, Rescaling, Resizing
+from fastcnn.layers.recipes import RandomAffine, RandomColors, SaltAndPepper
 from fastcnn.layers.regularization import (
     ActivityRegularization,
     AlphaDropout,
@@ -137,6 +168,13 @@ __all__ = [
     "Cropping1D", "Cropping2D", "Cropping3D", "Flatten", "Permute", "RepeatVector", "Reshape", "UpSampling1D",
     "UpSampling2D", "UpSampling3D", "ZeroPadding1D", "ZeroPadding2D", "ZeroPadding3D",
     "CenterCrop", "Normalization", "Rescaling", "Resizing",
+    "ImageLayer", "RandomCrop", "RandomElasticTransform", "RandomFlip", "RandomPerspective", "RandomRotation",
+    "RandomShear", "RandomTranslation", "RandomZoom", "RandomAffine",
+    "AutoContrast", "Equalization", "RandomBrightness", "RandomColorDegeneration", "RandomColorJitter", "RandomColors",
+    "RandomContrast", "RandomErasing", "RandomGaussianBlur", "RandomGrayscale", "RandomHue", "RandomInvert",
+    "RandomPosterization", "RandomSaturation", "RandomSharpness", "SaltAndPepper", "Solarization",
+    "CutMix", "MaxNumBoundingBoxes", "MixUp", "Mosaic", "Pipeline", "SamplePairing",
+    "AugMix", "AutoAugment", "RandAugment", "TrivialAugment",
 ]  # fmt: skip
 
 serialize = registry.serialize

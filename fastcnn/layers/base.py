@@ -367,6 +367,8 @@ class Layer(Configurable):
         trace.scopes.append(self.name)
         try:
             outputs = self.call(*args, **self._call_arguments(kwargs, trace.training))
+            if trace.after is not None:
+                outputs = trace.after(self, outputs)
             self._penalise_activity(outputs)
             return outputs
         finally:

@@ -155,8 +155,8 @@ class CenterCrop(Layer):
     def _crop(self, images: Tensor) -> Tensor:
         h, w = images.shape[1:3]
         if h is not None and w is not None and h >= self.height and w >= self.width:
-            return _center(images, self.height, self.width)
-        return ops.resize(_of_proportions(images, self.height, self.width), (self.height, self.width))
+            return center(images, self.height, self.width)
+        return ops.resize(of_proportions(images, self.height, self.width), (self.height, self.width))
 
 
 class Resizing(Layer):
@@ -198,7 +198,7 @@ class Resizing(Layer):
 
     def _resize(self, images: Tensor) -> Tensor:
         if self.crop_to_aspect_ratio:
-            images = _of_proportions(images, self.height, self.width)
+            images = of_proportions(images, self.height, self.width)
         elif self.pad_to_aspect_ratio:
             images = _padded(images, self.height, self.width, self.fill_value)
         size = (self.height, self.width)
@@ -215,7 +215,7 @@ def _on_batch(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     return function(x)
 
 
-def _center(images: Tensor, height: int, width: int) -> Tensor:
+def center(images: Tensor, height: int, width: int) -> Tensor:
     """The middle of images at least that large, nearer to the top left by half a pixel where it is uneven."""
     top, left = (
         (arguments.known_size(images.shape, axis, "pixels") - size) // 2
@@ -224,12 +224,12 @@ def _center(images: Tensor, height: int, width: int) -> Tensor:
     return images[:, top : top + height, left : left + width]
 
 
-def _of_proportions(images: Tensor, height: int, width: int) -> Tensor:
+def of_proportions(images: Tensor, height: int, width: int) -> Tensor:
     """The largest middle part of the proportions height : width; all of images whose size is not known yet."""
     h, w = images.shape[1:3]
     if h is None or w is None:
         return images
-    return _center(images, max(1, min(h, w * height // width)), max(1, min(w, h * width // height)))
+    return center(images, max(1, min(h, w * height // width)), max(1, min(w, h * width // height)))
 
 
 def _padded(images: Tensor, height: int, width: int, value: float) -> Tensor:

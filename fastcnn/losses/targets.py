@@ -1,5 +1,6 @@
 """Checks of targets against predictions, made once on the whole data set before anything is trained."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -74,7 +75,9 @@ def check_classes(y: np.ndarray, classes: int, ignored: int | None) -> None:
     """Labels must be whole numbers from 0 to classes - 1, or the one that is ignored."""
 
     def wrong(values: np.ndarray) -> np.ndarray:
-        bad = (values < 0) | (values >= classes) | (values != np.floor(values))
+        bad = (values < 0) | (values >= classes)
+        if values.dtype.kind == "f":
+            bad |= values != np.floor(values)
         return bad if ignored is None else bad & (values != ignored)
 
     def complain(value: Any, sample: int) -> str:
@@ -113,7 +116,7 @@ def _search(
 
 
 def _chunks(y: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-    step = max(1, CHUNK // max(1, int(np.prod(y.shape[1:], dtype=np.int64))))
+    step = max(1, CHUNK // max(1, math.prod(y.shape[1:])))
     for start in range(0, len(y), step):
         yield start, np.asarray(y[start : start + step])
 

@@ -171,6 +171,12 @@ class Model(Trainer, Layer):
 
         load_weights(self, filepath, skip_mismatch)
 
+    def to_fully_convolutional(self) -> Model:
+        """A copy of this classifier that looks at every window of larger images at once."""
+        from fastcnn.models.fully_convolutional import to_fully_convolutional
+
+        return to_fully_convolutional(self)
+
     def to_json(self) -> str:
         """The architecture as JSON text."""
         import json

@@ -42,11 +42,16 @@ class FileError(Error):
 # --- writing ---------------------------------------------------------------------------------------------------
 
 
-def save_model(model: Any, filepath: Any, overwrite: bool = True) -> None:
-    """Write architecture, weights, random states, and compile arguments with the optimizer's state."""
+def save_model(
+    model: Any, filepath: Any, overwrite: bool = True, extra: dict[str, Any] | None = None
+) -> None:
+    """Write architecture, weights, random states, and compile arguments with the optimizer's state.
+
+    extra: further entries of the configuration, plain data, for whoever reads them again.
+    """
     if not model.built:
         raise Error(f"model {model.name!r} has no weights yet; build it or train it before saving")
-    config: dict[str, Any] = {"model": serialize(model)}
+    config: dict[str, Any] = {**(extra or {}), "model": serialize(model)}
     arrays = _arrays_of(model)
     if model.compiled:
         config["compile"] = model.get_compile_config()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -35,6 +35,14 @@ class StepResult:
         self.plan.lock.release()
 
 
+class Planned(NamedTuple):
+    """A plan for a batch, the structure of its outputs, and the arrays to be copied into its inputs."""
+
+    plan: Plan
+    structure: Any
+    arrays: list[np.ndarray]
+
+
 @dataclass(frozen=True)
 class Signature:
     """How many arrays a batch has and how they are arranged; what a body is traced for besides shapes."""
@@ -56,6 +64,7 @@ class Step:
     def __init__(self, model: Any, mode: str):
         self.model = model
         self.mode = mode
+        self.mixup: Any = None  # a ManifoldMixup
         self._functions: dict[Signature, Function] = {}
         self._latest: tuple[Any, Plan, Any] | None = (
             None  # what the plan is for, the plan, the structure of its outputs
@@ -77,6 +86,8 @@ class Step:
         return self._functions[signature]
 
     def _body(self, x: Any, y: Any, weight: Any) -> Any:
+        if self.mixup is not None:
+            x, y = self.mixup.begin(self.model, x, y)
         predictions = self.model(x)
         if self.mode == "predict":
             return {"predictions": predictions}
@@ -112,18 +123,19 @@ class Step:
 
     # --- running -----------------------------------------------------------------------------------------------
 
-    def _plan(self, batch: Batch) -> tuple[Plan, Any, list[np.ndarray]]:
+    def planned(self, batch: Batch) -> Planned:
+        """What runs for a batch of these shapes, and the arrays that it wants."""
         arrays = [array for part in batch for array in _arrays(part)]
         phase = self.model.optimizer.phase if self.mode == "train" else None
         key = Signature.of(batch), phase, [array.shape for array in arrays], num_threads(), device()
         if self._latest is None or self._latest[0] != key:
             specs = [TensorSpec(array.shape, self.model.dtype) for array in arrays]
             self._latest = key, *self._function(key[0]).plan(specs, phase)
-        return self._latest[1], self._latest[2], arrays
+        return Planned(self._latest[1], self._latest[2], arrays)
 
-    def run(self, batch: Batch) -> StepResult:
+    def run(self, batch: Batch, planned: Planned) -> StepResult:
         """Run a batch; the caller must `release` the result. Each of its losses is finite or NaN, never checked."""
-        plan, structure, arrays = self._plan(batch)
+        plan, structure, arrays = planned
         plan.lock.acquire()
         try:
             for target, array in zip(plan.input_arrays, arrays, strict=True):
@@ -133,10 +145,11 @@ class Step:
             plan.run()
             if self.mode == "train":
                 self.model.optimizer.after_step()
-            found = fill(structure, plan.output_arrays)
+            losses = [plan.output_arrays[i].item() for i in structure["losses"]]
+            predictions = [plan.output_arrays[i] for i in structure["predictions"]]
             names = self.model._objective.names if self.model._objective else ["output"]
             return StepResult(
-                [float(value) for value in found["losses"]], found["predictions"],
+                losses, predictions,
                 arrange(batch.y, names, "y"), arrange(batch.sample_weight, names, "sample_weight", repeat=True), plan,
             )  # fmt: skip
         except BaseException:
@@ -145,7 +158,7 @@ class Step:
 
     def predict(self, x: Arrays) -> tuple[Any, list[np.ndarray]]:
         """Outputs for inputs: their structure and fresh arrays."""
-        plan, structure, arrays = self._plan(Batch(x))
+        plan, structure, arrays = self.planned(Batch(x))
         with plan.lock:
             for target, array in zip(plan.input_arrays, arrays, strict=True):
                 np.copyto(target, array, casting="unsafe")
@@ -156,11 +169,9 @@ class Step:
         """Outputs in the structure of the model's."""
         return fill(structure, arrays)
 
-    def check(self, batch: Batch, data: Batch) -> None:
-        """Refuse data that cannot be trained on: plans the step for the first batch, then looks at all targets."""
-        if self.model._compiled is None:
-            return
-        plan, structure, _ = self._plan(batch)
+    def check(self, planned: Planned, data: Batch) -> None:
+        """Refuse data that cannot be trained on: looks at all targets. planned: of one of their batches."""
+        plan, structure, _ = planned
         objective = self.model._objective
         shapes = [plan.output_arrays[i].shape for i in structure["predictions"]]
         if objective is not None:
@@ -179,7 +190,7 @@ class Step:
                 )
             y = [np.zeros(shape, self.model.dtype) for shape in self.model._objective.target_shapes(shapes)]
             batch = Batch(x[0] if len(x) == 1 else tuple(x), y[0] if len(y) == 1 else tuple(y))
-        return self._plan(batch)[0].describe(timed)
+        return self.planned(batch).plan.describe(timed)
 
 
 def _list(shapes: Any) -> list:

@@ -19,8 +19,9 @@ from fastcnn.data import Batch, make_batches, split_validation
 from fastcnn.data.arrays import as_batch, check_finite, each
 from fastcnn.data.batches import Batches, weigh_classes
 from fastcnn.errors import Error
+from fastcnn.models.manifold import ManifoldMixup
 from fastcnn.models.objective import LossTracker, MetricSet, Objective, revived
-from fastcnn.models.step import Step
+from fastcnn.models.step import Step, StepResult
 from fastcnn.optimizers import Optimizer
 from fastcnn.plan.progress import compile_progress
 from fastcnn.registry import serialize
@@ -146,6 +147,12 @@ class Trainer:
         step = self._steps["train" if training else "test"]
         return step.default_loss(y, y_pred, sample_weight)
 
+    def _mix(self, mixup: ManifoldMixup | None) -> None:
+        """Train with this, or without; other plans than so far are made."""
+        if mixup is not None or ("train" in self._steps and self._steps["train"].mixup is not None):
+            self._steps.pop("train", None)
+            self._step("train").mixup = mixup
+
     def _step(self, mode: str) -> Step:
         if mode not in self._steps:
             self._steps[mode] = Step(self, mode)
@@ -157,14 +164,19 @@ class Trainer:
                 f"model {self.name!r}: call compile(optimizer, loss) before {what}()"  # type: ignore[attr-defined]
             )
 
-    def _run_batch(self, mode: str, batch: Batch, source: Batches | None = None) -> None:
+    def _run_batch(self, mode: str, batch: Batch, source: Batches) -> None:
         """One batch through the model; its loss and metrics go into the running means.
 
         source: where it comes from; the targets of one that has no `data` are looked at now.
         """
-        if source is not None and source.data is None:
-            self._step(mode).check(batch, batch)
-        result = self._step(mode).run(batch)
+        step = self._step(mode)
+        planned = step.planned(batch)
+        if source.data is None:
+            step.check(planned, batch)
+        self._take(step.run(batch, planned), batch)
+
+    def _take(self, result: StepResult, batch: Batch) -> None:
+        """Put losses and metrics of a batch into the running means."""
         assert self._losses_seen is not None and self._metric_set is not None
         self._losses_seen.update(result.losses, batch.size)
         self._metric_set.update(result.targets, result.predictions, result.weights)
@@ -181,14 +193,16 @@ class Trainer:
         callbacks: Any = None, validation_split: float = 0.0, validation_data: Any = None, shuffle: bool = True,
         class_weight: Any = None, sample_weight: Any = None, initial_epoch: int = 0,
         steps_per_epoch: int | None = None, validation_steps: int | None = None,
-        validation_batch_size: int | None = None, validation_freq: Any = 1,
+        validation_batch_size: int | None = None, validation_freq: Any = 1, manifold_mixup: Any = None,
     ) -> History:  # fmt: skip
         """Train for epochs `initial_epoch` to `epochs` - 1 and return the History.
 
         `validation_split` takes the last samples before shuffling. Ctrl-C ends training after the current
-        batch: the model stays usable and the History so far is returned.
+        batch: the model stays usable and the History so far is returned. manifold_mixup: a `models.ManifoldMixup`,
+        or its alpha, to train on mixtures of samples at a layer drawn for each batch; targets must be one-hot.
         """
         self._require_compiled("fit")
+        self._mix(ManifoldMixup.of(manifold_mixup))
         if epochs < 0 or initial_epoch < 0:
             raise Error(
                 f"fit: epochs and initial_epoch must not be negative, got {epochs} and {initial_epoch}"
@@ -226,6 +240,7 @@ class Trainer:
             if self.optimizer is not None:
                 self.optimizer.finalize_variable_values(self.trainable_weights)  # type: ignore[attr-defined]
             listeners.on_train_end(logs)
+        self._mix(None)  # single batches are trained on as they are
         assert self.history is not None
         return self.history
 
@@ -260,7 +275,8 @@ class Trainer:
                 continue
             batch = source.peek()
             _notice_raw_images(self, batch)
-            self._step(mode).check(batch, source.data or batch)
+            step = self._step(mode)
+            step.check(step.planned(batch), source.data or batch)
 
     # --- evaluate, predict -----------------------------------------------------------------------------------
 
@@ -340,9 +356,11 @@ class Trainer:
     def _on_batch(self, mode: str, batch: Batch, return_dict: bool) -> Any:
         for name, array in batch.named():
             check_finite(array, name)
-        self._step(mode).check(batch, batch)
+        step = self._step(mode)
+        planned = step.planned(batch)
+        step.check(planned, batch)
         self.reset_metrics()
-        self._run_batch(mode, batch)
+        self._take(step.run(batch, planned), batch)
         return _result(self._logs(), return_dict)
 
     def predict_on_batch(self, x: Any) -> Any:

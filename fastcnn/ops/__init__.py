@@ -17,6 +17,7 @@ from fastcnn.ops.arithmetic import *
 from fastcnn.ops.arrangement import *
 from fastcnn.ops.attention import *
 from fastcnn.ops.bits import *
+from fastcnn.ops.color import *
 from fastcnn.ops.columns import *
 from fastcnn.ops.control import *
 from fastcnn.ops.conv import *
@@ -24,6 +25,7 @@ from fastcnn.ops.core import *
 from fastcnn.ops.counting import *
 from fastcnn.ops.creation import *
 from fastcnn.ops.decomposition import *
+from fastcnn.ops.detection import *
 from fastcnn.ops.diagonals import *
 from fastcnn.ops.elementwise import *
 from fastcnn.ops.filters import *
@@ -37,15 +39,19 @@ from fastcnn.ops.matmul import *
 from fastcnn.ops.nans import *
 from fastcnn.ops.normalization import *
 from fastcnn.ops.ordering import *
+from fastcnn.ops.policy import *
 from fastcnn.ops.pooling import *
 from fastcnn.ops.random import *
 from fastcnn.ops.rearrange import *
 from fastcnn.ops.reduction import *
+from fastcnn.ops.regions import *
+from fastcnn.ops.resample import *
 from fastcnn.ops.segments import *
 from fastcnn.ops.shape import *
 from fastcnn.ops.sparse import *
 from fastcnn.ops.special import *
 from fastcnn.ops.statistics import *
+from fastcnn.ops.suppression import *
 from fastcnn.ops.tensor_cores import *
 from fastcnn.ops.trigonometry import *
 from fastcnn.ops.update import *

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from fastcnn_kernels import amx
+from fastcnn_kernels import tile_geometry
 from fastcnn_kernels.conv import ConvGeometry
+from fastcnn_kernels.tile_products import products_available, tiles_available
 
 from fastcnn.graph import Op
 from fastcnn.ops.conv import Conv, ConvInputGrad, ConvKernelGrad
@@ -25,9 +26,10 @@ from fastcnn.tensor import TensorSpec
 __all__: list[str] = []  # chosen by plans, not called
 
 
-def suits(tensors: Sequence[Any]) -> bool:
-    """Whether numbers of this dtype can be multiplied so, here."""
-    return tensors[0].dtype == "float32" and amx.is_available()
+def suits(tensors: Sequence[Any], terms: int) -> bool:
+    """Whether numbers of this dtype can be multiplied so, here. Without tiles several terms take longer than one."""
+    available = products_available() if terms == 1 else tiles_available()
+    return tensors[0].dtype == "float32" and available
 
 
 def weight_pitches(shape: Sequence[int], groups: int, transposed: bool) -> tuple[int, int, int, int]:
@@ -41,24 +43,28 @@ class _Passes:
 
     terms = 2
 
-    def passes(self, inputs: Sequence[Any], outputs: Sequence[Any]) -> list[tuple[amx.Pass, np.ndarray]]:
+    def passes(
+        self, inputs: Sequence[Any], outputs: Sequence[Any]
+    ) -> list[tuple[tile_geometry.Pass, np.ndarray]]:
         """The passes with their taps."""
         raise NotImplementedError
 
-    def plans(self, inputs: Sequence[Any], outputs: Sequence[Any]) -> list[amx.Plan]:
-        return [amx.plan_of(p, self.terms) for p, _ in self.passes(inputs, outputs)]
+    def plans(self, inputs: Sequence[Any], outputs: Sequence[Any]) -> list[tile_geometry.Plan]:
+        return [tile_geometry.plan_of(p, self.terms) for p, _ in self.passes(inputs, outputs)]
 
     def cost(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], ready: bool) -> Cost:
-        if not suits(inputs):
+        if not suits(inputs, self.terms):
             return IMPOSSIBLE
         return sum(amx_cost(plan, self.terms, ready) for plan in self.plans(inputs, outputs))
 
     def prepared(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> list[TensorSpec]:
         plans = self.plans(inputs, outputs)
-        return [TensorSpec((max(1, amx.packed_size(plan, self.terms)),), "uint16") for plan in plans]
+        return [
+            TensorSpec((max(1, tile_geometry.packed_size(plan, self.terms)),), "uint16") for plan in plans
+        ]
 
     def workspace(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> TensorSpec:
-        size = max(amx.workspace_size(plan, self.terms) for plan in self.plans(inputs, outputs))
+        size = max(tile_geometry.workspace_size(plan, self.terms) for plan in self.plans(inputs, outputs))
         return TensorSpec((size,), "uint16")
 
     def prepare(self, k: Any, inputs: Any, outputs: Any, prepared: Any) -> list:
@@ -66,9 +72,11 @@ class _Passes:
         for (p, taps), packed in zip(self.passes(inputs, outputs), prepared, strict=True):
             shape = (1, 1, *kernel.shape)[-4:]  # of a matrix: as a kernel of one tap
             pitches = weight_pitches(shape, p.groups, isinstance(self, ConvInputGrad))
-            plan = amx.plan_of(p, self.terms)
+            plan = tile_geometry.plan_of(p, self.terms)
             launches.append(
-                k.amx_pack_weights.bind(kernel, packed, taps, plan, amx.run_of(p), pitches, self.terms)
+                k.amx_pack_weights.bind(
+                    kernel, packed, taps, plan, tile_geometry.run_of(p), pitches, self.terms
+                )
             )
         return launches
 
@@ -76,7 +84,7 @@ class _Passes:
         (x, _, *bias), (y,), (*prepared, work) = inputs, outputs, scratch
         lower, bias, launches = floor_of(self.lower), no_bias(bias, y), []  # type: ignore[attr-defined]
         for (p, taps), packed in zip(self.passes(inputs, outputs), prepared, strict=True):
-            plan, tables = amx.plan_of(p, self.terms), amx.tables_of(p, taps, self.terms)
+            plan, tables = tile_geometry.plan_of(p, self.terms), tile_geometry.tables_of(p, taps, self.terms)
             where = tables.runs, tables.offsets, tables.places
             launches.append(k.amx_forward.bind(x, packed, bias, y, work, lower, *where, plan, self.terms))
         return launches
@@ -88,8 +96,10 @@ class AmxConv(_Passes, Conv):
 
     rounding = 2
 
-    def passes(self, inputs: Sequence[Any], outputs: Sequence[Any]) -> list[tuple[amx.Pass, np.ndarray]]:
-        return [amx.forward_pass(self.geometry_of(inputs, outputs))]
+    def passes(
+        self, inputs: Sequence[Any], outputs: Sequence[Any]
+    ) -> list[tuple[tile_geometry.Pass, np.ndarray]]:
+        return [tile_geometry.forward_pass(self.geometry_of(inputs, outputs))]
 
 
 @dataclass(frozen=True)
@@ -98,8 +108,10 @@ class AmxConvInputGrad(_Passes, ConvInputGrad):
 
     rounding = 2
 
-    def passes(self, inputs: Sequence[Any], outputs: Sequence[Any]) -> list[tuple[amx.Pass, np.ndarray]]:
-        return amx.backward_passes(self.geometry_of(inputs))
+    def passes(
+        self, inputs: Sequence[Any], outputs: Sequence[Any]
+    ) -> list[tuple[tile_geometry.Pass, np.ndarray]]:
+        return tile_geometry.backward_passes(self.geometry_of(inputs))
 
 
 @dataclass(frozen=True)
@@ -109,27 +121,27 @@ class AmxConvKernelGrad(ConvKernelGrad):
     rounding = 2
     terms = 2
 
-    def plan(self, inputs: Sequence[Any]) -> amx.GradientPlan:
+    def plan(self, inputs: Sequence[Any]) -> tile_geometry.GradientPlan:
         """How it is cut."""
-        return amx.gradient_plan_of(self.forward(inputs), self.terms)
+        return tile_geometry.gradient_plan_of(self.forward(inputs), self.terms)
 
-    def forward(self, inputs: Sequence[Any]) -> amx.Pass:
+    def forward(self, inputs: Sequence[Any]) -> tile_geometry.Pass:
         """The forward pass."""
-        return amx.forward_pass(self.geometry_of(inputs))[0]
+        return tile_geometry.forward_pass(self.geometry_of(inputs))[0]
 
     def cost(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], ready: bool) -> Cost:
-        return amx_gradient_cost(self.plan(inputs), self.terms) if suits(inputs) else IMPOSSIBLE
+        return amx_gradient_cost(self.plan(inputs), self.terms) if suits(inputs, self.terms) else IMPOSSIBLE
 
     def scratch(self, inputs: Sequence[TensorSpec], outputs: Any) -> list[TensorSpec]:
-        return [TensorSpec(amx.partial_sums_shape(self.plan(inputs)), "float32")]
+        return [TensorSpec(tile_geometry.partial_sums_shape(self.plan(inputs)), "float32")]
 
     def workspace(self, inputs: Sequence[TensorSpec], outputs: Any) -> TensorSpec:
-        return TensorSpec((amx.gradient_workspace_size(self.plan(inputs), self.terms),), "float32")
+        return TensorSpec((tile_geometry.gradient_workspace_size(self.plan(inputs), self.terms),), "float32")
 
     def launch(self, k: Any, inputs: Any, outputs: Any, scratch: Any) -> list:
         (x, dy), (dkernel,), (sums, work), plan = inputs, outputs, scratch, self.plan(inputs)
-        tables = amx.gradient_tables_of(self.forward(inputs), self.terms)
-        pieces = amx.gradient_pieces(plan)
+        tables = tile_geometry.gradient_tables_of(self.forward(inputs), self.terms)
+        pieces = tile_geometry.gradient_pieces(plan)
         return [
             k.amx_backward_weights.bind(x, dy, sums, work, *tables, plan, pieces, self.terms),
             k.amx_add_gradients.bind(sums, dkernel, plan),
@@ -193,9 +205,11 @@ class Bfloat16Dense(_Passes, Dense):
     mixed, terms = True, 1
     weights: ClassVar[tuple[int, ...]] = (1,)
 
-    def passes(self, inputs: Sequence[Any], outputs: Sequence[Any]) -> list[tuple[amx.Pass, np.ndarray]]:
+    def passes(
+        self, inputs: Sequence[Any], outputs: Sequence[Any]
+    ) -> list[tuple[tile_geometry.Pass, np.ndarray]]:
         k, n = known(inputs[1].shape)
-        return [amx.forward_pass(of_rows(outputs[0].size // n, k, n))]
+        return [tile_geometry.forward_pass(of_rows(outputs[0].size // n, k, n))]
 
 
 @dataclass(frozen=True)

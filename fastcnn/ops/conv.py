@@ -7,13 +7,14 @@ either argument, so their gradients are these ops again, to any order.
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import numpy as np
 from fastcnn_kernels.conv import ConvGeometry, packed_size, packed_transposed_size, partials_shape
 from fastcnn_kernels.depthwise import depthwise_partials_shape
 
+from fastcnn import config
 from fastcnn.errors import Error, did_you_mean
 from fastcnn.graph import Fused, Node, Op, apply
 from fastcnn.ops import reduction
@@ -67,6 +68,7 @@ class Correlation(Op):
     strides: Pair
     padding: Padding
     dilation: Pair
+    algorithm: str = field(default="auto", kw_only=True)
     weights: ClassVar[tuple[int, ...]] = (1,)
 
     def pads(self, size: Sequence[int], taps: Sequence[int]) -> Pads:
@@ -135,8 +137,9 @@ class Conv(Correlation):
     def gradient(self, inputs: Sequence[Tensor], outputs: Any, grads: Any) -> tuple[Tensor, ...]:
         (x, kernel, *bias), (dy,) = inputs, grads
         pads = self.pads(known(x.shape[1:3]), known(kernel.shape[:2]))
-        dx = apply(ConvInputGrad(self.strides, pads, self.dilation, known(x.shape[1:])), dy, kernel)
-        dkernel = apply(ConvKernelGrad(self.strides, pads, self.dilation, known(kernel.shape)), x, dy)
+        window, by = (self.strides, pads, self.dilation), self.algorithm
+        dx = apply(ConvInputGrad(*window, known(x.shape[1:]), algorithm=by), dy, kernel)
+        dkernel = apply(ConvKernelGrad(*window, known(kernel.shape), algorithm=by), x, dy)
         return dx, dkernel, *(reduction.sum(dy, (0, 1, 2)) for _ in bias)
 
     def absorb(self, node: Node, reader: Node) -> Fused | None:
@@ -189,8 +192,9 @@ class Transposed(Correlation):
         (dy, kernel, *bias), (dx,) = inputs, grads
         _, pads = self.placing(dy.shape, kernel.shape)
         pads = self.exact_pads(known(dx.shape[1:3]), known(kernel.shape[:2]), known(dy.shape[1:3]), pads)
-        ddy = apply(Conv(self.strides, pads, self.dilation), dx, kernel)
-        dkernel = apply(ConvKernelGrad(self.strides, pads, self.dilation, known(kernel.shape)), dx, dy)
+        window, by = (self.strides, pads, self.dilation), self.algorithm
+        ddy = apply(Conv(*window, algorithm=by), dx, kernel)
+        dkernel = apply(ConvKernelGrad(*window, known(kernel.shape), algorithm=by), dx, dy)
         return ddy, dkernel, *(reduction.sum(dx, (0, 1, 2)) for _ in bias)
 
     def prepared(self, inputs: Sequence[TensorSpec], outputs: Any) -> list[TensorSpec]:
@@ -306,9 +310,9 @@ class ConvKernelGrad(Correlation):
 
     def gradient(self, inputs: Sequence[Tensor], outputs: Any, grads: Any) -> tuple[Tensor, Tensor]:
         (x, dy), (dkernel,) = inputs, grads
-        window = (self.strides, self.padding, self.dilation)
-        dx = apply(ConvInputGrad(*window, known(x.shape[1:])), dy, dkernel)
-        return dx, apply(Conv(*window), x, dkernel)
+        window, by = (self.strides, self.padding, self.dilation), self.algorithm
+        dx = apply(ConvInputGrad(*window, known(x.shape[1:]), algorithm=by), dy, dkernel)
+        return dx, apply(Conv(*window, algorithm=by), x, dkernel)
 
     def parts(self, inputs: Sequence[Tensor]) -> Sequence[Tensor] | None:
         return by_chunks(self, inputs)
@@ -512,13 +516,18 @@ def _tensors(x: Any, *others: Any) -> list[Tensor]:
 @op_function
 def conv2d(
     x: Any, kernel: Any, bias: Any = None, strides: Any = 1, padding: Any = "valid", dilation_rate: Any = 1,
-    groups: int | None = None,
+    groups: int | None = None, algorithm: str = "auto",
 ) -> Any:  # fmt: skip
     """y[n,oy,ox,f] = sum_{ky,kx,c} x[n,iy,ix,c] kernel[ky,kx,c,f] + bias[f], iy = oy stride - top + ky dilation.
 
     x (n, h, w, c), kernel (kh, kw, c / groups, f), bias (f,) -> (n, oh, ow, f). padding: "valid", "same" or
     ((top, bottom), (left, right)). The number of groups follows from the kernel; given, it is checked.
+    `algorithm`, of this convolution and its gradients: see `config.set_convolution_algorithm`.
     """
+    if algorithm not in config.CONVOLUTIONS:
+        raise Error(
+            f"conv2d: algorithm {algorithm!r} is not known{did_you_mean(algorithm, config.CONVOLUTIONS)}"
+        )
     tensors = _tensors(x, kernel, bias)
     channels, inner = tensors[0].shape[-1], tensors[1].shape[-2]
     if groups is not None and channels is not None and inner is not None and inner * groups != channels:
@@ -526,7 +535,8 @@ def conv2d(
             f"conv2d: {channels} channels in {groups} groups need a kernel of shape (kh, kw, channels / groups, "
             f"filters), got {tensors[1].shape}"
         )
-    return apply(Conv(*_window(strides, padding, dilation_rate, "conv2d")), *tensors)
+    window = _window(strides, padding, dilation_rate, "conv2d")
+    return apply(Conv(*window, algorithm=algorithm), *tensors)
 
 
 @op_function

@@ -7,12 +7,13 @@ than the fastest.
 
 import math
 
-from fastcnn_kernels.amx import BLOCK as AMX_BLOCK
-from fastcnn_kernels.amx import DEPTH as AMX_DEPTH
-from fastcnn_kernels.amx import ROWS as AMX_ROWS
-from fastcnn_kernels.amx import GradientPlan, Plan
 from fastcnn_kernels.conv import ConvGeometry, blocks
 from fastcnn_kernels.lanes import MOST_FILTERS
+from fastcnn_kernels.tile_geometry import BLOCK as TILE_BLOCK
+from fastcnn_kernels.tile_geometry import DEPTH as TILE_DEPTH
+from fastcnn_kernels.tile_geometry import ROWS as TILE_ROWS
+from fastcnn_kernels.tile_geometry import GradientPlan, Plan
+from fastcnn_kernels.tile_products import HAS_TILES
 from fastcnn_kernels.winograd import BLOCK, GRADIENT_CHANNELS, points
 
 Cost = float
@@ -43,6 +44,10 @@ MOST_WEIGHTS = 12_000  # more do not stay in a first-level cache, and are read f
 # Of matrix tiles, by the parts of a number: a product of two tiles; splitting a number; the same and putting it in
 # order for gradients; beginning a run of neighbouring numbers; a result; packing a weight; adding up a sum.
 TILE_PRODUCT, GRADIENT_TILE_PRODUCT = 830.0, {1: 1000.0, 2: 830.0, 3: 780.0}
+if (
+    not HAS_TILES
+):  # by vectors of dot products, twice as many at once as multiply-adds of float32 (not fitted)
+    TILE_PRODUCT, GRADIENT_TILE_PRODUCT = 5000.0, {1: 5000.0}
 SPLIT = {1: 8.0, 2: 14.0, 3: 23.0}
 ORDERED = {1: 19.0, 2: 31.0, 3: 47.0}
 SPLIT_RUN, FINISHED, TILE_PACKED, TILE_SUMMED = 1400.0, 18.0, 20.0, 46.0
@@ -136,13 +141,14 @@ def tiles_of(g: ConvGeometry, size: int) -> int:
 
 def amx_cost(plan: Plan, parts: int, ready: bool) -> Cost:
     """Of a pass on matrix tiles; ready: the weights are packed already."""
-    positions = plan.items * blocks(plan.images * plan.image_cells, AMX_BLOCK)  # blocks of them
-    columns, products = blocks(plan.filters, AMX_ROWS), parts * (parts + 1) // 2
+    items = plan.items // plan.shares
+    positions = items * blocks(plan.images * plan.image_cells, TILE_BLOCK)  # blocks of them
+    columns, products = blocks(plan.filters, TILE_ROWS), parts * (parts + 1) // 2
     tiles = 2 * positions * columns * plan.depth_blocks * products
-    cells = plan.items * plan.phases * plan.phase_cells * plan.channels
-    weights = plan.groups * columns * AMX_ROWS * plan.depth_blocks * AMX_DEPTH
-    moved = cells * SPLIT[parts] + plan.items * plan.runs * SPLIT_RUN
-    results = positions * AMX_BLOCK * plan.filters * FINISHED
+    cells = items * plan.phases * plan.phase_cells * plan.channels
+    weights = plan.groups * columns * TILE_ROWS * plan.depth_blocks * TILE_DEPTH
+    moved = cells * SPLIT[parts] + items * plan.runs * SPLIT_RUN
+    results = positions * TILE_BLOCK * plan.filters * FINISHED
     return tiles * TILE_PRODUCT + moved + results + (0.0 if ready else weights * parts * TILE_PACKED)
 
 
@@ -151,8 +157,8 @@ def amx_gradient_cost(plan: GradientPlan, parts: int) -> Cost:
     chunks, products = plan.chunks * plan.groups, parts * (parts + 1) // 2
     columns = 2 * blocks(plan.column_tiles, 2)
     tiles = chunks * plan.position_blocks * plan.filter_tiles * columns * products
-    cells = plan.copies * plan.phases * plan.phase_cells * plan.channel_tiles * AMX_ROWS
-    outputs = plan.position_blocks * AMX_BLOCK * plan.filter_tiles * AMX_ROWS
-    sums = plan.sums * plan.groups * columns * plan.filter_tiles * AMX_ROWS * AMX_ROWS
+    cells = plan.copies * plan.phases * plan.phase_cells * plan.channel_tiles * TILE_ROWS
+    outputs = plan.position_blocks * TILE_BLOCK * plan.filter_tiles * TILE_ROWS
+    sums = plan.sums * plan.groups * columns * plan.filter_tiles * TILE_ROWS * TILE_ROWS
     moved = (cells + outputs) * ORDERED[parts] + plan.runs * SPLIT_RUN
     return tiles * GRADIENT_TILE_PRODUCT[parts] + chunks * moved + sums * TILE_SUMMED

@@ -10,7 +10,8 @@ from fastcnn.errors import Error, did_you_mean
 from fastcnn.ops.arithmetic import mod
 from fastcnn.ops.core import convert, op_function
 from fastcnn.ops.elementwise import absolute, clip, floor, less_equal, multiply, round, where, zeros_like
-from fastcnn.ops.shape import cast, expand_dims, floating, known, ravel, reshape, squeeze, stack, take
+from fastcnn.ops.resample import affine_gather, batch_of_transforms
+from fastcnn.ops.shape import cast, expand_dims, floating, known, ravel, squeeze, take
 from fastcnn.ops.windows import check_format
 from fastcnn.tensor import Tensor
 
@@ -93,32 +94,6 @@ def _looked_up(
     return where(inside, value, float(fill_value)) if fill_mode == "constant" else value
 
 
-def _grid(h: int, w: int) -> np.ndarray:
-    """(3, h w): x, y and 1 of each pixel."""
-    y, x = np.meshgrid(np.arange(h), np.arange(w), indexing="ij")
-    return np.stack([x.reshape(-1), y.reshape(-1), np.ones(h * w)])
-
-
-def _sampled(
-    x: Tensor, columns: Tensor, rows: Tensor, interpolation: str, fill_mode: str, fill_value: float
-) -> Tensor:
-    """Images (n, h, w, c) at places (n, h w) in pixels."""
-    n, h, w, c = known(x.shape)
-    shape = (n, h * w, c)
-    one = np.ones(shape, x.dtype)
-    places = [np.arange(n, dtype=x.dtype)[:, None, None] * one, expand_dims(rows, -1) * one]
-    places += [expand_dims(columns, -1) * one, np.arange(c, dtype=x.dtype) * one]
-    order = 0 if interpolation == "nearest" else 1
-    y = map_coordinates(x, stack(places), order, fill_mode, fill_value)
-    return reshape(y, (n, h, w, c))
-
-
-def _check(what: str, interpolation: str, data_format: str | None) -> None:
-    check_format(what, data_format)
-    if interpolation not in ("nearest", "bilinear"):
-        raise Error(f"{what}: interpolation must be 'nearest' or 'bilinear', got {interpolation!r}")
-
-
 @op_function
 def affine_transform(
     images: Any, transform: Any, interpolation: str = "bilinear", fill_mode: str = "constant", fill_value: float = 0,
@@ -128,20 +103,14 @@ def affine_transform(
 
     transform (8,) or (n, 8): a0 a1 a2 b0 b1 b2 c0 c1. fill_mode: as for `map_coordinates`.
     """
-    _check("affine_transform", interpolation, data_format)
+    check_format("affine_transform", data_format)
     x = floating(images)
     if x.ndim == 3:
         return squeeze(
             affine_transform(expand_dims(x, 0), transform, interpolation, fill_mode, fill_value), 0
         )
-    n, h, w, _ = known(x.shape)
-    numbers = reshape(cast(convert(transform, x.dtype), x.dtype), (-1, 8))
-    numbers = numbers * np.ones((n, 1), x.dtype)
-    columns, rows, ones = _grid(h, w).astype(x.dtype)
-    a0, a1, a2, b0, b1, b2, c0, c1 = (numbers[:, i : i + 1] for i in range(8))
-    k = c0 * columns + c1 * rows + ones
-    places = (a0 * columns + a1 * rows + a2) / k, (b0 * columns + b1 * rows + b2) / k
-    return _sampled(x, *places, interpolation, fill_mode, fill_value)
+    numbers = batch_of_transforms(convert(transform, x.dtype), x.shape[0], x.dtype)
+    return affine_gather(x, numbers, None, interpolation, fill_mode, fill_value)
 
 
 def _homography(start: np.ndarray, end: np.ndarray) -> np.ndarray:
@@ -158,7 +127,7 @@ def perspective_transform(
     data_format: str | None = None,
 ) -> Any:  # fmt: skip
     """Images in which what is at four start_points (x, y) is at four end_points: (4, 2), or (n, 4, 2), known ones."""
-    _check("perspective_transform", interpolation, data_format)
+    check_format("perspective_transform", data_format)
     starts, ends = (np.asarray(points, "float64").reshape(-1, 4, 2) for points in (start_points, end_points))
     transform = np.stack([_homography(start, end) for start, end in zip(starts, ends, strict=True)])
     return affine_transform(images, transform.astype("float32"), interpolation, "constant", fill_value)

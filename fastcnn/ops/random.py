@@ -26,6 +26,7 @@ __all__ = [
     "gaussian_dropout",
     "gaussian_noise",
     "random_bernoulli",
+    "random_log_gamma",
     "random_normal",
     "random_uniform",
 ]
@@ -115,6 +116,24 @@ class RandomBernoulli(RandomFill):
         return [k.random_mask.bind(outputs[0].reshape(-1), inputs[0], self.stream, self.rate, self.value)]
 
 
+@dataclass(frozen=True)
+class RandomLogGamma(Op):
+    """Logarithms of gamma-distributed numbers, of a shape alpha each."""
+
+    stream: int
+
+    def infer(self, alpha: Tensor, state: Tensor) -> TensorSpec:
+        require_floating("random_log_gamma", alpha)
+        return alpha.spec
+
+    def gradient(self, inputs: Any, outputs: Any, grads: Any) -> tuple[None, None]:
+        return None, None
+
+    def launch(self, k: Any, inputs: Any, outputs: Any, scratch: Any) -> list:
+        alpha, state = inputs
+        return [k.random_log_gamma.bind(alpha.reshape(-1), outputs[0].reshape(-1), state, self.stream)]
+
+
 def _draw(
     op: type[RandomFill], state: RandomState, shape: Sequence[int | None], dtype: str | None, *args: float
 ) -> Any:
@@ -151,6 +170,14 @@ def random_bernoulli(
 ) -> Any:
     """`value` with probability 1 - rate, else 0."""
     return _draw(RandomBernoulli, state, shape, dtype, check_rate("random_bernoulli", rate), value)
+
+
+def random_log_gamma(alpha: Any, state: RandomState) -> Any:
+    """Logarithms of numbers of the gamma distribution with shapes alpha > 0 and scale 1, one for each alpha.
+
+    The softmax of several has the Dirichlet distribution; of two with shapes a and b, the first share is beta(a, b).
+    """
+    return apply(RandomLogGamma(state.next_stream()), convert(alpha), state)
 
 
 # --- noise for regularisation ----------------------------------------------------------------------------------

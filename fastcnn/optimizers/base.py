@@ -420,12 +420,14 @@ class Optimizer(Configurable):
         if self.phase == "accumulate":
             return
         done, rate = self._updates, self.learning_rate
-        values = self.hyper(rate, done + 1)
-        self._hyper.value[: len(values)] = values
-        self._decay.value[:] = rate, self.weight_decay or 0.0
-        self._momentum_of_averages.value[0] = self.ema_momentum if done else 0.0
+        self._hyper.put(self.hyper(rate, done + 1))
+        if self.weight_decay is not None:
+            self._decay.put((rate, self.weight_decay))
+        if self.use_ema:
+            self._momentum_of_averages.put((self.ema_momentum if done else 0.0,))
         for learning_rate, iterations in self._scalars.values():
-            learning_rate.value[...], iterations.value[...] = rate, done
+            learning_rate.put(rate)
+            iterations.put(done)
 
     def after_step(self) -> None:
         """Count the batch, and do what is left to do after an update. Once after every run of a train step."""

@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
+from types import ModuleType
 from typing import Any
 
 from tqdm import tqdm
@@ -22,10 +23,9 @@ def compile_progress(show: bool = True) -> Iterator[None]:
         _shown.reset(token)
 
 
-def compile_kernels(launches: Sequence[Any]) -> None:
+def compile_kernels(launches: Sequence[Any], backend: ModuleType) -> None:
     """Compile what the launches need ahead of their program, with a bar where one is wanted."""
-    if _shown.get():
-        different = {launch.key: launch for launch in launches}
-        text = "compiling kernels, first run only"
-        for launch in tqdm(different.values(), desc=text, unit="kernel", delay=DELAY_S):
-            launch.compile()
+    different = {launch.key: launch for launch in launches}
+    text, hidden = "compiling kernels, first run only", not _shown.get()
+    with tqdm(total=len(different), desc=text, unit="kernel", delay=DELAY_S, disable=hidden) as bar:
+        backend.compile_launches(list(different.values()), bar.update)

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
+from types import ModuleType
 
 from fastcnn.graph import Fused, Node, ancestors
 from fastcnn.tensor import Constant, Tensor, Variable
@@ -10,15 +11,14 @@ from fastcnn.tensor import Constant, Tensor, Variable
 class Rewrite:
     """Nodes being rewritten, with the readers of every tensor.
 
-    `updates` are nodes that change variables when the plan runs. They are not rewritten themselves. `algorithms`: the
-    names of those that the backend has, beside the first one of an op; None: of all.
+    `updates` are nodes that change variables when the plan runs. They are not rewritten themselves. `backend` is what
+    the plan is going to run on.
     """
 
     def __init__(
-        self, nodes: Sequence[Node], outputs: Sequence[Tensor], updates: Sequence[Node] = (),
-        algorithms: frozenset[str] | None = None,
-    ):  # fmt: skip
-        self.algorithms = algorithms
+        self, nodes: Sequence[Node], outputs: Sequence[Tensor], updates: Sequence[Node], backend: ModuleType
+    ):
+        self.backend = backend
         self.nodes = {node.serial: node for node in nodes}
         self._changing = {id(node.inputs[i]) for node in updates for i in node.operation.mutates}
         self._replaced: dict[int, Tensor] = {}  # id of an old tensor -> the tensor that stands for it now

@@ -39,7 +39,7 @@ class Plan:
         self.lock = threading.Lock()
         read_by_updates = [x for node in updates for x in node.inputs]
         wanted = [*outputs, *read_by_updates]
-        rewrite = Rewrite(ancestors(wanted), wanted, updates, backend.algorithms())
+        rewrite = Rewrite(ancestors(wanted), wanted, updates, backend)
         for change in [*PASSES, *BLOCK_PASSES] if backend.BLOCKS else PASSES:
             change(rewrite)
         outputs = [rewrite.current(y) for y in outputs]
@@ -56,7 +56,7 @@ class Plan:
         ]
         steps = [bound for binding in bindings for bound in binding.steps]
         self.steps = [(bound.node, [*bound.preparing, *bound.running]) for bound in steps]
-        compile_kernels([launch for _, launches in self.steps for launch in launches])
+        compile_kernels([launch for _, launches in self.steps for launch in launches], backend)
         self._blocks = [backend.Blocks(b.lists, b.memory) if b.lists else None for b in bindings]
         work = [one for pair in zip(bindings, self._blocks, strict=True) for one in _in_order(*pair)]
         self.preparation = Preparation(work, rewrite.is_constant, backend)

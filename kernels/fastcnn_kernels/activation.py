@@ -11,6 +11,7 @@ import math
 
 import numpy as np
 
+from fastcnn_kernels import elementary
 from fastcnn_kernels.elementwise import by_rows, clipped, flat, map_binary, map_unary, row_span, smaller
 from fastcnn_kernels.jit import cpu_kernel, device_function, scalar, span
 
@@ -217,7 +218,7 @@ def shrink_backward(dy, x, dx, limit, first, last):
 
 @scalar
 def exponential_linear(x, scale, alpha, rate):
-    return scale * x if x > 0 else scale * alpha * math.expm1(rate * x)
+    return scale * x if x > 0 else scale * alpha * elementary.expm1(rate * x)
 
 
 @scalar
@@ -246,7 +247,7 @@ def exponential_linear_backward(dy, y, dx, scale, alpha, rate, first, last):
 
 @scalar
 def sigmoid(x):
-    e = math.exp(-abs(x))
+    e = elementary.exp(-abs(x))
     return (e if x < 0 else type(x)(1)) / (type(x)(1) + e)
 
 
@@ -270,7 +271,7 @@ def sigmoid_backward(dy, y, dx, first, last):
 
 @scalar
 def softplus(x):
-    return (x if x > 0 else type(x)(0)) + math.log1p(math.exp(-abs(x)))
+    return (x if x > 0 else type(x)(0)) + elementary.log1p(elementary.exp(-abs(x)))
 
 
 @scalar
@@ -323,7 +324,7 @@ def tanh_grad(dy, y):
 @cpu_kernel(flat)
 def tanh_forward(x, y, first, last):
     """y = tanh x."""
-    map_unary(math.tanh, x, y, first, last)
+    map_unary(elementary.tanh, x, y, first, last)
 
 
 @cpu_kernel(flat)
@@ -334,13 +335,13 @@ def tanh_backward(dy, y, dx, first, last):
 
 @scalar
 def tanh_shrink(x):
-    return x - math.tanh(x)
+    return x - elementary.tanh(x)
 
 
 @scalar
 def tanh_shrink_grad(dy, x):
     """x is the *input* of the forward."""
-    t = math.tanh(x)
+    t = elementary.tanh(x)
     return dy * t * t
 
 
@@ -385,13 +386,13 @@ def silu_backward(dy, x, dx, first, last):
 
 @scalar
 def mish(x):
-    return x * math.tanh(softplus(x))
+    return x * elementary.tanh(softplus(x))
 
 
 @scalar
 def mish_grad(dy, x):
     """x is the *input* of the forward."""
-    t = math.tanh(softplus(x))
+    t = elementary.tanh(softplus(x))
     return dy * (t + x * (type(x)(1) - t * t) * sigmoid(x))
 
 
@@ -410,7 +411,7 @@ def mish_backward(dy, x, dx, first, last):
 @scalar
 def normal_cdf(x):
     """P(X <= x), X standard normal; by erfc, which keeps its digits where 1 + erf loses them."""
-    return type(x)(0.5) * math.erfc(x * type(x)(-math.sqrt(1 / 2)))
+    return type(x)(0.5) * elementary.erfc(x * type(x)(-math.sqrt(1 / 2)))
 
 
 @scalar
@@ -421,7 +422,7 @@ def gelu(x):
 @scalar
 def gelu_grad(dy, x):
     """x is the *input* of the forward."""
-    density = type(x)(1 / math.sqrt(2 * math.pi)) * math.exp(type(x)(-0.5) * x * x)
+    density = type(x)(1 / math.sqrt(2 * math.pi)) * elementary.exp(type(x)(-0.5) * x * x)
     return dy * (normal_cdf(x) + x * density)
 
 
@@ -531,7 +532,7 @@ def shift_and_total(row):
         shift = max(shift, np.float64(row[j]))
     total = 0.0
     for j in range(row.size):
-        total += math.exp(row[j] - shift)
+        total += elementary.exp(row[j] - shift)
     return shift, total
 
 
@@ -543,7 +544,7 @@ def softmax_forward(x, y, first, last):
         xs, ys = x[r], y[r]
         shift, total = shift_and_total(xs)
         for j in range(xs.size):
-            ys[j] = math.exp(xs[j] - shift) / total
+            ys[j] = elementary.exp(xs[j] - shift) / total
 
 
 @cpu_kernel(by_rows)
@@ -572,7 +573,7 @@ def log_softmax_forward(x, y, first, last):
     for r in range(lo, hi):
         xs, ys = x[r], y[r]
         shift, total = shift_and_total(xs)
-        log_total = math.log(total)
+        log_total = elementary.log(total)
         for j in range(xs.size):
             ys[j] = log_probability(xs[j], shift, log_total)
 
@@ -587,4 +588,4 @@ def log_softmax_backward(dy, y, dx, first, last):
         for j in range(ys.size):
             total += dys[j]
         for j in range(ys.size):
-            dxs[j] = dys[j] - math.exp(ys[j]) * total
+            dxs[j] = dys[j] - elementary.exp(ys[j]) * total

@@ -13,6 +13,7 @@ import operator
 
 import numpy as np
 
+from fastcnn_kernels import elementary
 from fastcnn_kernels.jit import CHUNK, cpu_kernel, device_function, scalar, span
 
 # --- walks --------------------------------------------------------------------------------------------------
@@ -277,25 +278,25 @@ def reciprocal(x, y, first, last):
 @cpu_kernel(flat)
 def exp(x, y, first, last):
     """y = e ** x."""
-    map_unary(math.exp, x, y, first, last)
+    map_unary(elementary.exp, x, y, first, last)
 
 
 @cpu_kernel(flat)
 def expm1(x, y, first, last):
     """y = e ** x - 1, exact near x = 0."""
-    map_unary(math.expm1, x, y, first, last)
+    map_unary(elementary.expm1, x, y, first, last)
 
 
 @cpu_kernel(flat)
 def log(x, y, first, last):
     """y = ln x."""
-    map_unary(math.log, x, y, first, last)
+    map_unary(elementary.log, x, y, first, last)
 
 
 @cpu_kernel(flat)
 def log1p(x, y, first, last):
     """y = ln(1 + x), exact near x = 0."""
-    map_unary(math.log1p, x, y, first, last)
+    map_unary(elementary.log1p, x, y, first, last)
 
 
 @cpu_kernel(flat)
@@ -313,7 +314,7 @@ def cos(x, y, first, last):
 @cpu_kernel(flat)
 def erf(x, y, first, last):
     """y = 2 / sqrt(pi) times the integral of exp(-t t) from 0 to x."""
-    map_unary(math.erf, x, y, first, last)
+    map_unary(elementary.erf, x, y, first, last)
 
 
 @scalar
@@ -327,12 +328,12 @@ def inverse_erf(x):
     size = abs(x)
     if not size < one:
         return x * type(x)(np.inf) if size == one else type(x)(np.nan)
-    log = math.log1p(-size * size)
+    log = elementary.log1p(-size * size)
     mean = type(x)(4.3307467) + type(x)(0.5) * log
     y = math.sqrt(math.sqrt(mean * mean - type(x)(6.8026888) * log) - mean)
     for _ in range(3):
-        error = math.erf(y) - size if size < type(x)(0.5) else (one - size) - math.erfc(y)
-        step = error * type(x)(0.886226925452758) * math.exp(y * y)
+        error = elementary.erf(y) - size if size < type(x)(0.5) else (one - size) - elementary.erfc(y)
+        step = error * type(x)(0.886226925452758) * elementary.exp(y * y)
         y -= step / (one + y * step)
     return -y if x < 0 else y
 

@@ -268,9 +268,13 @@ class KernelCache(NullCache):
 
     def save_overload(self, sig, data):
         with contextlib.suppress(Exception):
-            os.makedirs(self._folder, mode=0o700, exist_ok=True)
-            if is_private(self._folder) and (self._is_ours or not data.library.has_dynamic_globals):
-                _write(self._path(sig, data.codegen), dumps(data._reduce()))
+            if self._is_ours or not data.library.has_dynamic_globals:
+                content = dumps(data._reduce())
+                keep_file(self._path(sig, data.codegen), hashlib.sha256(content).digest() + content)
+
+    def holds(self, sig) -> bool:
+        """Whether there is a file for these argument types; it may turn out to be damaged."""
+        return self._path(sig, cpu_target.target_context.codegen()).exists()
 
     def _path(self, sig, codegen) -> Path:
         key = repr((self._key, sig, codegen.magic_tuple()))
@@ -285,11 +289,15 @@ def _read(path: Path) -> bytes:
     return content
 
 
-def _write(path: Path, content: bytes) -> None:
+def keep_file(path: Path, content: bytes) -> None:
+    """Put a file into the cache, whole or not at all; not where others may write."""
+    os.makedirs(path.parent, mode=0o700, exist_ok=True)
+    if not is_private(path.parent):
+        return
     handle, name = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
     try:
         with open(handle, "wb") as file:
-            file.write(hashlib.sha256(content).digest() + content)
+            file.write(content)
         os.replace(name, path)
     except BaseException:
         os.unlink(name)
@@ -371,7 +379,7 @@ class Kernel:
         """Address of the machine code for arguments of these types; compiles or loads it when new."""
         key = self.signature(args)
         if key not in self._addresses:
-            signature = (*key, *[types.intp] * (3 if self.takes_thread else 2))
+            signature = self._whole(key)
             try:
                 self._dispatcher.compile(signature)
             except NumbaError as error:
@@ -380,6 +388,14 @@ class Kernel:
             compiled = self._dispatcher.overloads[signature]
             self._addresses[key] = compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name)
         return self._addresses[key]
+
+    def is_ready(self, args: tuple) -> bool:
+        """Whether `compile` would have nothing to compile: it has done so before, here or on this machine."""
+        key, cache = self.signature(args), self._dispatcher._cache
+        return key in self._addresses or (isinstance(cache, KernelCache) and cache.holds(self._whole(key)))
+
+    def _whole(self, key: tuple) -> tuple:
+        return (*key, *[types.intp] * (3 if self.takes_thread else 2))
 
     @property
     def compilations(self) -> int:

@@ -4,10 +4,9 @@ Predictions and targets are (rows, c) views, labels (class indices stored as flo
 backward of a loss always wants the *inputs* of the forward. Sums run in float64.
 """
 
-import math
-
 import numpy as np
 
+from fastcnn_kernels import elementary
 from fastcnn_kernels.activation import log_probability, shift_and_total, sigmoid, softplus
 from fastcnn_kernels.elementwise import by_rows, clipped, row_span, signum
 from fastcnn_kernels.jit import cpu_kernel, device_function, scalar
@@ -51,7 +50,7 @@ def sparse_softmax_cross_entropy_forward(logits, labels, loss, smoothing, ignore
         elif is_class(labels[r], classes):
             row = logits[r]
             shift, total = shift_and_total(row)
-            log_total = math.log(total)
+            log_total = elementary.log(total)
             value = (smoothing - 1) * log_probability(row[int(labels[r])], shift, log_total)
             if smoothing > 0:
                 for j in range(classes):
@@ -75,7 +74,7 @@ def sparse_softmax_cross_entropy_backward(dloss, logits, labels, dlogits, smooth
             label = int(labels[r])
             for j in range(classes):
                 target = (1 - smoothing) * (j == label) + smoothing / classes
-                drow[j] = dloss[r] * (math.exp(row[j] - shift) / total - target)
+                drow[j] = dloss[r] * (elementary.exp(row[j] - shift) / total - target)
         else:
             drow[:] = np.nan
 
@@ -87,7 +86,7 @@ def softmax_cross_entropy_forward(logits, target, loss, first, last):
     for r in range(lo, hi):
         row, ts = logits[r], target[r]
         shift, total = shift_and_total(row)
-        log_total, value = math.log(total), 0.0
+        log_total, value = elementary.log(total), 0.0
         for j in range(row.size):
             if ts[j] != 0:  # a class of probability 0 may have the logit -inf
                 value -= ts[j] * log_probability(row[j], shift, log_total)
@@ -105,7 +104,7 @@ def softmax_cross_entropy_backward(dloss, logits, target, dlogits, first, last):
         for j in range(row.size):
             mass += ts[j]
         for j in range(row.size):
-            drow[j] = dloss[r] * (math.exp(row[j] - shift) / total * mass - ts[j])
+            drow[j] = dloss[r] * (elementary.exp(row[j] - shift) / total * mass - ts[j])
 
 
 @cpu_kernel(by_rows)
@@ -118,7 +117,7 @@ def cross_entropy_forward(probability, target, loss, epsilon, first, last):
         for j in range(ps.size):
             mass += ps[j]
         for j in range(ps.size):
-            value -= ts[j] * math.log(clipped(ps[j] / mass, epsilon, 1 - epsilon))
+            value -= ts[j] * elementary.log(clipped(ps[j] / mass, epsilon, 1 - epsilon))
         loss[r] = value
 
 
@@ -195,7 +194,7 @@ def sigmoid_cross_entropy_backward(dloss, logits, target, dlogits, first, last):
 def binary_cross_entropy(p, t, epsilon):
     one = type(p)(1)
     q = clipped(p, epsilon, one - epsilon)
-    return -(t * math.log(q) + (one - t) * math.log(one - q))
+    return -(t * elementary.log(q) + (one - t) * elementary.log(one - q))
 
 
 @scalar

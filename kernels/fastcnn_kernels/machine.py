@@ -1,5 +1,7 @@
 """The machine as the kernels see it: the processor they are compiled for, and the state of their cache on disk."""
 
+import contextlib
+import json
 import os
 import re
 import shutil
@@ -9,7 +11,7 @@ from typing import NamedTuple
 from llvmlite import binding
 from numba.core.registry import cpu_target
 
-from fastcnn_kernels.jit import VECTOR_BYTES, cache_folder, is_private
+from fastcnn_kernels.jit import VECTOR_BYTES, cache_folder, is_private, keep_file
 
 # What `cache_folder` makes, one for each text of the kernels.
 _VERSION_FOLDER = re.compile(r"kernels-[0-9a-f]{16}")
@@ -31,6 +33,26 @@ def processor() -> Processor:
     return Processor(
         name or binding.get_host_cpu_name(), 8 * VECTOR_BYTES, tuple(f for f in telling if f in enabled)
     )
+
+
+def recall(name: str) -> dict[str, str]:
+    """What `remember` has kept under this name for this processor; nothing where that is absent, damaged or unsafe."""
+    with contextlib.suppress(OSError, ValueError):
+        if is_private(cache_folder()):
+            kept = json.loads(_notes(name).read_text(encoding="utf-8"))
+            return {str(key): str(value) for key, value in kept.items()} if isinstance(kept, dict) else {}
+    return {}
+
+
+def remember(name: str, facts: dict[str, str]) -> None:
+    """Keep facts beside the compiled kernels, with those kept before, if the folder can be written to."""
+    with contextlib.suppress(OSError):
+        keep_file(_notes(name), json.dumps(recall(name) | facts, indent=0).encode())
+
+
+def _notes(name: str) -> Path:
+    about = processor()
+    return cache_folder() / f"{name}-{re.sub(r'[^A-Za-z0-9]+', '-', about.name)}-{about.vector_bits}.json"
 
 
 class CacheState(NamedTuple):

@@ -9,6 +9,7 @@ import math
 
 import numpy as np
 
+from fastcnn_kernels import elementary
 from fastcnn_kernels.elementwise import flat
 from fastcnn_kernels.jit import cpu_kernel, device_function, scalar, span, stack_array
 
@@ -104,7 +105,7 @@ def random_uniform(y, state, stream, low, high, first, last):
 @scalar
 def box_muller(u1, u2):
     """Two independent standard normal numbers of two uniform ones in [0, 1); none beyond 5.77."""
-    radius = math.sqrt(type(u1)(-2) * math.log(type(u1)(1) - u1))
+    radius = math.sqrt(type(u1)(-2) * elementary.log(type(u1)(1) - u1))
     angle = type(u2)(2 * math.pi) * u2
     return radius * math.cos(angle), radius * math.sin(angle)
 
@@ -128,3 +129,56 @@ def random_normal(y, state, stream, mean, stddev, first, last):
 def advance(state, first, last):
     """step += 1: new numbers in every stream."""
     state[1] += 1
+
+
+# --- gamma -----------------------------------------------------------------------------------------------------
+
+ATTEMPTS = 64  # of which one in a thousand needs more than three
+
+
+@scalar
+def uniform_pair(state, place, element, attempt):
+    """Two pairs of uniform numbers in (0, 1) of an attempt, independent of those of any other."""
+    seed, step = np.uint64(state[0]), np.uint64(state[1])
+    words = philox(
+        (np.uint64(element) * np.uint64(ATTEMPTS) + np.uint64(attempt)) & WORD, (place + np.uint64(1 << 31)) & WORD,
+        step & WORD, step >> SHIFT, seed & WORD, seed >> SHIFT,
+    )  # fmt: skip
+    half = 2.0**-33  # keeps them away from 0
+    return (
+        float(words[0]) * 2.0**-32 + half,
+        float(words[1]) * 2.0**-32 + half,
+        float(words[2]) * 2.0**-32 + half,
+        float(words[3]) * 2.0**-32 + half,
+    )
+
+
+@scalar
+def log_gamma_number(alpha, state, place, element):
+    """The logarithm of a number of the gamma distribution with shape alpha and scale 1.
+
+    Marsaglia & Tsang 2000, A simple method for generating gamma variables: d v, v = (1 + x / sqrt(9 d))^3, x normal,
+    d = alpha - 1/3, accepted where ln u < x^2 / 2 + d - d v + d ln v. Below 1: of alpha + 1, times u^(1 / alpha).
+    """
+    d = (alpha if alpha >= 1 else alpha + 1.0) - 1.0 / 3.0
+    result = math.log(d)
+    for attempt in range(ATTEMPTS):
+        u1, u2, u3, u4 = uniform_pair(state, place, element, attempt)
+        x = math.sqrt(-2.0 * math.log(u1)) * math.cos(2.0 * math.pi * u2)
+        v = 1.0 + x / math.sqrt(9.0 * d)
+        if v > 0 and math.log(u3) < 0.5 * x * x + d - d * v**3 + 3.0 * d * math.log(v):
+            result = math.log(d) + 3.0 * math.log(v)
+            if alpha < 1:
+                result += math.log(u4) / alpha
+            break
+    return result
+
+
+@cpu_kernel(lambda alpha, y, state, stream: y.size)
+def random_log_gamma(alpha, y, state, stream, first, last):
+    """y[i] = the logarithm of a gamma-distributed number of shape alpha[i] > 0 and scale 1.
+
+    Logarithms, because numbers of a small shape are smaller than a float holds; shares of several are their softmax.
+    """
+    for i in range(first, last):
+        y[i] = log_gamma_number(float(alpha[i]), state, np.uint64(stream), i)

@@ -8,6 +8,7 @@ import math
 
 import numpy as np
 
+from fastcnn_kernels import elementary
 from fastcnn_kernels.elementwise import larger, smaller
 from fastcnn_kernels.jit import CHUNK, cpu_kernel, device_function, scalar, shape_function, stack_array
 
@@ -233,9 +234,9 @@ def logsumexp_forward(x, y, first, last):
         for r in range(x.shape[1]):
             xs = x[o, r, start:stop]
             for j in range(ys.size):
-                total[j] += math.exp(xs[j] - largest[j])
+                total[j] += elementary.exp(xs[j] - largest[j])
         for j in range(ys.size):
-            ys[j] = largest[j] + math.log(total[j])
+            ys[j] = largest[j] + elementary.log(total[j])
 
 
 @cpu_kernel(lambda x, y, dy, dx: x.shape[0] * row_chunks(x))
@@ -249,4 +250,4 @@ def logsumexp_backward(x, y, dy, dx, first, last):
         for r in range(top, bottom):
             xs, dxs = x[o, r], dx[o, r]
             for j in range(xs.size):
-                dxs[j] = dys[j] * math.exp(xs[j] - ys[j])
+                dxs[j] = dys[j] * elementary.exp(xs[j] - ys[j])

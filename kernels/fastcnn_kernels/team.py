@@ -1,9 +1,13 @@
 """Running kernels: a list of launches becomes one compiled call that a team of threads executes together.
 
 A `Program` is a table with one row a launch: the address of an entry point, the address of its argument block,
-its number of work items, and how many threads may share it. Every thread of the team walks the whole table; in
-each row it does its own share of the items and then waits at a barrier for the others. Python is entered once
-per program, not per launch, and a barrier between threads that are awake costs a fraction of a microsecond.
+its number of work items, and how many threads may share it. Rows run one after the other. The items of a row are
+dealt out to the threads as one range each; a thread that is through with its own takes over from the others'. Whoever
+finishes the last item goes on: it runs the rows that are too small to be shared, and opens the next that is not.
+
+So nobody waits for a thread that has nothing in hand: one that the system has suspended, or not woken yet, delays a
+row only if it has begun an item. Python is entered once a program, and the way from one row to the next costs a
+fraction of a microsecond.
 
 The team never stops another thread or process: a second Python thread that comes while the team is busy runs
 its program alone (results do not depend on the number of threads), and a forked child starts a team of its own.
@@ -45,11 +49,17 @@ from fastcnn_kernels.jit import (
 )
 
 # Byte offsets of the words that the threads share. What different threads write is on different cache lines.
-BUSY, ARRIVED, PHASE, JOINED = 0, 64, 128, 192
-TABLE, ROWS, MEMBERS = 256, 264, 272  # the program of the moment, and how many threads execute it
+BUSY, TURN, DONE, JOINED = 0, 64, 128, 192  # TURN: the number of the open row, which tells it from all others
+OPEN, END, ITEMS, SHARING, MEMBERS = 256, 264, 272, 280, 288  # of the program of the moment
 DESKS = 320  # one line a thread:
-DESK, STATE, RANK, LOCK = 64, 0, 8, 16
-ABSENT, AWAKE, CALLED, ASLEEP = 0, 1, 2, 3  # states of a worker
+DESK, STATE, LOCK, TICKET = (
+    64,
+    0,
+    8,
+    16,
+)  # TICKET: the turn, and below it the first item that nobody has taken
+ABSENT, AWAKE, ASLEEP = 0, 1, 2  # states of a worker
+TURNS, TICKET_BITS = (1 << 31) - 1, 32
 
 ROW = 32  # bytes of a row of a program's table
 SMALL = 1 << 14  # bytes of arguments below which a launch is not worth sharing
@@ -75,84 +85,141 @@ def wait_while(address, value, most):
 
 
 @device_function
-def barrier(shared, threads):
-    """Return when all the threads have come here. The last to arrive opens the barrier for the others."""
-    phase = atomic_load(shared + PHASE)
-    if atomic_add(shared + ARRIVED, 1) == threads - 1:
-        atomic_store(shared + ARRIVED, 0)
-        atomic_add(shared + PHASE, 1)
-    else:
-        wait_while(shared + PHASE, phase, FOREVER)
+def call_row(row, first, last, thread):
+    """Do items [first, last) of a row. A row: entry point, arguments, items, most threads."""
+    call_entry(atomic_load(row), atomic_load(row + 8), first, last, thread)
 
 
 @device_function
-def execute(table, rows, thread, threads, shared):
-    """Run `rows` launches as member `thread` of `threads`. A row: entry point, arguments, items, most threads."""
-    for row in range(rows):
-        at = table + ROW * row
-        items, sharing = atomic_load(at + 16), min(threads, atomic_load(at + 24))
-        first, last = items * thread // sharing, items * (thread + 1) // sharing
-        if thread < sharing and first < last:
-            call_entry(atomic_load(at), atomic_load(at + 8), first, last, thread)
-        if threads > 1:
-            barrier(shared, threads)
+def open_row(shared, row, items, sharing):
+    """Deal out the items of a row among `sharing` threads, and tell them.
+
+    First the tickets: from then on nobody who still has the turn before can take one, whatever else he reads.
+    """
+    turn = (atomic_load(shared + TURN) + 1) & TURNS
+    for thread in range(sharing):
+        ticket = turn << TICKET_BITS | items * thread // sharing
+        atomic_store(shared + DESKS + DESK * thread + TICKET, ticket)
+    atomic_store(shared + ITEMS, items)
+    atomic_store(shared + SHARING, sharing)
+    atomic_store(shared + OPEN, row)
+    atomic_store(shared + DONE, 0)
+    atomic_store(shared + TURN, turn)
+
+
+@device_function
+def go_on(shared, row):
+    """From a row on, run what is not to be shared, and open what is; behind the last row, end the program."""
+    members, end = atomic_load(shared + MEMBERS), atomic_load(shared + END)
+    while row < end:
+        items = atomic_load(row + 16)
+        sharing = min(members, items, atomic_load(row + 24))
+        if sharing > 1:
+            open_row(shared, row, items, sharing)
+            return
+        call_row(row, 0, items, 0)
+        row += ROW
+    atomic_store(shared + TURN, (atomic_load(shared + TURN) + 1) & TURNS)
+    atomic_store(shared + OPEN, 0)  # last: now the leader may begin another program
+
+
+@device_function
+def take(shared, place, turn, low, end):
+    """(first, last) of the items of a range that the caller now has to do; first is -1 when the row is over.
+
+    Half of what is left, but at least an eighth of the range: few calls, and something left to take over.
+    """
+    while True:
+        ticket = atomic_load(place)
+        if ticket >> TICKET_BITS != turn:
+            return -1, -1
+        first = ticket & ((1 << TICKET_BITS) - 1)
+        last = min(end, first + max((end - low + 7) // 8, (end - first) // 2))
+        if first == last or atomic_replace(place, ticket, ticket + last - first):
+            return first, last
+
+
+@device_function
+def take_part(shared, thread, turn):
+    """Do items of the open row, first of one's own range, until nobody has any left.
+
+    What is read here may belong to a later row already, but then there are no tickets of this turn any more. What was
+    read before a ticket was taken belongs to its row, which does not end before the caller's items are done.
+    """
+    items, sharing = atomic_load(shared + ITEMS), atomic_load(shared + SHARING)
+    for step in range(sharing if thread < sharing else 0):
+        other = (thread + step) % sharing
+        place = shared + DESKS + DESK * other + TICKET
+        low, end = items * other // sharing, items * (other + 1) // sharing
+        first, last = take(shared, place, turn, low, end)
+        while first < last:
+            row = atomic_load(shared + OPEN)
+            call_row(row, first, last, thread)
+            if atomic_add(shared + DONE, last - first) + last - first == items:
+                go_on(shared, row + ROW)
+                return
+            first, last = take(shared, place, turn, low, end)
+        if first < 0:
+            return
 
 
 @host_function("void(intp)")
 def serve(shared):
-    """The life of a worker: take a desk, then execute what it is called for, sleeping when no call comes.
+    """The life of a worker: take a desk, then take part in rows as they are opened, sleeping when none comes.
 
-    The state of the desk decides alone. Only the worker writes AWAKE and ASLEEP, only a leader CALLED, and both
-    leave AWAKE by compare-and-swap, so a call and the decision to sleep cannot miss each other. A worker that the
-    leader finds ASLEEP waits for its lock, or is about to, and is owed exactly one release of it.
+    A worker writes that it is asleep and then looks once more whether a row has been opened; a leader opens a row and
+    then looks who is asleep. So one of them sees the other. Whoever changes ASLEEP back to AWAKE has to see to it that
+    the worker wakes: the leader by releasing its lock, exactly once.
     """
-    desk = shared + DESKS + DESK * (atomic_add(shared + JOINED, 1) + 1)
-    lock = new_lock()
-    if lock == 0 or desk >= shared + DESKS + DESK * MOST_THREADS:
+    thread = atomic_add(shared + JOINED, 1) + 1
+    desk, lock = shared + DESKS + DESK * thread, new_lock()
+    if lock == 0 or thread >= MOST_THREADS:
         return
     acquire_lock(lock, 1)
     atomic_store(desk + LOCK, lock)
     atomic_store(desk + STATE, AWAKE)
-    while True:
-        wait_while(desk + STATE, AWAKE, SLEEP_SPINS)
-        if atomic_replace(desk + STATE, AWAKE, ASLEEP):
-            acquire_lock(lock, 1)
-        # The leader cannot call again before this worker has passed the program's last barrier.
-        atomic_store(desk + STATE, AWAKE)
-        table, rows = atomic_load(shared + TABLE), atomic_load(shared + ROWS)
-        execute(table, rows, atomic_load(desk + RANK), atomic_load(shared + MEMBERS), shared)
+    seen = -1
+    while atomic_load(desk + STATE) != ABSENT:  # always: Numba cannot compile a function that has no end
+        wait_while(shared + TURN, seen, SLEEP_SPINS)
+        turn = atomic_load(shared + TURN)
+        if turn != seen:
+            take_part(shared, thread, turn)
+            seen = turn
+        else:
+            atomic_store(desk + STATE, ASLEEP)
+            if atomic_load(shared + TURN) == seen or not atomic_replace(desk + STATE, ASLEEP, AWAKE):
+                acquire_lock(lock, 1)
 
 
 @device_function
-def call_workers(shared, threads, table, rows):
-    """Make the workers at the first `threads` - 1 desks members of a program; returns its number of members."""
-    atomic_store(shared + TABLE, table)
-    atomic_store(shared + ROWS, rows)
-    members = 1
+def wake(shared, threads):
+    """Wake the workers at the first `threads` - 1 desks that sleep."""
     for desk in range(shared + DESKS + DESK, shared + DESKS + DESK * threads, DESK):
-        present = atomic_load(desk + STATE) != ABSENT  # who joins later is not counted and must not be called
-        atomic_store(desk + RANK, members if present else 0)
-        members += present
-    atomic_store(shared + MEMBERS, members)
-    for desk in range(shared + DESKS + DESK, shared + DESKS + DESK * threads, DESK):
-        if atomic_load(desk + RANK) and not atomic_replace(desk + STATE, AWAKE, CALLED):
-            atomic_store(desk + STATE, CALLED)
+        if atomic_load(desk + STATE) == ASLEEP and atomic_replace(desk + STATE, ASLEEP, AWAKE):
             release_lock(atomic_load(desk + LOCK))
-    return members
 
 
 @host_function("void(intp, int64, int64, int64)")
 def lead(table, rows, threads, shared):
-    """Run a program with up to `threads` - 1 workers; alone when another caller has the workers.
-
-    A program that is to be shared has at least one row: its barrier is where the workers' part ends.
-    """
+    """Run a program with up to `threads` - 1 workers; alone when another caller has the workers."""
+    end = table + ROW * rows
     if threads > 1 and atomic_replace(shared + BUSY, 0, 1):
-        members = call_workers(shared, threads, table, rows)
-        execute(table, rows, 0, members, shared)
+        atomic_store(shared + MEMBERS, threads)
+        atomic_store(shared + END, end)
+        seen = atomic_load(shared + TURN)
+        go_on(shared, table)
+        wake(shared, threads)
+        while atomic_load(shared + OPEN):
+            turn = atomic_load(shared + TURN)
+            if turn == seen:
+                wait_while(shared + TURN, seen, POLITE_SPINS)
+            else:
+                take_part(shared, 0, turn)
+                seen = turn
         atomic_store(shared + BUSY, 0)
     else:
-        execute(table, rows, 0, 1, shared)
+        for row in range(table, end, ROW):
+            call_row(row, 0, atomic_load(row + 16), 0)
 
 
 # --- programs ------------------------------------------------------------------------------------------------
@@ -316,7 +383,7 @@ class Team:
     """The threads that execute programs: the caller's, and workers that are started at first need.
 
     Workers stay until the process ends; asleep they cost nothing. A worker that could not be started, or is not
-    there yet, is missed by nobody: a program runs with those that have joined.
+    there yet, is missed by nobody: others take over its items.
     """
 
     def __init__(self, threads: int):

@@ -70,6 +70,7 @@ BLOCK = (
     max(28 // TILE_ROWS, 1) * TILE_ROWS
 )  # tiles of an item: what becomes of them fits a second-level cache
 ITEMS = 16  # of a small convolution, for a few threads to share
+FEW_ITEMS, SMALLEST_BLOCK = 4, 8  # of one that is smaller still; fewer tiles waste rows of products
 MANY_CHANNELS = 256  # the tiles' transformed channels no longer fit beside those of more filters
 GRADIENT_CHANNELS = 64  # of an item of the weights' gradient, whose sums take half a megabyte
 GRADIENT_PANELS = 2
@@ -632,8 +633,10 @@ def transform_weights(block, table, g, count, transformed, panel, at, width):
 def winograd_geometry(g: ConvGeometry, itemsize: int, size: int) -> WinogradGeometry:
     """Of a forward pass with tiles of size x size outputs."""
     down, across, channels = blocks(g.oh, size), blocks(g.ow, size), g.c // g.groups
-    block, panels = min(g.n * down * across, BLOCK), blocks(g.f // g.groups, tile_width(itemsize))
-    items = blocks(g.n * down * across, block) * g.groups * panels
+    tiles, panels = g.n * down * across, blocks(g.f // g.groups, tile_width(itemsize))
+    share = blocks(tiles, blocks(items_wanted(FEW_ITEMS), g.groups * panels))  # of the tiles, if they are few
+    block = min(tiles, BLOCK, max(share, SMALLEST_BLOCK))
+    items = blocks(tiles, block) * g.groups * panels
     wide = max(1, min(items // items_wanted(ITEMS), 2 if channels < MANY_CHANNELS else 4))
     image, cut = (g.n, g.h, g.w, g.c, g.pt, g.pl, g.oh, g.ow, g.f, g.groups), (size, down, across, block)
     return WinogradGeometry(*image, *cut, min(wide, panels), channels, 1)

@@ -5,12 +5,15 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import reference
-from fastcnn_kernels import amx
+from fastcnn_kernels import amx, tile_geometry
 from fastcnn_kernels.conv import ConvGeometry
 from fastcnn_kernels.jit import on_one_thread
 from fastcnn_kernels.team import run
+from fastcnn_kernels.tile_products import products_available
 
-needs_tiles = pytest.mark.skipif(not amx.is_available(), reason="this processor has no matrix tiles")
+needs_products = pytest.mark.skipif(
+    not products_available(), reason="this processor multiplies no bfloat16 numbers"
+)
 
 THREADS = 4
 # Of the largest result: bfloat16 numbers have 8 bits, so have their products' errors; two have 16, three as many as
@@ -42,6 +45,7 @@ CASES = [
     pytest.param(Case((2, 13, 12, 8), (3, 3), 12, (3, 2), pads=((1, 1), (0, 1)), groups=2), id="groups"),
     pytest.param(Case((1, 70, 90, 36), (3, 3), 20, pads=SAME), id="several strips"),
     pytest.param(Case((70, 1, 1, 100), (1, 1), 10), id="rows of a matrix"),
+    pytest.param(Case((1, 8, 8, 20), (3, 3), 100, pads=SAME), id="one image, filters shared out"),
     pytest.param(Case((4, 9, 9, 3), (4, 4), 5, (2, 2)), id="short runs"),
     pytest.param(Case((2, 7, 7, 20), (1, 1), 30, (2, 2)), id="pixels without a tap"),
     pytest.param(Case((40, 4, 4, 48), (3, 3), 50, pads=SAME), id="many small images"),
@@ -62,14 +66,16 @@ def memory(size: int, dtype: str) -> np.ndarray:
     return raw[start : start + THREADS * nbytes].view(dtype).reshape(THREADS, size)
 
 
-def through(p: amx.Pass, taps: np.ndarray, x, weight, pitches, bias, out, lower: float, parts: int) -> list:
+def through(
+    p: tile_geometry.Pass, taps: np.ndarray, x, weight, pitches, bias, out, lower: float, parts: int
+) -> list:
     """The launches of a pass."""
-    plan, tables = amx.plan_of(p, parts), amx.tables_of(p, taps, parts)
-    packed = memory(-(-max(amx.packed_size(plan, parts), 64) // 64) * 64, "uint16")[0]
+    plan, tables = tile_geometry.plan_of(p, parts), tile_geometry.tables_of(p, taps, parts)
+    packed = memory(-(-max(tile_geometry.packed_size(plan, parts), 64) // 64) * 64, "uint16")[0]
     where = tables.runs, tables.offsets, tables.places
-    work = memory(amx.workspace_size(plan, parts), "uint16")
+    work = memory(tile_geometry.workspace_size(plan, parts), "uint16")
     return [
-        amx.amx_pack_weights.bind(weight, packed, taps, plan, amx.run_of(p), pitches, parts),
+        amx.amx_pack_weights.bind(weight, packed, taps, plan, tile_geometry.run_of(p), pitches, parts),
         amx.amx_forward.bind(x, packed, bias, out, work, lower, *where, plan, parts),
     ]
 
@@ -78,12 +84,12 @@ def assert_close(actual: np.ndarray, expected: np.ndarray, parts: int) -> None:
     np.testing.assert_allclose(actual, expected, rtol=0, atol=ERRORS[parts] * max(np.abs(expected).max(), 1))
 
 
-@needs_tiles
+@needs_products
 @pytest.mark.parametrize("parts", [1, 2, 3])
 @pytest.mark.parametrize("case", CASES)
 def test_amx_forward(case: Case, parts: int, on_threads: Callable) -> None:
     x, weight, bias, g = draw(case.x), draw(case.weight, 1), draw(case.weight[3:], 2), case.geometry
-    p, taps = amx.forward_pass(g)
+    p, taps = tile_geometry.forward_pass(g)
     pitches = (p.channels * g.f, g.f, 1, p.filters)
 
     def compute() -> list[np.ndarray]:
@@ -98,7 +104,7 @@ def test_amx_forward(case: Case, parts: int, on_threads: Callable) -> None:
     assert_close(floored, np.maximum(expected + bias, 0), parts)
 
 
-@needs_tiles
+@needs_products
 @pytest.mark.parametrize("parts", [1, 2, 3])
 @pytest.mark.parametrize("case", CASES)
 def test_amx_backward_data(case: Case, parts: int, on_threads: Callable) -> None:
@@ -107,7 +113,7 @@ def test_amx_backward_data(case: Case, parts: int, on_threads: Callable) -> None
 
     def compute() -> list[np.ndarray]:
         dx = np.full(case.x, np.nan, "float32")
-        for p, taps in amx.backward_passes(g):
+        for p, taps in tile_geometry.backward_passes(g):
             run(
                 through(
                     p, taps, dy, weight, (inner * g.f, 1, g.f, g.f // g.groups), nothing, dx, -np.inf, parts
@@ -119,19 +125,22 @@ def test_amx_backward_data(case: Case, parts: int, on_threads: Callable) -> None
     assert_close(dx, reference.conv2d_input_gradient(dy, weight, case.x[1:3], **case.options), parts)
 
 
-@needs_tiles
+@needs_products
 @pytest.mark.parametrize("parts", [1, 2, 3])
 @pytest.mark.parametrize("case", CASES)
 def test_amx_backward_weights(case: Case, parts: int, on_threads: Callable) -> None:
     """With amx_add_gradients, which brings the sums together."""
     x, dy = draw(case.x), draw(case.y, 2)
-    p, _ = amx.forward_pass(case.geometry)
-    plan, tables = amx.gradient_plan_of(p, parts), amx.gradient_tables_of(p, parts)
+    p, _ = tile_geometry.forward_pass(case.geometry)
+    plan, tables = tile_geometry.gradient_plan_of(p, parts), tile_geometry.gradient_tables_of(p, parts)
 
     def compute() -> list[np.ndarray]:
-        sums = np.full(amx.partial_sums_shape(plan), np.nan, "float32")
+        sums = np.full(tile_geometry.partial_sums_shape(plan), np.nan, "float32")
         dweight = np.full(case.weight, np.nan, "float32")
-        work, pieces = memory(amx.gradient_workspace_size(plan, parts), "float32"), amx.gradient_pieces(plan)
+        work, pieces = (
+            memory(tile_geometry.gradient_workspace_size(plan, parts), "float32"),
+            tile_geometry.gradient_pieces(plan),
+        )
         amx.amx_backward_weights(x, dy, sums, work, *tables, plan, pieces, parts)
         amx.amx_add_gradients(sums, dweight, plan)
         return [dweight]
@@ -140,15 +149,15 @@ def test_amx_backward_weights(case: Case, parts: int, on_threads: Callable) -> N
     assert_close(dweight, reference.conv2d_weight_gradient(dy, x, case.weight[:2], **case.options), parts)
 
 
-@needs_tiles
+@needs_products
 def test_amx_pack_weights() -> None:
     """Of two parts the first is the nearest bfloat16 number, and the sum of both has 16 bits."""
     case = CASES[1].values[0]
-    p, taps = amx.forward_pass(case.geometry)
-    plan, weight = amx.plan_of(p, 2), draw(case.weight)
-    packed = np.zeros(amx.packed_size(plan, 2), np.uint16)
+    p, taps = tile_geometry.forward_pass(case.geometry)
+    plan, weight = tile_geometry.plan_of(p, 2), draw(case.weight)
+    packed = np.zeros(tile_geometry.packed_size(plan, 2), np.uint16)
     pitches = (p.channels * p.filters, p.filters, 1, p.filters)
-    amx.amx_pack_weights(weight, packed, taps, plan, amx.run_of(p), pitches, 2)
+    amx.amx_pack_weights(weight, packed, taps, plan, tile_geometry.run_of(p), pitches, 2)
     first, rest = (packed.astype(np.uint32) << 16).view("float32").reshape(-1, 2, 2, 16, 16, 2).swapaxes(0, 1)
     row = np.zeros((3, 32), "float32")  # block of the depth, (tap, channel) of the first filter
     row[:, :15] = weight[..., 0].reshape(3, 15)
@@ -162,11 +171,11 @@ def nearest(x: np.ndarray) -> np.ndarray:
     return np.ldexp(np.rint(mantissa * 256) / 256, exponent).astype("float32")
 
 
-@needs_tiles
+@needs_products
 def test_infinity_and_nan_are_kept() -> None:
     """A number's further parts are zero where it is infinite; an image does not touch another."""
     case = Case((3, 4, 4, 3), (3, 3), 8, pads=SAME)
-    x, weight, p = draw(case.x), np.abs(draw(case.weight, 1)), amx.forward_pass(case.geometry)
+    x, weight, p = draw(case.x), np.abs(draw(case.weight, 1)), tile_geometry.forward_pass(case.geometry)
     x[0, 1, 1, 0], x[2, 3, 3, 2] = np.inf, np.nan
     y = np.empty(case.y, "float32")
     pitches = (3 * 8, 8, 1, 8)
@@ -198,9 +207,9 @@ def cells_of(x: np.ndarray, plan, runs: np.ndarray, image: int, group: int) -> n
 def test_tables_describe_the_convolution(case: Case) -> None:
     """Cells, blocks of the depth and places, followed step by step in float64, give the result of the definition."""
     x, weight = draw(case.x).astype("float64"), draw(case.weight, 1).astype("float64")
-    p, taps = amx.forward_pass(case.geometry)
-    plan, tables = amx.plan_of(p, 2), amx.tables_of(p, taps, 2)
-    run_length, y = amx.run_of(p), np.full(case.y, np.nan)
+    p, taps = tile_geometry.forward_pass(case.geometry)
+    plan, tables = tile_geometry.plan_of(p, 2), tile_geometry.tables_of(p, taps, 2)
+    run_length, y = tile_geometry.run_of(p), np.full(case.y, np.nan)
     in_run = -(-run_length // 32)
     for image in range(0, p.n, plan.images):
         for strip in range(plan.strips):
@@ -233,8 +242,13 @@ def test_memory_is_bounded(case: Case) -> None:
     """A thread's memory does not grow with the batch, but by what one strip or image needs."""
     many = case.geometry._replace(n=4096)
     for parts in (1, 2, 3):
-        p, _ = amx.forward_pass(many)
-        assert amx.workspace_size(amx.plan_of(p, parts), parts) * 2 < 3 * amx.CELLS
-        assert amx.gradient_workspace_size(amx.gradient_plan_of(p, parts), parts) * 4 < 8 * amx.CELLS
+        p, _ = tile_geometry.forward_pass(many)
+        assert (
+            tile_geometry.workspace_size(tile_geometry.plan_of(p, parts), parts) * 2 < 3 * tile_geometry.CELLS
+        )
+        assert (
+            tile_geometry.gradient_workspace_size(tile_geometry.gradient_plan_of(p, parts), parts) * 4
+            < 8 * tile_geometry.CELLS
+        )
     with on_one_thread():
-        assert amx.plan_of(amx.forward_pass(case.geometry)[0], 2).items >= 1
+        assert tile_geometry.plan_of(tile_geometry.forward_pass(case.geometry)[0], 2).items >= 1

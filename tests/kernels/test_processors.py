@@ -15,6 +15,7 @@ TESTS = {
     "test_conv.py": "test_conv_forward",
     "test_winograd.py": "test_winograd",
     "test_lanes.py": "test_lanes",
+    "test_elementary.py": "test_error",
 }
 
 # Name, features, bits of a vector register. With "generic" Numba leaves all extensions out.

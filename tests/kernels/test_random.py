@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from fastcnn_kernels import random
 from fastcnn_kernels.jit import CHUNK
+from scipy import stats
 
 OnThreads = Callable[[Callable[[], Sequence[np.ndarray]]], Sequence[np.ndarray]]
 SIZE = 25 * CHUNK + 7  # about 100,000
@@ -163,3 +164,25 @@ def test_advance() -> None:
     np.testing.assert_array_equal(at, [9, 42])
     assert not np.array_equal(before, uniform(at, size=100))
     np.testing.assert_array_equal(uniform(at, size=100), uniform(state(9, 42), size=100))
+
+
+def test_random_log_gamma_is_the_same_on_any_threads(on_threads: OnThreads) -> None:
+    alpha = np.linspace(0.05, 9.0, 5000)
+
+    def run() -> list[np.ndarray]:
+        y = np.full(alpha.shape, np.nan)
+        random.random_log_gamma(alpha, y, state(), 3)
+        return [y]
+
+    (y,) = on_threads(run)
+    assert np.isfinite(y).all()
+
+
+@pytest.mark.parametrize("alpha", [0.05, 0.2, 0.7, 1.0, 3.5, 40.0])
+def test_random_log_gamma_has_the_distribution(alpha: float) -> None:
+    y = np.full(20000, np.nan)
+    random.random_log_gamma(np.full(y.size, alpha), y, state(7), 0)
+    assert stats.kstest(y, stats.loggamma(alpha).cdf).pvalue > 1e-3
+    other = np.full(y.size, np.nan)
+    random.random_log_gamma(np.full(y.size, alpha), other, state(7), 1)
+    assert abs(np.corrcoef(y, other)[0, 1]) < 0.05

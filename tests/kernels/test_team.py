@@ -19,12 +19,16 @@ from fastcnn_kernels.team import MOST_THREADS, Program, num_threads, set_num_thr
 DEADLINE_S = 60  # what does not end by itself
 
 
-@cpu_kernel(lambda visits, starts, large: visits.size)
-def visit(visits, starts, large, first, last):
-    """Counts the visits of each item and notes where the range began. `large` makes the launch worth sharing."""
+@cpu_kernel(lambda visits, takers, effort, workspace: visits.size)
+def visit(visits, takers, effort, workspace, first, last, thread):
+    """Counts the visits of each item and notes by whom. Item i takes effort[i] rounds over a row of the workspace."""
+    mine = workspace[thread]
     for i in range(first, last):
         visits[i] += 1
-        starts[i] = first
+        takers[i] = thread
+        for _ in range(effort[i]):
+            for j in range(mine.size):
+                mine[j] += 1.0 / (1.0 + mine[j])
 
 
 @cpu_kernel(lambda x, y, step: y.size)
@@ -53,7 +57,7 @@ def in_a_workspace(workspace, y, first, last, thread):
         y[i] = mine.sum() / mine.size
 
 
-LARGE = np.zeros(1 << 12)
+WORKSPACE = np.zeros((16, 1 << 9))  # large enough to make a launch worth sharing
 THREADS = [1, 2, 3, 5]
 
 
@@ -73,18 +77,30 @@ def within(seconds: float, condition: Callable[[], bool]) -> bool:
     return True
 
 
-def parts(items: int) -> int:
-    """Into how many ranges a shared launch of `items` items is cut; each item must be visited once."""
-    visits, starts = np.zeros(items), np.full(items, -1.0)
-    visit(visits, starts, LARGE)
+def takers(efforts: list[int]) -> list[int]:
+    """The threads that have done the items of a shared launch; each item must be visited once."""
+    items = len(efforts)
+    visits, found = np.zeros(items), np.full(items, -1.0)
+    visit(visits, found, np.array(efforts), WORKSPACE)
     np.testing.assert_array_equal(visits, 1)
-    return len(set(starts))
+    return [int(thread) for thread in found]
 
 
 def gather(threads: int) -> None:
-    """Set the number of threads and wait until they all take part."""
+    """Set the number of threads and wait until they all have taken part in something."""
     set_num_threads(threads)
-    assert within(DEADLINE_S, lambda: parts(threads) == threads)
+    assert within(DEADLINE_S, seen_all(threads))
+
+
+def seen_all(threads: int) -> Callable[[], bool]:
+    """Whether all threads have been seen so far; each call has another look."""
+    seen: set[int] = set()
+
+    def look() -> bool:
+        seen.update(takers([50] * 8 * threads))
+        return seen == set(range(threads))
+
+    return look
 
 
 def there_and_back(x: np.ndarray, rows: int) -> Program:
@@ -105,12 +121,19 @@ def after(x: np.ndarray, rows: int) -> np.ndarray:
 def test_every_item_is_visited_once(threads: int) -> None:
     gather(threads)
     for items in range(1, 21):
-        assert parts(items) == min(threads, items)
+        assert set(takers([1] * items)) <= set(range(threads))
+
+
+def test_who_has_nothing_left_takes_over_from_others() -> None:
+    """The items of the first thread take a hundred times as long; the second does some of them."""
+    gather(2)
+    efforts = [300] * 16 + [3] * 16
+    assert within(DEADLINE_S, lambda: 1 in takers(efforts)[:16])
 
 
 def test_launches_without_items_do_nothing() -> None:
     Program([]).run()
-    Program([visit.bind(np.zeros(0), np.zeros(0), LARGE)]).run()
+    Program([visit.bind(np.zeros(0), np.zeros(0), np.zeros(0, np.int64), WORKSPACE)]).run()
 
 
 @pytest.mark.parametrize("threads", THREADS)
@@ -307,7 +330,7 @@ def test_idle_workers_sleep_and_wake() -> None:
     for threads in (2, 3):
         gather(threads)
         assert within(DEADLINE_S, lambda: state_of_first_worker() == team.ASLEEP)
-        assert parts(threads) == threads
+        assert within(DEADLINE_S, seen_all(threads))
 
 
 # --- other processes: what could hang or kill this one -------------------------------------------------------

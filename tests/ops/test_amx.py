@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from fastcnn_kernels import amx
+from fastcnn_kernels.tile_products import tiles_available
 from op_harness import Row, check_threads
 
 import fastcnn
@@ -13,7 +13,7 @@ from fastcnn.graph import gradients
 from fastcnn.plan import Function
 from fastcnn.tensor import TensorSpec
 
-needs_tiles = pytest.mark.skipif(not amx.is_available(), reason="this processor has no matrix tiles")
+needs_tiles = pytest.mark.skipif(not tiles_available(), reason="this processor has no matrix tiles")
 
 
 @pytest.fixture(autouse=True)
@@ -162,7 +162,7 @@ def test_training_under_the_policy_learns_as_float32_does():
         assert all(weight.dtype == np.float32 for weight in model.get_weights())
     np.testing.assert_allclose(losses["mixed_bfloat16"], losses["float32"], rtol=0.05)
     assert losses["mixed_bfloat16"][-1] < 0.5 * losses["mixed_bfloat16"][0]
-    if amx.is_available():
+    if tiles_available():
         assert losses["mixed_bfloat16"] != losses["float32"]
 
 

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from fastcnn_kernels import amx
 from op_harness import Row, check_gradient, check_threads
 
 from fastcnn import config, ops
@@ -15,7 +14,9 @@ from fastcnn.tensor import TensorSpec
 
 @pytest.fixture(autouse=True)
 def settings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(amx, "is_available", lambda: False)  # tiles compete with it where there are any
+    monkeypatch.setattr(
+        "fastcnn.ops.amx.tiles_available", lambda: False
+    )  # tiles compete with it where there are any
     yield
     config.set_convolution_algorithm("auto")
     config.set_precision("fast")

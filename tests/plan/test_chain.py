@@ -48,8 +48,8 @@ def results(n: int, steps: int = 2) -> tuple[list[np.ndarray], Any, Any]:
     model = network()
     losses = [model.train_on_batch(x, y) for _ in range(steps)]
     found = [np.array(losses), model.predict_on_batch(x), *model.get_weights()]
-    train, _, _ = model._step("train")._plan(Batch(x.astype("float32"), y))
-    predict, _, _ = model._step("predict")._plan(Batch(x.astype("float32")))
+    train = model._step("train").planned(Batch(x.astype("float32"), y)).plan
+    predict = model._step("predict").planned(Batch(x.astype("float32"))).plan
     return found, train, predict
 
 
@@ -155,7 +155,7 @@ def test_kernel_gradients_are_summed_in_the_chain_and_what_they_read_is_computed
     )
     model.compile("sgd", "mse")
     x, y = np.ones((32, 8, 8, 16), "float32"), np.ones((32, 3), "float32")
-    plan, _, _ = model._step("train")._plan(Batch(x, y))
+    plan = model._step("train").planned(Batch(x, y)).plan
     (found,) = [
         c
         for c in plan.chains

@@ -1,0 +1,244 @@
+"""python -m bench.augment: images a second of augmentations, of fastcnn, NumPy, Pillow and Keras, alternating.
+
+Every transform on float32 batches, and a recipe from bytes to normalised float32: mirror, crop out of a border of 4
+pixels, turn by up to 15 degrees, colour jitter, normalise. All run in one process, one after the other, round after
+round; what is reported is the best of a round and the ratio to fastcnn. Keras runs on its PyTorch backend.
+"""
+
+import argparse
+import importlib.util
+import os
+import platform
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+os.environ.setdefault("KERAS_BACKEND", "torch")
+
+TURN = 15 / 360
+JITTER = 0.2
+MEAN, VARIANCE = [125.3, 123.0, 113.9], [63.0**2, 62.1**2, 66.7**2]
+Run = Callable[[np.ndarray], Any]
+LAYERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "flip": ("RandomFlip", {}),
+    "rotation": ("RandomRotation", {"factor": 0.1, "fill_mode": "nearest"}),
+    "translation": ("RandomTranslation", {"height_factor": 0.1, "width_factor": 0.1, "fill_mode": "nearest"}),
+    "zoom": ("RandomZoom", {"height_factor": 0.2, "fill_mode": "nearest"}),
+    "shear": ("RandomShear", {"x_factor": 0.2, "fill_mode": "nearest"}),
+    "perspective": ("RandomPerspective", {"scale": 0.3}),
+    "elastic": ("RandomElasticTransform", {"fill_mode": "nearest"}),
+    "brightness": ("RandomBrightness", {"factor": 0.2}),
+    "contrast": ("RandomContrast", {"factor": 0.2}),
+    "saturation": ("RandomSaturation", {"factor": (0.4, 0.6)}),
+    "hue": ("RandomHue", {"factor": 0.1}),
+    "sharpness": ("RandomSharpness", {"factor": 0.5}),
+    "gray": ("RandomGrayscale", {}),
+    "invert": ("RandomInvert", {}),
+    "posterization": ("RandomPosterization", {"factor": 5}),
+    "solarization": ("Solarization", {"threshold_factor": 0.5}),
+    "auto contrast": ("AutoContrast", {}),
+    "equalization": ("Equalization", {}),
+    "erasing": ("RandomErasing", {}),
+    "blur": ("RandomGaussianBlur", {}),
+    "mixup": ("MixUp", {}),
+    "cutmix": ("CutMix", {}),
+    "rand augment": ("RandAugment", {}),
+}
+
+
+def images(n: int, size: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (n, size, size, 3), dtype=np.uint8)
+
+
+# --- the recipe ------------------------------------------------------------------------------------------------
+
+
+def of_layers(layers: Any, size: int) -> list[Any]:
+    """The recipe in layers that Keras and fastcnn have."""
+    return [
+        layers.RandomFlip("horizontal"), layers.ZeroPadding2D(4), layers.RandomCrop(size, size),
+        layers.RandomRotation(TURN, fill_mode="constant"),
+        layers.RandomColorJitter((0, 255), JITTER, JITTER, (0.4, 0.6), 0.05),
+        layers.Normalization(mean=MEAN, variance=VARIANCE),
+    ]  # fmt: skip
+
+
+def fastcnn_recipe(size: int) -> Run:
+    from fastcnn import layers
+    from fastcnn.data import Dataset
+
+    recipe = layers.Pipeline(
+        [
+            layers.RandomAffine(horizontal_flip=True, rotation=TURN, padding=4),
+            layers.RandomColors(JITTER, JITTER, JITTER, 0.05, mean=MEAN, variance=VARIANCE),
+        ]
+    )
+    dataset: list[Any] = []
+
+    def run(x: np.ndarray) -> Any:
+        if not dataset:
+            dataset.append(Dataset(x).shuffle(1).batch(len(x)).map(recipe))
+        return next(dataset[0].epoch(0)).x
+
+    return run
+
+
+def fastcnn_layers(size: int) -> Run:
+    from fastcnn import layers
+    from fastcnn.data import Dataset
+
+    pipeline = layers.Pipeline(of_layers(layers, size))
+    dataset: list[Any] = []
+
+    def run(x: np.ndarray) -> Any:
+        if not dataset:
+            dataset.append(Dataset(x).batch(len(x)).map(pipeline))
+        return next(dataset[0].epoch(0)).x
+
+    return run
+
+
+def keras_recipe(size: int) -> Run:
+    import keras
+
+    steps = of_layers(keras.layers, size)
+
+    def run(x: np.ndarray) -> Any:
+        y: Any = x.astype("float32")
+        for step in steps:
+            y = step(y, training=True) if type(step).__name__.startswith("Random") else step(y)
+        return np.asarray(y.detach().cpu().numpy())
+
+    return run
+
+
+def pillow_recipe(size: int) -> Run:
+    from PIL import Image, ImageEnhance
+
+    rng = np.random.default_rng(1)
+    mean, deviation = np.float32(MEAN), np.sqrt(np.float32(VARIANCE))
+
+    def one(x: np.ndarray) -> np.ndarray:
+        image = Image.fromarray(x)
+        if rng.random() < 0.5:
+            image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        left, top = rng.integers(-4, 5, 2)
+        image = image.crop((left, top, left + size, top + size))
+        image = image.rotate(rng.uniform(-360 * TURN, 360 * TURN), Image.Resampling.BILINEAR)
+        for enhance in (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color):
+            image = enhance(image).enhance(rng.uniform(1 - JITTER, 1 + JITTER))
+        hue = np.array(image.convert("HSV"))
+        hue[..., 0] += np.uint8(rng.integers(0, 7))
+        return (np.asarray(Image.fromarray(hue, "HSV").convert("RGB"), np.float32) - mean) / deviation
+
+    return lambda xs: np.stack([one(x) for x in xs])
+
+
+def numpy_recipe(size: int) -> Run:
+    rng = np.random.default_rng(1)
+    mean, deviation = np.float32(MEAN), np.sqrt(np.float32(VARIANCE))
+    rows, columns = np.indices((size, size), np.float32) - np.float32((size - 1) / 2)
+
+    def turned(x: np.ndarray, angle: float) -> np.ndarray:
+        cos, sin = np.float32(np.cos(angle)), np.float32(np.sin(angle))
+        middle = np.float32((size - 1) / 2)
+        y, x0 = rows * cos + columns * sin + middle, columns * cos - rows * sin + middle
+        iy, ix = np.floor(y).astype(int), np.floor(x0).astype(int)
+        wy, wx = (y - iy)[..., None], (x0 - ix)[..., None]
+        padded = np.pad(x, ((1, 2), (1, 2), (0, 0)))
+        iy, ix = np.clip(iy + 1, 0, size + 1), np.clip(ix + 1, 0, size + 1)
+        upper = padded[iy, ix] * (1 - wx) + padded[iy, ix + 1] * wx
+        return upper * (1 - wy) + (padded[iy + 1, ix] * (1 - wx) + padded[iy + 1, ix + 1] * wx) * wy
+
+    def one(x: np.ndarray) -> np.ndarray:
+        top, left = rng.integers(0, 9, 2)
+        x = np.pad(x, ((4, 4), (4, 4), (0, 0)))[top : top + size, left : left + size].astype(np.float32)
+        x = turned(x[:, ::-1] if rng.random() < 0.5 else x, rng.uniform(-2 * np.pi * TURN, 2 * np.pi * TURN))
+        b, c, s = rng.uniform(1 - JITTER, 1 + JITTER, 3).astype(np.float32)
+        grey = (x @ np.float32([0.299, 0.587, 0.114]))[..., None]
+        x = np.clip(grey + s * (x - grey), 0, 255) * b
+        middle = x.mean()
+        return (np.clip(middle + c * (x - middle), 0, 255) - mean) / deviation
+
+    return lambda xs: np.stack([one(x) for x in xs])
+
+
+RECIPES: dict[str, tuple[str, Callable[[int], Run]]] = {
+    "fastcnn": ("fastcnn", fastcnn_recipe), "fastcnn, layer by layer": ("fastcnn", fastcnn_layers),
+    "NumPy": ("numpy", numpy_recipe), "Pillow": ("PIL", pillow_recipe), "Keras": ("keras", keras_recipe),
+}  # fmt: skip
+
+
+# --- single layers ---------------------------------------------------------------------------------------------
+
+
+def layer_of(module: Any, name: str) -> Run:
+    kind, options = LAYERS[name]
+    layer = getattr(module.layers, kind)(**options)
+    return lambda x: layer(x, training=True)
+
+
+def seconds(run: Run, x: np.ndarray, budget_s: float) -> float:
+    """The best of as many runs as fit the budget, two at least."""
+    best, begin = float("inf"), time.perf_counter()
+    for _ in range(2):
+        run(x)  # compiled, memory touched
+    while True:
+        start = time.perf_counter()
+        run(x)
+        best = min(best, time.perf_counter() - start)
+        if time.perf_counter() - begin > budget_s:
+            return best
+
+
+def compare(runs: dict[str, Run], x: np.ndarray, rounds: int, budget_s: float) -> dict[str, float]:
+    """Images a second of each: the best of its rounds, which alternate."""
+    best = dict.fromkeys(runs, float("inf"))
+    for _ in range(rounds):
+        for name, run in runs.items():
+            best[name] = min(best[name], seconds(run, x, budget_s))
+    return {name: len(x) / value for name, value in best.items()}
+
+
+def report(title: str, rates: dict[str, float]) -> None:
+    first = next(iter(rates.values()))
+    cells = [
+        f"{name} {rate:,.0f}" + (f" ({first / rate:.1f}x)" if rate != first else "")
+        for name, rate in rates.items()
+    ]
+    print(f"| {title} | " + " | ".join(cells) + " |", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=0.5, help="of a measurement")
+    parser.add_argument(
+        "--layers", nargs="*", default=list(LAYERS), help="single transforms; none: only the recipe"
+    )
+    arguments = parser.parse_args()
+    import fastcnn
+
+    print(
+        f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores; images a second (fastcnn times as fast)"
+    )
+    for n, size in ((128, 32), (16, 224)):
+        x = images(n, size)
+        recipes = {k: make(size) for k, (module, make) in RECIPES.items() if importlib.util.find_spec(module)}
+        report(f"recipe {size} x {size}", compare(recipes, x, arguments.rounds, arguments.seconds))
+    modules = {"fastcnn": fastcnn}
+    if importlib.util.find_spec("keras"):
+        import keras
+
+        modules["Keras"] = keras
+    for n, size in ((128, 32), (16, 224)):
+        x = images(n, size).astype("float32")
+        for name in arguments.layers:
+            runs = {who: layer_of(module, name) for who, module in modules.items()}
+            report(f"{name} {size} x {size}", compare(runs, x, arguments.rounds, arguments.seconds))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,111 @@
+"""Layers applied to batches outside of models: one compiled plan a shape, random numbers by the batch's place."""
+
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from fastcnn.data.arrays import Batch
+from fastcnn.errors import Error
+from fastcnn.ops.random import RandomState
+from fastcnn.plan import Function
+from fastcnn.registry import Configurable
+from fastcnn.tensor import Tensor, TensorSpec
+
+COMPUTABLE = ("float32", "float64", "uint8", "int32", "int64", "bool")
+
+
+def is_layer(function: Any) -> bool:
+    """Whether a function is a layer, to be traced and compiled, rather than one of arrays."""
+    return isinstance(function, Configurable) and function.kind == "layer"
+
+
+class Compiled:
+    """A layer as a step of a Dataset: active as in training, on all threads, without Python between its parts.
+
+    Its random states are set to the place of the batch, so that no batch depends on those before it.
+    """
+
+    def __init__(self, layer: Any, dataset: Any):
+        self.layer = layer
+        self.dataset = dataset  # knows the number of classes
+        self.mixes = bool(getattr(layer, "mixes_samples", False))
+        self.lock = threading.Lock()
+        self._functions: dict[tuple[str, ...], Function] = {}
+
+    def __call__(self, batch: Batch, epoch: int, number: int) -> Batch:
+        """The batch after the layer."""
+        if not isinstance(batch.x, np.ndarray):
+            raise Error(f"Dataset.map: layer {self.layer.name!r} takes one array x, the data have several")
+        data = self._inputs(batch)
+        keys, arrays = tuple(data), [np.ascontiguousarray(_computable(array)) for array in data.values()]
+        with self.lock:
+            function = self._functions.setdefault(
+                keys, Function(lambda *xs: self._body(keys, xs), training=True)
+            )
+            function.plan([_spec(array) for array in arrays])  # the layer is built now, if it was not
+            for state in self._states():
+                state.assign(np.array([int(state.numpy()[0]), (epoch << 32) + number], np.int64))
+            found = function(*arrays)
+        return self._outputs(batch, dict(zip(keys, found, strict=True)))
+
+    def _body(self, keys: Sequence[str], tensors: Sequence[Tensor]) -> list[Any]:
+        data = _nested(dict(zip(keys, tensors, strict=True)))
+        if list(data) == ["images"]:
+            return [self.layer(data["images"], training=True)]
+        found = self.layer(data, training=True)
+        return [_leaf(found, key) for key in keys]
+
+    def _states(self) -> list[RandomState]:
+        return [variable for variable in self.layer.variables if isinstance(variable, RandomState)]
+
+    def _inputs(self, batch: Batch) -> dict[str, np.ndarray]:
+        """The arrays that the layer changes, by the names that layers of pictures give them."""
+        data = {"images": batch.x}
+        if isinstance(batch.y, dict) and set(batch.y) == {"boxes", "labels"}:
+            data.update({f"bounding_boxes/{key}": value for key, value in batch.y.items()})
+        elif self.mixes and isinstance(batch.y, np.ndarray):
+            data["labels"] = self._one_hot(batch.y)
+        return data  # type: ignore[return-value]
+
+    def _one_hot(self, labels: np.ndarray) -> np.ndarray:
+        if labels.ndim > 1 and labels.shape[-1] > 1:
+            return labels.astype(np.float32)
+        flat = labels.reshape(-1)
+        if flat.dtype.kind == "f" and (flat != np.rint(flat)).any():
+            return labels.reshape(-1, 1).astype(np.float32)  # numbers, not classes: mixed as they are
+        return np.eye(self.dataset.classes, dtype=np.float32)[flat.astype(np.intp)]
+
+    def _outputs(self, batch: Batch, found: dict[str, np.ndarray]) -> Batch:
+        x = found.pop("images")
+        if "labels" in found:
+            return batch._replace(x=x, y=found["labels"])
+        if found:
+            return batch._replace(x=x, y={key.split("/")[1]: value for key, value in found.items()})
+        return batch._replace(x=x)
+
+
+def _spec(array: np.ndarray) -> Any:
+    return TensorSpec(array.shape, str(array.dtype))
+
+
+def _computable(array: np.ndarray) -> np.ndarray:
+    return array if str(array.dtype) in COMPUTABLE else array.astype(np.float32)
+
+
+def _nested(flat: dict[str, Any]) -> dict[str, Any]:
+    data: dict[str, Any] = {}
+    for key, value in flat.items():
+        outer, _, inner = key.partition("/")
+        if inner:
+            data.setdefault(outer, {})[inner] = value
+        else:
+            data[outer] = value
+    return data
+
+
+def _leaf(data: Any, key: str) -> Any:
+    for part in key.split("/"):
+        data = data[part]
+    return data

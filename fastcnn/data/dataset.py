@@ -1,0 +1,430 @@
+"""Dataset: samples and what is done to them on their way to a model, batch by batch.
+
+    Dataset(x, y).shuffle().batch(128).map(layers.RandomFlip()).prefetch()
+
+Bytes stay bytes until the batch. A batch is a function of (seed, epoch, number): the same on any number of threads,
+with or without prefetch, and whoever asks for it. `fit`, `evaluate`, `predict` take a Dataset in place of x and y.
+"""
+
+import copy
+import inspect
+import queue
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from os import PathLike, fspath
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fastcnn import config
+from fastcnn.data.arrays import Arrays, Batch, as_batch, check_finite
+from fastcnn.data.batches import Batches, permutation
+from fastcnn.data.compiled import Compiled, is_layer
+from fastcnn.data.image_folder import ImageReader, index_files, pillow
+from fastcnn.data.sources import ArraySource, FolderSource, ItemSource, Source, Stream, padded_boxes
+from fastcnn.data.splits import split_indices
+from fastcnn.errors import Error
+
+Step = Callable[[Batch, int, int], Batch]  # (batch, epoch, number)
+
+
+class Dataset:
+    """Samples: arrays or memory-mapped arrays x with y and sample_weight, or an object with a length and items.
+
+    boxes: for each image an (m, 4) array of boxes and box_labels (m,), in place of y; batches then have
+    y = {"boxes" (n, most, 4), "labels" (n, most)}, filled up with labels -1. class_names: for pictures of the data.
+    Methods return another Dataset on the same samples; nothing is read before a batch is asked for.
+    """
+
+    def __init__(
+        self, x: Any, y: Any = None, sample_weight: Any = None, *, boxes: Any = None, box_labels: Any = None,
+        class_names: Sequence[str] | None = None,
+    ):  # fmt: skip
+        self._source: Source | Stream = _source(x, y, sample_weight, boxes, box_labels)
+        self._begin(class_names)
+
+    def _begin(self, class_names: Sequence[str] | None) -> None:
+        self.class_names = None if class_names is None else list(class_names)
+        self.skipped: list[str] = []  # messages about files that were left out
+        self._indices: np.ndarray | None = None  # of the samples of the source that belong to it; None: all
+        self._weights: np.ndarray | None = None  # probabilities of these; None: each once an epoch
+        self._seed: int | None = None  # of the order; None: as the samples are
+        self._buffer = 0  # samples of a stream that are shuffled together
+        self._batch_size, self._drop_last, self._ahead = 32, False, 0
+        self._steps: tuple[Step, ...] = ()
+        self._classes: int | None = None
+        self._epoch = 0
+
+    # --- where samples come from -----------------------------------------------------------------------------
+
+    @classmethod
+    def from_folder(
+        cls, directory: str | PathLike[str], image_size: int | tuple[int, int] = (256, 256), labels: Any = "inferred",
+        class_names: Sequence[str] | None = None, color_mode: str = "rgb", interpolation: str = "bilinear",
+        crop_to_aspect_ratio: bool = False, pad_to_aspect_ratio: bool = False, follow_links: bool = False,
+        on_error: str = "raise",
+    ) -> "Dataset":  # fmt: skip
+        """The images below a folder, one sub-folder a class, resized to image_size (height, width), as bytes.
+
+        on_error: "raise" when a file that cannot be read is reached; "skip" reads all files now, leaves out those, and
+        lists them in `skipped`.
+        """
+        pillow()
+        if on_error not in ("raise", "skip"):
+            raise Error(f"Dataset.from_folder: on_error must be 'raise' or 'skip', got {on_error!r}")
+        files = index_files(Path(directory), labels, class_names, follow_links)
+        if not files.paths:
+            raise Error(f"{fspath(directory)}: there is no image in this folder, nor in those below it")
+        ratio = "crop" if crop_to_aspect_ratio else "pad" if pad_to_aspect_ratio else "stretch"
+        source = FolderSource(files, ImageReader.of(color_mode, image_size, interpolation, ratio))
+        dataset = cls._of(source, files.class_names or None)
+        return dataset._without_unreadable(source) if on_error == "skip" else dataset
+
+    @classmethod
+    def from_generator(cls, make: Callable[[], Any]) -> "Dataset":
+        """The samples x, (x, y) or (x, y, weight) that `make()` yields, called anew for each epoch."""
+        if not callable(make):
+            raise Error(
+                f"Dataset.from_generator takes a function that begins anew, got a {type(make).__name__}; "
+                "write from_generator(lambda: iterable)"
+            )
+        return cls._of(Stream(lambda: iter(make())), None)
+
+    @classmethod
+    def _of(cls, source: Source | Stream, class_names: Sequence[str] | None) -> "Dataset":
+        dataset = cls.__new__(cls)
+        dataset._source = source
+        dataset._begin(class_names)
+        return dataset
+
+    def _without_unreadable(self, source: FolderSource) -> "Dataset":
+        bad = dict(source.unreadable())
+        if len(bad) == len(source):
+            raise Error(f"none of {len(source)} images can be read; the first: {next(iter(bad.values()))}")
+        kept = np.array([i for i in range(len(source)) if i not in bad])
+        dataset = self._with(_indices=kept)
+        dataset.skipped = list(bad.values())
+        return dataset
+
+    def _with(self, **changes: Any) -> "Dataset":
+        other = copy.copy(self)
+        for name, value in changes.items():
+            setattr(other, name, value)
+        return other
+
+    # --- what is done to them --------------------------------------------------------------------------------
+
+    def shuffle(self, seed: int | None = None, buffer: int = 1000) -> "Dataset":
+        """In another order each epoch, a function of the seed (None: the next of the process) and the epoch's number.
+
+        Of a generator, in which the last samples cannot be first, `buffer` samples are shuffled together.
+        """
+        return self._with(_seed=config.next_seed() if seed is None else int(seed), _buffer=int(buffer))
+
+    def batch(self, size: int, drop_last: bool = False) -> "Dataset":
+        """In batches of `size` samples; drop_last leaves out a short one at the end of an epoch."""
+        if int(size) < 1:
+            raise Error(f"Dataset.batch: size must be at least 1, got {size}")
+        return self._with(_batch_size=int(size), _drop_last=bool(drop_last))
+
+    def map(self, function: Any) -> "Dataset":
+        """Batches changed by a layer, compiled and active as in training, or by a function of their arrays.
+
+        A function takes x, or (x, y), or (x, y, sample_weight), as many as the data have, and returns as many; if it
+        has a parameter `rng`, it gets a generator that depends on the batch's place alone. A layer gets x, bytes or
+        floats, and with boxes these; a layer that mixes samples also gets y, one-hot.
+        """
+        if not callable(function):
+            raise Error(f"Dataset.map takes a layer or a function, got a {type(function).__name__}")
+        step: Step = Compiled(function, self) if is_layer(function) else _Mapped(function)
+        return self._with(_steps=(*self._steps, step))
+
+    def prefetch(self, count: int = 2) -> "Dataset":
+        """Made on a thread, up to `count` batches ahead of the one in use. 0: not."""
+        return self._with(_ahead=max(int(count), 0))
+
+    def weighted(self, weights: Any, seed: int | None = None) -> "Dataset":
+        """As many samples an epoch, drawn with probabilities in proportion to weights (n,), some of them twice."""
+        array = np.asarray(weights, np.float64)
+        if (
+            array.shape != (self.size,)
+            or not np.isfinite(array).all()
+            or (array < 0).any()
+            or not array.sum()
+        ):
+            raise Error(
+                f"Dataset.weighted: needs {self.size} weights, none negative, not all 0; got {array.shape}"
+            )
+        shuffled = self.shuffle(seed)
+        return shuffled._with(_weights=array / array.sum())
+
+    def balanced(self, seed: int | None = None) -> "Dataset":
+        """As many samples an epoch, drawn so that every class is equally probable."""
+        labels = self._labels("balanced")
+        _, place, counts = np.unique(labels, return_inverse=True, return_counts=True)
+        return self.weighted(1.0 / counts[place], seed)
+
+    def select(self, indices: Any) -> "Dataset":
+        """The samples at these indices."""
+        chosen = np.asarray(indices)
+        if chosen.ndim != 1 or chosen.dtype.kind not in "iu" or not len(chosen):
+            raise Error(
+                f"Dataset.select: needs at least one index in one dimension, got shape {chosen.shape}"
+            )
+        if chosen.min() < -self.size or chosen.max() >= self.size:
+            raise Error(
+                f"Dataset.select: indices reach from {chosen.min()} to {chosen.max()}, samples are {self.size}"
+            )
+        return self._with(_indices=self._members[chosen], _weights=None)
+
+    def split(self, *ratios: float, stratified: bool = False, seed: int = 0) -> list["Dataset"]:
+        """Parts in these ratios, of sum 1, drawn by the seed; stratified: each class in these ratios."""
+        labels = self._labels("split(stratified=True)") if stratified else None
+        return [self.select(part) for part in split_indices(self.size, ratios, labels, seed)]
+
+    def k_fold(
+        self, k: int, stratified: bool = False, seed: int = 0
+    ) -> Iterator[tuple["Dataset", "Dataset"]]:
+        """k pairs (training, validation); each sample validates once. stratified: each class in equal shares."""
+        if not 2 <= k <= self.size:
+            raise Error(f"Dataset.k_fold: k must lie between 2 and the {self.size} samples, got {k}")
+        labels = self._labels("k_fold(stratified=True)") if stratified else np.zeros(self.size, int)
+        rng = np.random.Generator(np.random.Philox(seed))
+        fold, dealt = np.zeros(self.size, int), 0
+        for label in np.unique(
+            labels
+        ):  # dealt like cards, so that no fold has more than one more than another
+            members = rng.permutation(np.flatnonzero(labels == label))
+            fold[members] = (dealt + np.arange(len(members))) % k
+            dealt += len(members)
+        for i in range(k):
+            yield self.select(np.flatnonzero(fold != i)), self.select(np.flatnonzero(fold == i))
+
+    def cache(self) -> "Dataset":
+        """With all samples read into memory now."""
+        data = self._rows(np.arange(self.size))
+        kept = {"_source": ArraySource(data), "_indices": None}
+        return self._with(**kept)
+
+    # --- what they are ---------------------------------------------------------------------------------------
+
+    @property
+    def size(self) -> int:
+        """The number of samples."""
+        return len(self._members)
+
+    @property
+    def _members(self) -> np.ndarray:
+        if isinstance(self._source, Stream):
+            raise Error(
+                "a generator does not say how many samples it has; list them: Dataset(list_of_samples)"
+            )
+        return np.arange(len(self._source)) if self._indices is None else self._indices
+
+    @property
+    def classes(self) -> int:
+        """The number of classes: of `class_names`, or one more than the largest label."""
+        if self.class_names is not None:
+            return len(self.class_names)
+        if self._classes is None:
+            self._classes = int(self._labels("one-hot labels").max()) + 1
+        return self._classes
+
+    def _labels(self, what: str) -> np.ndarray:
+        """The class of every sample."""
+        labels = self._source.labels() if isinstance(self._source, Source) else None
+        if labels is None:
+            raise Error(f"Dataset: {what} needs one array of labels, known ahead; these samples have none")
+        labels = labels[self._members]
+        return labels.argmax(-1) if labels.ndim == 2 and labels.shape[1] > 1 else labels.reshape(-1)
+
+    def __len__(self) -> int:
+        """The number of batches an epoch."""
+        full, rest = divmod(self.size, self._batch_size)
+        return full + (1 if rest and not self._drop_last else 0)
+
+    def __repr__(self) -> str:
+        count = "a stream" if isinstance(self._source, Stream) else f"{self.size} samples"
+        return f"<Dataset of {count} in batches of {self._batch_size}>"
+
+    # --- batches ---------------------------------------------------------------------------------------------
+
+    def __iter__(self) -> Iterator[Any]:
+        """The batches x, (x, y) or (x, y, sample_weight) of an epoch, then those of the next one."""
+        epoch, self._epoch = self._epoch, self._epoch + 1
+        return (_parts(batch) for batch in self.epoch(epoch))
+
+    def epoch(self, number: int = 0) -> Iterator[Batch]:
+        """The batches of the epoch of that number."""
+        made = self._stream(number) if isinstance(self._source, Stream) else self._made(number)
+        return _ahead(made, self._ahead) if self._ahead else made
+
+    def _order(self, epoch: int) -> np.ndarray:
+        members = self._members
+        if self._weights is not None:
+            key = np.array([(self._seed or 0) % 2**64, epoch], np.uint64)
+            rng = np.random.Generator(np.random.Philox(key=key))
+            return members[rng.choice(len(members), len(members), p=self._weights)]
+        return members if self._seed is None else members[permutation(len(members), self._seed, epoch)]
+
+    def _made(self, epoch: int) -> Iterator[Batch]:
+        order = self._order(epoch)
+        for number in range(len(self)):
+            span = order[number * self._batch_size : (number + 1) * self._batch_size]
+            yield self._changed(self._rows(span), epoch, number)
+
+    def _stream(self, epoch: int) -> Iterator[Batch]:
+        assert isinstance(self._source, Stream)
+        buffer = self._buffer if self._seed is not None else 0
+        key = [(self._seed or 0) % 2**64, epoch]
+        for number, batch in enumerate(self._source.batches(self._batch_size, self._drop_last, buffer, key)):
+            yield self._changed(batch, epoch, number)
+
+    def _rows(self, indices: np.ndarray) -> Batch:
+        assert isinstance(self._source, Source)
+        return self._source.rows(indices)
+
+    def _changed(self, batch: Batch, epoch: int, number: int) -> Batch:
+        for step in self._steps:
+            batch = step(batch, epoch, number)
+        return batch
+
+    def as_batches(self, steps: int | None, finite: bool, class_weight: Any) -> Batches:
+        """What `fit` trains on."""
+        return DatasetBatches(self, steps, finite, class_weight)
+
+
+class DatasetBatches(Batches):
+    """The batches of a Dataset, as `fit` wants them."""
+
+    def __init__(self, dataset: Dataset, steps: int | None, finite: bool, class_weight: Any):
+        super().__init__(finite, class_weight)
+        self.dataset = dataset
+        is_stream = isinstance(dataset._source, Stream)
+        self.steps = steps or (None if is_stream else len(dataset))
+        if self.steps == 0:
+            raise Error(f"{dataset!r} has no batch: drop_last leaves out the only, short one")
+
+    def peek(self) -> Batch:
+        """The first batch of the first epoch."""
+        for batch in self.dataset._with(_ahead=0).epoch(0):
+            return self._checked(batch)
+        raise Error("the generator gave no sample at all")
+
+    def epoch(self, epoch: int = 0, out: Batch | None = None) -> Iterator[Batch]:
+        """The batches of an epoch; with `steps`, so many, going on through the dataset's own epochs."""
+        wanted, number, done = self.steps, epoch, 0
+        if wanted is not None and not isinstance(self.dataset._source, Stream):
+            number, skip = divmod(epoch * wanted, len(self.dataset))
+        else:
+            skip = 0
+        while True:
+            for batch in self.dataset.epoch(number):
+                if skip:
+                    skip -= 1
+                    continue
+                yield self._checked(batch)
+                done += 1
+                if done == wanted:
+                    return
+            number += 1
+            if wanted is None:
+                return
+
+    def _checked(self, batch: Batch) -> Batch:
+        batch = self._weigh(as_batch(*batch))
+        if self.finite:
+            for name, array in batch.named():
+                check_finite(array, name)
+        return batch
+
+
+class _Mapped:
+    """A function of a batch's arrays as a step."""
+
+    def __init__(self, function: Callable[..., Any]):
+        self.function = function
+        self.takes_rng = "rng" in inspect.signature(function).parameters
+
+    def __call__(self, batch: Batch, epoch: int, number: int) -> Batch:
+        given = [part for part in batch if part is not None]
+        options = {}
+        if self.takes_rng:
+            options["rng"] = np.random.Generator(np.random.Philox(key=np.array([epoch, number], np.uint64)))
+        made = self.function(*given, **options)
+        parts: tuple[Arrays, ...] = made if isinstance(made, tuple) else (made,)
+        if len(parts) != len(given):
+            raise Error(f"Dataset.map: the function got {len(given)} arrays and returned {len(parts)}")
+        return batch._replace(
+            **dict(zip([n for n in batch._fields if getattr(batch, n) is not None], parts, strict=True))
+        )
+
+
+def _parts(batch: Batch) -> Any:
+    given = tuple(part for part in batch if part is not None)
+    return given[0] if len(given) == 1 else given
+
+
+def _source(x: Any, y: Any, sample_weight: Any, boxes: Any, box_labels: Any) -> Source:
+    is_data = (
+        isinstance(x, dict | tuple) or hasattr(x, "__array__") or (isinstance(x, list) and not _has_pairs(x))
+    )
+    if not is_data:
+        if not (hasattr(x, "__getitem__") and hasattr(x, "__len__")):
+            raise Error(
+                f"Dataset: x is a {type(x).__name__}, expected arrays or an object with __len__ and __getitem__; "
+                "for a generator write Dataset.from_generator(function)"
+            )
+        if any(part is not None for part in (y, sample_weight, boxes)):
+            raise Error(f"Dataset: the items of a {type(x).__name__} bring y and sample_weight with them")
+        if not len(x):
+            raise Error(f"Dataset: the {type(x).__name__} has no sample")
+        return ItemSource(x)
+    if boxes is not None:
+        if y is not None or box_labels is None:
+            raise Error("Dataset: boxes go with box_labels, and take the place of y")
+        y = padded_boxes(boxes, box_labels, len(x))
+    return ArraySource(as_batch(x, y, sample_weight))
+
+
+def _has_pairs(items: list[Any]) -> bool:
+    return bool(items) and isinstance(items[0], tuple)
+
+
+def _ahead(batches: Iterator[Batch], count: int) -> Iterator[Batch]:
+    """The same batches, made on a thread up to `count` ahead. What the thread raises is raised here."""
+    made: queue.Queue[Any] = queue.Queue(count)
+    ended = threading.Event()
+
+    def put(item: Any) -> bool:
+        while not ended.is_set():
+            try:
+                made.put(item, timeout=0.1)
+                return True
+            except queue.Full:
+                continue
+        return False
+
+    def work() -> None:
+        try:
+            for batch in batches:
+                if not put((batch, None)):
+                    return
+            put((None, None))
+        except BaseException as error:
+            put((None, error))
+
+    thread = threading.Thread(target=work, name="fastcnn-prefetch", daemon=True)
+    thread.start()
+    try:
+        while True:
+            batch, error = made.get()
+            if error is not None:
+                raise error
+            if batch is None:
+                return
+            yield batch
+    finally:
+        ended.set()
+        thread.join()

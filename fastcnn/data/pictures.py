@@ -1,0 +1,119 @@
+"""Contact sheets: a batch of images side by side, with their labels and boxes."""
+
+from collections.abc import Sequence
+from os import PathLike, fspath
+from typing import Any
+
+import numpy as np
+
+from fastcnn.data.image_folder import pillow
+from fastcnn.errors import Error
+
+MARGIN, TEXT = 4, 14  # pixels between pictures, and above each for its name
+COLORS = ((230, 60, 60), (60, 180, 75), (60, 110, 230), (245, 160, 30), (160, 60, 200), (30, 190, 200))
+
+
+def show(
+    dataset: Any, path: str | PathLike[str] | None = None, count: int = 24, columns: int = 8, scale: int | None = None,
+    titles: Sequence[str] | None = None, bounding_box_format: str = "xyxy",
+) -> Any:  # fmt: skip
+    """A contact sheet of the first `count` samples of a Dataset, or of images (n, h, w, c), as a Pillow image.
+
+    path: a file to write it to. scale: how many pixels a pixel becomes; by default small images become about 96 wide.
+    Images of numbers up to 1 count as 0..1, others as 0..255. Boxes of a Dataset are drawn, in pixels of this format:
+    "xyxy", "xywh" or "rel_xyxy". titles: in place of the names of the classes.
+    """
+    images, labels, boxes, names = _samples(dataset, count)
+    image_module, _ = pillow()
+    from PIL import ImageDraw
+
+    n, h, w, _ = images.shape
+    scale = scale or max(1, round(96 / w))
+    columns = max(1, min(columns, n))
+    step_x, step_y = w * scale + MARGIN, h * scale + MARGIN + TEXT
+    sheet = image_module.new("RGB", (columns * step_x + MARGIN, -(-n // columns) * step_y + MARGIN), "white")
+    pen = ImageDraw.Draw(sheet)
+    for i, pixels in enumerate(_bytes(images)):
+        left, top = MARGIN + i % columns * step_x, MARGIN + i // columns * step_y + TEXT
+        picture = image_module.fromarray(pixels).resize((w * scale, h * scale), 0)
+        sheet.paste(picture, (left, top))
+        title = titles[i] if titles is not None else _title(labels, names, i)
+        pen.text((left, top - TEXT + 1), title, fill="black")
+        for box, label in _boxes_of(boxes, i, bounding_box_format, h, w):
+            corners = [
+                left + box[0] * scale,
+                top + box[1] * scale,
+                left + box[2] * scale - 1,
+                top + box[3] * scale - 1,
+            ]
+            pen.rectangle(corners, outline=COLORS[label % len(COLORS)], width=2)
+    if path is not None:
+        sheet.save(fspath(path))
+    return sheet
+
+
+def _samples(dataset: Any, count: int) -> tuple[np.ndarray, Any, Any, Any]:
+    """(images, labels, boxes, names of classes) of the first samples."""
+    if isinstance(dataset, np.ndarray):
+        images, labels = dataset[:count], None
+    else:
+        found: list[Any] = []
+        for batch in dataset.epoch(0):
+            found.append(batch)
+            if sum(each.size for each in found) >= count:
+                break
+        images = np.concatenate([batch.x for batch in found])[:count]
+        parts = [batch.y for batch in found]
+        if isinstance(parts[0], dict):
+            most = max(part["boxes"].shape[1] for part in parts)
+            boxes = {
+                key: np.concatenate([_wide(part[key], most) for part in parts])[:count] for key in parts[0]
+            }
+            return _checked(images), None, boxes, dataset.class_names
+        labels = None if parts[0] is None else np.concatenate(parts)[:count]
+    return _checked(images), labels, None, getattr(dataset, "class_names", None)
+
+
+def _wide(array: np.ndarray, most: int) -> np.ndarray:
+    width = [(0, 0), (0, most - array.shape[1]), *[(0, 0)] * (array.ndim - 2)]
+    return np.pad(array, width, constant_values=-1)
+
+
+def _checked(images: np.ndarray) -> np.ndarray:
+    if images.ndim != 4 or images.shape[3] not in (1, 3) or not len(images):
+        raise Error(f"show: expected images (n, h, w, 1) or (n, h, w, 3), got shape {images.shape}")
+    return images
+
+
+def _bytes(images: np.ndarray) -> np.ndarray:
+    """Images of three channels of bytes."""
+    if images.dtype != np.uint8:
+        finite = np.nan_to_num(images.astype(np.float32))
+        images = np.clip(np.rint(finite * (255.0 if finite.max() <= 1.0 else 1.0)), 0, 255).astype(np.uint8)
+    return np.repeat(images, 3, 3) if images.shape[3] == 1 else np.ascontiguousarray(images)
+
+
+def _title(labels: Any, names: Any, i: int) -> str:
+    """The name of the class; of a mixture, of both with their shares."""
+    if labels is None:
+        return ""
+    row = labels[i]
+    if np.ndim(row) == 0 or row.size == 1:
+        number = row.item()
+        return names[int(number)] if names is not None else f"{number:g}"
+    parts = [k for k in np.argsort(row)[::-1][:2] if row[k] > 0.005]
+    shares = [
+        f"{names[k] if names is not None else k}" + (f" {row[k]:.0%}" if len(parts) > 1 else "")
+        for k in parts
+    ]
+    return ", ".join(shares)
+
+
+def _boxes_of(boxes: Any, i: int, form: str, h: int, w: int) -> list[tuple[np.ndarray, int]]:
+    """(x1 y1 x2 y2, class) of the boxes of an image."""
+    if boxes is None:
+        return []
+    corners = boxes["boxes"][i] * (np.array([w, h, w, h]) if form.startswith("rel_") else 1.0)
+    if form.endswith("xywh"):
+        corners = np.concatenate([corners[:, :2], corners[:, :2] + corners[:, 2:]], 1)
+    return [(box, int(label)) for box, label in zip(corners, boxes["labels"][i], strict=True) if label >= 0]

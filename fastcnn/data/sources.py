@@ -1,0 +1,165 @@
+"""Where samples come from: arrays, folders of images, anything with a length and items. All give rows of arrays."""
+
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+
+from fastcnn.data.arrays import Batch, as_batch
+from fastcnn.data.image_folder import THREADS, ImageReader, LabelledFiles
+from fastcnn.errors import Error
+
+NO_BOX = -1  # the label of boxes that fill up
+
+
+class Source:
+    """A number of samples in some order; `rows(indices)` gives those at indices, as arrays."""
+
+    def __len__(self) -> int:
+        raise Error(f"{type(self).__name__} does not say how many samples it has")
+
+    def rows(self, indices: np.ndarray) -> Batch:
+        """The samples at indices, in that order."""
+        raise Error(f"{type(self).__name__} does not give samples")
+
+    def labels(self) -> np.ndarray | None:
+        """The targets of all samples, where these are known without reading them; else None."""
+        return None
+
+
+class ArraySource(Source):
+    """Arrays in memory or mapped from disk; nothing is copied but the rows asked for."""
+
+    def __init__(self, data: Batch):
+        self.data = data
+
+    def __len__(self) -> int:
+        return self.data.size
+
+    def rows(self, indices: np.ndarray) -> Batch:
+        """Copies of the rows."""
+        return self.data.rows(indices)
+
+    def labels(self) -> np.ndarray | None:
+        """y, where it is one array."""
+        return self.data.y if isinstance(self.data.y, np.ndarray) else None
+
+
+class ItemSource(Source):
+    """An object with `__len__` and `__getitem__`, whose items are x, (x, y) or (x, y, weight) of one sample."""
+
+    def __init__(self, items: Any):
+        self.items = items
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def rows(self, indices: np.ndarray) -> Batch:
+        """The items, stacked."""
+        return stacked([self.items[int(i)] for i in indices], f"items of a {type(self.items).__name__}")
+
+
+class FolderSource(Source):
+    """Image files, read and resized when they are asked for, on threads; bytes (n, height, width, channels)."""
+
+    def __init__(self, files: LabelledFiles, reader: ImageReader):
+        self.files = files
+        self.reader = reader
+
+    def __len__(self) -> int:
+        return len(self.files.paths)
+
+    def rows(self, indices: np.ndarray) -> Batch:
+        """The images and the numbers of their classes."""
+        x = self.reader.read_all([self.files.paths[int(i)] for i in indices], np.uint8)
+        labels = self.labels()
+        return Batch(x, None if labels is None else labels[indices])
+
+    def labels(self) -> np.ndarray | None:
+        """The number of the class of every file."""
+        return None if self.files.labels is None else np.asarray(self.files.labels, np.int32)
+
+    def unreadable(self) -> Iterator[tuple[int, str]]:
+        """(number, message) of every file that cannot be read, found by reading all of them."""
+
+        def problem(path: str) -> str | None:
+            try:
+                self.reader.read(path)
+            except Error as error:
+                return str(error)
+            return None
+
+        with warnings.catch_warnings(), ThreadPoolExecutor(THREADS) as pool:
+            warnings.simplefilter("ignore")  # Pillow warns of many pixels, where read() raises
+            for number, message in enumerate(pool.map(problem, self.files.paths)):
+                if message is not None:
+                    yield number, message
+
+
+def stacked(items: Sequence[Any], what: str) -> Batch:
+    """Samples x, (x, y) or (x, y, weight) as a batch; an `Error` names those that differ in shape."""
+    rows = [item if isinstance(item, tuple) else (item,) for item in items]
+    if len({len(row) for row in rows}) != 1 or not 1 <= len(rows[0]) <= 3:
+        raise Error(f"{what}: each must be x, (x, y) or (x, y, sample_weight)")
+    columns = []
+    for part, name in zip(zip(*rows, strict=True), ("x", "y", "sample_weight"), strict=False):
+        arrays = [np.asarray(value) for value in part]
+        shapes = {array.shape for array in arrays}
+        if len(shapes) > 1:
+            raise Error(f"{what}: {name} has the shapes {sorted(shapes)[:3]}; give all samples one shape")
+        columns.append(np.stack(arrays))
+    return as_batch(*columns)
+
+
+def padded_boxes(boxes: Any, labels: Any, n: int) -> dict[str, np.ndarray]:
+    """{"boxes" (n, m, 4), "labels" (n, m)} of lists of boxes (m_i, 4) and their classes (m_i,), filled up with -1."""
+    if len(boxes) != n or len(labels) != n:
+        raise Error(
+            f"boxes and box_labels need an entry for each of {n} images, got {len(boxes)} and {len(labels)}"
+        )
+    most = max([len(each) for each in boxes], default=0)
+    found = {
+        "boxes": np.zeros((n, max(most, 1), 4), np.float32),
+        "labels": np.full((n, max(most, 1)), NO_BOX, np.int32),
+    }
+    for i, (its, classes) in enumerate(zip(boxes, labels, strict=True)):
+        array = np.asarray(its, np.float32).reshape(-1, 4)
+        if len(array) != len(classes):
+            raise Error(f"image {i} has {len(array)} boxes and {len(classes)} box_labels")
+        if not np.isfinite(array).all():
+            raise Error(f"image {i}: boxes must be finite numbers, got {array.tolist()}")
+        found["boxes"][i, : len(array)], found["labels"][i, : len(array)] = array, classes
+    return found
+
+
+class Stream:
+    """Samples that come one after the other, again for each epoch: `begin()` gives an iterator over them."""
+
+    def __init__(self, begin: Callable[[], Iterator[Any]]):
+        self.begin = begin
+
+    def batches(self, size: int, drop_last: bool, buffer: int, seed: list[int]) -> Iterator[Batch]:
+        """Batches of `size` samples; of `buffer` samples read ahead, each is the next with equal probability."""
+        rng = np.random.Generator(np.random.Philox(key=np.array(seed, np.uint64)))
+        waiting: list[Any] = []
+        for sample in self._mixed(buffer, rng):
+            waiting.append(sample)
+            if len(waiting) == size:
+                yield stacked(waiting, "samples of a generator")
+                waiting = []
+        if waiting and not drop_last:
+            yield stacked(waiting, "samples of a generator")
+
+    def _mixed(self, buffer: int, rng: np.random.Generator) -> Iterator[Any]:
+        held: list[Any] = []
+        for sample in self.begin():
+            held.append(sample)
+            if len(held) > buffer:
+                place = int(rng.integers(len(held))) if buffer else 0
+                held[place], held[-1] = held[-1], held[place]
+                yield held.pop()
+        while held:
+            place = int(rng.integers(len(held))) if buffer else 0
+            yield held.pop(place)

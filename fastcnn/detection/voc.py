@@ -1,0 +1,221 @@
+"""Pascal VOC: a folder with Annotations/NAME.xml, JPEGImages/NAME.jpg and ImageSets/Main/SPLIT.txt.
+
+Corners are taken as they stand, as labelling tools write them; the original VOC counts pixels from 1, up to and with
+the last one: `one_based=True`.
+"""
+
+import xml.parsers.expat
+from collections.abc import Iterator, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any
+from xml.sax.saxutils import escape
+
+import numpy as np
+
+from fastcnn.detection.dataset import BoxDataset, Sample, image_size, read_image
+from fastcnn.detection.results import Objects
+from fastcnn.errors import Error
+from fastcnn.utils.files import atomic_write
+
+EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+MOST_BYTES = 16 << 20  # of an annotation
+MOST_DEPTH = 16
+
+
+class Element:
+    """A node of XML: its name, text and children."""
+
+    def __init__(self, name: str):
+        self.name, self.text = name, ""
+        self.children: list[Element] = []
+
+    def all(self, name: str) -> Iterator["Element"]:
+        return (child for child in self.children if child.name == name)
+
+    def get(self, *path: str) -> str | None:
+        """The text of the first descendant on this path, None where there is none."""
+        element = self
+        for name in path:
+            found = next(element.all(name), None)
+            if found is None:
+                return None
+            element = found
+        return element.text.strip()
+
+
+def parse_xml(content: bytes, where: str) -> Element:
+    """The root of a small document. One that declares a document type, which entities need, is refused."""
+    root = Element("")
+    stack = [root]
+
+    def start(name: str, attributes: Any) -> None:
+        if len(stack) > MOST_DEPTH:
+            raise Error(f"{where}: elements are nested deeper than {MOST_DEPTH} levels")
+        stack[-1].children.append(Element(name))
+        stack.append(stack[-1].children[-1])
+
+    def end(name: str) -> None:
+        stack.pop()
+
+    def text(data: str) -> None:
+        stack[-1].text += data
+
+    def refuse(*arguments: Any) -> None:
+        raise Error(
+            f"{where}: declares a document type; such files are not read, because entities can do harm"
+        )
+
+    parser = xml.parsers.expat.ParserCreate()
+    parser.buffer_text = True
+    parser.StartElementHandler, parser.EndElementHandler = start, end
+    parser.CharacterDataHandler, parser.StartDoctypeDeclHandler = text, refuse
+    try:
+        parser.Parse(content, True)
+    except xml.parsers.expat.ExpatError as error:
+        raise Error(f"{where}: is no valid XML ({error}); repair or remove the file") from error
+    return root.children[0]
+
+
+def read_voc(
+    folder: str | PathLike[str],
+    split: str | None = None,
+    class_names: Sequence[str] | None = None,
+    one_based: bool = False,
+) -> BoxDataset:
+    """The images of a split ("train", "val", ...; None: all annotations) and their objects.
+
+    class_names: by default all names that occur in the annotations of the folder, sorted. Objects marked difficult
+    count as crowds. Boxes are cut at the border of the image; those without area are left out and named in
+    `problems`. Raises `Error` for files that are missing or wrong, by file and what is wrong.
+    """
+    root = Path(folder)
+    if not (root / "Annotations").is_dir():
+        raise Error(
+            f"{root}: has no folder Annotations; give the folder that holds Annotations and JPEGImages"
+        )
+    every = sorted(path.stem for path in (root / "Annotations").glob("*.xml"))
+    names = every if split is None else _split_names(root / "ImageSets" / "Main" / f"{split}.txt")
+    wanted = class_names
+    trees = {
+        name: _tree(root / "Annotations" / f"{name}.xml") for name in (every if wanted is None else names)
+    }
+    if wanted is None:
+        found = {item.get("name") or "" for tree in trees.values() for item in tree.all("object")}
+        wanted = sorted(found - {""})
+    problems: list[str] = []
+    samples = []
+    for name in names:
+        tree = trees[name] if name in trees else _tree(root / "Annotations" / f"{name}.xml")
+        image = _image_of(root / "JPEGImages", tree.get("filename") or "", name)
+        where = f"Annotations/{name}.xml"
+        samples.append(Sample(image, _objects(tree, image, list(wanted), one_based, where, problems), name))
+    return BoxDataset(samples, tuple(wanted), problems)
+
+
+def _split_names(path: Path) -> list[str]:
+    if not path.is_file():
+        known = ", ".join(sorted(p.stem for p in path.parent.glob("*.txt"))) or "none"
+        raise Error(f"{path}: there is no such split; there are: {known}")
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return [line.split()[0] for line in lines if line.strip()]
+
+
+def _tree(path: Path) -> Element:
+    try:
+        if path.stat().st_size > MOST_BYTES:
+            raise Error(f"{path}: is larger than {MOST_BYTES >> 20} MiB, too large for an annotation")
+        return parse_xml(path.read_bytes(), str(path))
+    except OSError as error:
+        raise Error(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def _image_of(folder: Path, filename: str, name: str) -> Path:
+    """The image of an annotation: of its name, else as it says itself, always in the folder."""
+    choices = [folder / f"{name}{extension}" for extension in EXTENSIONS]
+    choices += [folder / Path(filename).name] if filename else []
+    for path in choices:
+        if path.is_file():
+            return path
+    raise Error(f"{folder}: there is no image {name}.jpg for Annotations/{name}.xml")
+
+
+def _objects(
+    tree: Element, image: Path, names: list[str], one_based: bool, where: str, problems: list[str]
+) -> Objects:
+    boxes, labels, difficult = [], [], []
+    size = (tree.get("size", "width") or "0", tree.get("size", "height") or "0")
+    width, height = (int(float(n)) for n in size) if all(_is_number(n) for n in size) else (0, 0)
+    if width <= 0 or height <= 0:
+        width, height = image_size(image)
+    for number, item in enumerate(tree.all("object"), 1):
+        name = item.get("name") or ""
+        if name not in names:
+            raise Error(f"{where}: object {number} is a {name!r}; the classes are {', '.join(names)}")
+        values = [item.get("bndbox", key) or "" for key in ("xmin", "ymin", "xmax", "ymax")]
+        if not all(map(_is_number, values)):
+            raise Error(f"{where}: object {number}: xmin, ymin, xmax, ymax must be numbers, got {values}")
+        x1, y1, x2, y2 = map(float, values)
+        box = np.array([x1 - one_based, y1 - one_based, x2, y2])
+        box = np.clip(box, 0, (width, height, width, height))
+        if box[2] <= box[0] or box[3] <= box[1]:
+            problems.append(f"{where}: object {number} ({name}) has no area: {values}")
+            continue
+        boxes.append(box)
+        labels.append(names.index(name))
+        difficult.append((item.get("difficult") or "0") == "1")
+    return Objects.of(np.array(boxes, np.float32).reshape(-1, 4), labels, difficult)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return bool(np.isfinite(float(text)))
+    except ValueError:
+        return False
+
+
+def write_voc(dataset: BoxDataset, folder: str | PathLike[str], split: str = "train") -> None:
+    """Write annotations and a split for images that are files, or arrays, which become PNG files."""
+    root = Path(folder)
+    for inner in ("Annotations", "JPEGImages", "ImageSets/Main"):
+        (root / inner).mkdir(parents=True, exist_ok=True)
+    names = []
+    for number, sample in enumerate(dataset.samples):
+        path = store_image(sample, root / "JPEGImages", number)
+        names.append(path.stem)
+        pixels = read_image(path)
+        text = _annotation(path.name, pixels.shape[1], pixels.shape[0], sample.objects, dataset.class_names)
+        with atomic_write(root / "Annotations" / f"{path.stem}.xml") as file:
+            file.write(text.encode())
+    with atomic_write(root / "ImageSets" / "Main" / f"{split}.txt") as file:
+        file.write("".join(f"{name}\n" for name in names).encode())
+
+
+def store_image(sample: Sample, folder: Path, number: int) -> Path:
+    """Where the image of a sample lies in a folder: a copy of its file, or a PNG of its array."""
+    from fastcnn.data.image_folder import pillow
+    from fastcnn.detection.results import as_picture
+
+    if not isinstance(sample.image, np.ndarray):
+        path = folder / Path(sample.image).name
+        if path.resolve() != Path(sample.image).resolve():
+            with atomic_write(path) as file:
+                file.write(Path(sample.image).read_bytes())
+        return path
+    path = folder / f"{number:06d}.png"
+    with atomic_write(path) as file:
+        as_picture(sample.image, pillow()[0]).save(file, "PNG")
+    return path
+
+
+def _annotation(filename: str, width: int, height: int, objects: Objects, names: Sequence[str]) -> str:
+    items = [
+        f"<object><name>{escape(names[label])}</name><difficult>{int(crowd)}</difficult><bndbox>"
+        + "".join(
+            f"<{key}>{x:g}</{key}>" for key, x in zip(("xmin", "ymin", "xmax", "ymax"), box, strict=True)
+        )
+        + "</bndbox></object>\n"
+        for box, label, crowd in zip(objects.boxes.tolist(), objects.labels, objects.crowd, strict=True)
+    ]
+    size = f"<size><width>{width}</width><height>{height}</height><depth>3</depth></size>"
+    return f"<annotation>\n<filename>{escape(filename)}</filename>{size}\n{''.join(items)}</annotation>\n"

@@ -1,0 +1,193 @@
+"""The base of layers that change pictures at random: active in training, passive otherwise.
+
+Called on arrays, and on batches from `Dataset.map`, such a layer is active unless it is told `training=False`; in a
+model, while that is trained. It takes images (n, h, w, c) or (h, w, c), or a dict of "images" with any of "labels",
+"bounding_boxes" ({"boxes", "labels"}) and "segmentation_masks", which follow the images.
+
+What is random is drawn by `get_random_transformation`, the rest are functions of that: `transform_images` and so on.
+Numbers depend on (seed, how often it ran, place) alone: on any number of threads the pictures are the same.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fastcnn import config, ops, random
+from fastcnn.errors import Error
+from fastcnn.layers import arguments, boxes
+from fastcnn.layers.base import Layer
+from fastcnn.tensor import Shape, Tensor
+
+KEYS = ("images", "labels", "bounding_boxes", "segmentation_masks")
+
+
+def factor_range(
+    owner: str, name: str, value: Any, low: float, high: float, least: float | None = None
+) -> tuple[float, float]:
+    """(lower, upper) of a factor: as given, or from max(-value, least) to value. least: by default `low`."""
+    if isinstance(value, list | tuple) and len(value) == 2:
+        lower, upper = sorted(arguments.number(owner, name, item, low, high) for item in value)
+        return lower, upper
+    if isinstance(value, list | tuple):
+        raise Error(f"{owner}: {name} must be a number or two, got {value!r}")
+    size = abs(arguments.number(owner, name, value, low, high))
+    return max(-size, low if least is None else least), size
+
+
+def value_range_of(owner: str, value: Any) -> tuple[float, float]:
+    """(least, largest) of the numbers in images."""
+    if not isinstance(value, list | tuple) or len(value) != 2 or value[0] == value[1]:
+        raise Error(f"{owner}: value_range must be two different numbers, got {value!r}")
+    lower, upper = sorted(float(item) for item in value)
+    return lower, upper
+
+
+def floating(x: Any, dtype: str) -> Any:
+    """x as numbers with fractions."""
+    return x if str(x.dtype) in config.FLOAT_TYPES else ops.cast(x, dtype)
+
+
+class ImageLayer(Layer):
+    """Base of the layers of this kind. One of your own defines `get_random_transformation` and `transform_images`.
+
+    seed: of its random numbers, None takes the next one of the process; bounding_box_format: of boxes in a dict.
+    """
+
+    moves_pixels = False  # boxes and masks follow
+    mixes_samples = False  # labels change
+
+    def __init__(
+        self, *, seed: int | None = None, data_format: str | None = None, bounding_box_format: str | None = None,
+        **kwargs: Any,
+    ):  # fmt: skip
+        super().__init__(**kwargs)
+        owner = type(self).__name__
+        self.seed = None if seed is None else arguments.integer(owner, "seed", seed, minimum=0)
+        self.data_format = arguments.data_format(owner, data_format)
+        self.bounding_box_format = (
+            None if bounding_box_format is None else boxes.check_format(owner, bounding_box_format)
+        )
+        self.generator = random.SeedGenerator(self.seed)
+        self.generator.path = f"{self.name}/seed_generator_state"
+
+    # --- what subclasses define ------------------------------------------------------------------------------
+
+    def get_random_transformation(self, data: Any, training: bool = True, seed: Any = None) -> Any:
+        """What is drawn for a batch, as a dict of tensors with a row an image; None if nothing is."""
+        return None
+
+    def transform_images(self, images: Any, transformation: Any, training: bool = True) -> Any:
+        """The images after what was drawn."""
+        return images
+
+    def transform_labels(self, labels: Any, transformation: Any, training: bool = True) -> Any:
+        """The labels after what was drawn: the same, but where samples are mixed."""
+        return labels
+
+    def transform_segmentation_masks(
+        self, segmentation_masks: Any, transformation: Any, training: bool = True
+    ) -> Any:
+        """Masks (n, h, w, c) after what was drawn: the same, but where pixels move."""
+        return segmentation_masks
+
+    def transform_bounding_boxes(
+        self, bounding_boxes: Any, transformation: Any, training: bool = True
+    ) -> Any:
+        """{"boxes" (n, m, 4), "labels" (n, m)} after what was drawn: the same, but where pixels move."""
+        return bounding_boxes
+
+    def output_size(self, height: Any, width: Any) -> tuple[Any, Any]:
+        """Height and width of the results."""
+        return height, width
+
+    # --- what they share -------------------------------------------------------------------------------------
+
+    def call(self, inputs: Any, training: bool = True) -> Any:
+        """The images, or the dict, after a transformation drawn now."""
+        if not isinstance(inputs, Mapping):
+            return self._on_dict({"images": inputs}, training)["images"]
+        if "images" not in inputs or set(inputs) - set(KEYS):
+            raise Error(f"expected a dict of 'images' with any of {KEYS[1:]}, got {', '.join(inputs)}")
+        return self._on_dict(dict(inputs), training)
+
+    def _on_dict(self, data: dict[str, Any], training: bool) -> dict[str, Any]:
+        rank = len(data["images"].shape)
+        if rank not in (3, 4):
+            raise Error(
+                f"expected images (batch, height, width, channels) or one image, got {data['images'].shape}"
+            )
+        if rank == 3:
+            one = self._on_dict(_mapped(data, lambda x: ops.expand_dims(x, 0)), training)
+            return _mapped(one, lambda x: ops.squeeze(x, 0))
+        if None in data["images"].shape:
+            return {**data, "images": self._described(data["images"])}
+        drawn = self.get_random_transformation(data, training)
+        return {key: self._transform(key, value, drawn, training) for key, value in data.items()}
+
+    def _described(self, images: Tensor) -> Tensor:
+        """Images while a functional model is being built: only their shape matters."""
+        height, width = self.output_size(*images.shape[1:3])
+        if (height, width) == tuple(images.shape[1:3]):
+            return images
+        return ops.resize(images, (height, width))
+
+    def _transform(self, key: str, value: Any, drawn: Any, training: bool) -> Any:
+        if key == "bounding_boxes":
+            self._check_boxes(value)
+        if key == "images" and not training:
+            value = floating(value, self.dtype)
+        return getattr(self, f"transform_{key}")(value, drawn, training=training)
+
+    def _check_boxes(self, value: Any) -> None:
+        if not isinstance(value, Mapping) or set(value) != {"boxes", "labels"}:
+            raise Error("bounding_boxes must be a dict of 'boxes' (n, m, 4) and 'labels' (n, m)")
+        if self.moves_pixels and self.bounding_box_format is None:
+            raise Error(
+                f"bounding boxes need to know what their numbers mean: {type(self).__name__}(..., "
+                f"bounding_box_format='xyxy'); known are {', '.join(boxes.FORMATS)}"
+            )
+
+    def _call_now(self, args: tuple, kwargs: dict[str, Any]) -> Any:
+        """On arrays it is active unless it is told not to be, as in Keras."""
+        return super()._call_now(args, {**kwargs, "training": kwargs.get("training") in (None, True)})
+
+    def draw(self, shape: Sequence[Any], low: float, high: float, seed: Any = None) -> Any:
+        """Numbers in [low, high) from the layer's generator, or from a seed."""
+        return random.uniform(
+            tuple(shape), low, high, dtype=self.dtype, seed=self.generator if seed is None else seed
+        )
+
+    def happens(self, n: int, factor: tuple[float, float], seed: Any = None) -> Any:
+        """1 or 0 for each of n images: it happens with a probability that is itself drawn from `factor`."""
+        probability = self.draw((n,), *factor, seed)
+        return ops.cast(self.draw((n,), 0.0, 1.0, seed) < probability, self.dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        """As for every layer; bounding_box_format only where it is given."""
+        found = super().get_config()
+        if found.get("bounding_box_format", 0) is None:
+            del found["bounding_box_format"]
+        return found
+
+
+def images_in(data: Any) -> Any:
+    """The images of what a layer is given."""
+    return data["images"] if isinstance(data, Mapping) else data
+
+
+def batch_shape(data: Any) -> tuple[int, int, int, int]:
+    """(n, h, w, c), all known, of images (n, h, w, c) or (h, w, c)."""
+    shape: Shape = tuple(images_in(data).shape)
+    n, h, w, c = shape if len(shape) == 4 else (1, *shape)
+    assert n is not None and h is not None and w is not None and c is not None
+    return n, h, w, c
+
+
+def by_image(numbers: Any) -> Any:
+    """(n,) as (n, 1, 1, 1), to go with images."""
+    return ops.reshape(numbers, (-1, 1, 1, 1))
+
+
+def _mapped(data: Any, function: Any) -> Any:
+    if isinstance(data, Mapping):
+        return {key: _mapped(value, function) for key, value in data.items()}
+    return function(data)

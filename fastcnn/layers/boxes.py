@@ -1,0 +1,106 @@
+"""Bounding boxes (n, m, 4) that move along with images (n, h, w, c).
+
+A box is a rectangle on the plane in which pixel i covers [i, i + 1): the whole image is (0, 0, w, h). Formats are those
+of Keras: corners xyxy, yxyx; a corner and sizes xywh; the middle and sizes center_xywh, center_yxhw; each also in
+shares of the image's sizes, as rel_xyxy and so on.
+"""
+
+from typing import Any
+
+from fastcnn import ops
+from fastcnn.errors import Error, did_you_mean
+from fastcnn.tensor import Tensor
+
+_PLAIN = ("xyxy", "yxyx", "xywh", "center_xywh", "center_yxhw")
+FORMATS = (*_PLAIN, "rel_xyxy", "rel_yxyx", "rel_xywh", "rel_center_xywh")
+NO_BOX = -1  # the label of a box of which nothing is left
+
+
+def check_format(owner: str, name: Any) -> str:
+    """The name of a format in lower case; an `Error` if there is none of that name."""
+    word = name.lower() if isinstance(name, str) else name
+    if word not in FORMATS:
+        raise Error(f"{owner}: bounding_box_format {name!r} is unknown{did_you_mean(str(name), FORMATS)}")
+    return str(word)
+
+
+def _columns(boxes: Any) -> list[Any]:
+    return [boxes[..., i : i + 1] for i in range(4)]
+
+
+def to_corners(boxes: Any, source: str, height: float, width: float) -> Any:
+    """Boxes (..., 4) of a format as x1 y1 x2 y2 in pixels of an image of that height and width."""
+    a, b, c, d = _columns(boxes)
+    plain = source.removeprefix("rel_")
+    if plain in ("yxyx", "center_yxhw"):
+        a, b, c, d = b, a, d, c
+    if plain == "xywh":
+        c, d = a + c, b + d
+    elif plain.startswith("center"):
+        a, b, c, d = a - c * 0.5, b - d * 0.5, a + c * 0.5, b + d * 0.5
+    corners = ops.concatenate([a, b, c, d], -1)
+    return corners * _sizes(corners, height, width) if source.startswith("rel_") else corners
+
+
+def from_corners(corners: Any, target: str, height: float, width: float) -> Any:
+    """What `to_corners` undoes."""
+    if target.startswith("rel_"):
+        corners = corners / _sizes(corners, height, width)
+    a, b, c, d = _columns(corners)
+    plain = target.removeprefix("rel_")
+    if plain == "xywh":
+        c, d = c - a, d - b
+    elif plain.startswith("center"):
+        a, b, c, d = (a + c) * 0.5, (b + d) * 0.5, c - a, d - b
+    if plain in ("yxyx", "center_yxhw"):
+        a, b, c, d = b, a, d, c
+    return ops.concatenate([a, b, c, d], -1)
+
+
+def _sizes(corners: Any, height: float, width: float) -> Any:
+    return ops.cast(ops.convert_to_tensor([float(width), float(height)] * 2), corners.dtype)
+
+
+def clip_corners(corners: Any, labels: Any, height: float, width: float) -> tuple[Any, Any]:
+    """Corners inside of the image, and the labels: -1 where no area is left."""
+    x1, y1, x2, y2 = _columns(corners)
+    x1, x2 = (ops.clip(x, 0.0, float(width)) for x in (x1, x2))
+    y1, y2 = (ops.clip(y, 0.0, float(height)) for y in (y1, y2))
+    clipped = ops.concatenate([x1, y1, x2, y2], -1)
+    has_area = ((x2 - x1) * (y2 - y1) > 0)[..., 0]
+    return clipped, ops.where(has_area, labels, ops.ones_like(labels) * float(NO_BOX))
+
+
+def inverse_map(transform: Any) -> list[Any]:
+    """The inverses of projective maps (n, 8) as nine numbers (n, 1) each: adjugates, whose scale does not matter."""
+    a0, a1, a2, b0, b1, b2, c0, c1 = (transform[:, i : i + 1] for i in range(8))
+    return [
+        b1 - b2 * c1, a2 * c1 - a1, a1 * b2 - a2 * b1,
+        b2 * c0 - b0, a0 - a2 * c0, a2 * b0 - a0 * b2,
+        b0 * c1 - b1 * c0, a1 * c0 - a0 * c1, a0 * b1 - a1 * b0,
+    ]  # fmt: skip
+
+
+def along_map(corners: Any, transform: Any) -> Any:
+    """Corners (n, m, 4) in images whose pixel (x, y) comes from transform (n, 8) of it: around the moved corners."""
+    x1, y1, x2, y2 = (corners[..., i] - 0.5 for i in range(4))  # a pixel's index is where its middle lies
+    a, b, c, d, e, f, g, h, i = inverse_map(transform)
+    xs, ys = [], []
+    for x, y in ((x1, y1), (x2, y1), (x2, y2), (x1, y2)):
+        k = g * x + h * y + i
+        xs.append((a * x + b * y + c) / k + 0.5)
+        ys.append((d * x + e * y + f) / k + 0.5)
+    sides = [
+        _extreme(xs, ops.minimum),
+        _extreme(ys, ops.minimum),
+        _extreme(xs, ops.maximum),
+        _extreme(ys, ops.maximum),
+    ]
+    return ops.stack(sides, -1)
+
+
+def _extreme(values: list[Any], choose: Any) -> Tensor:
+    first, *rest = values
+    for value in rest:
+        first = choose(first, value)
+    return first

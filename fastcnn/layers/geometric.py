@@ -1,0 +1,475 @@
+"""Layers that move pixels: flips, turns, shifts, zooms, shears, perspectives, crops, elastic deformations.
+
+All are one gather an image (`ops.affine_gather`, `ops.field_gather`). Boxes and masks go where the pixels go. What lies
+beyond the edge is chosen by fill_mode: "constant" (fill_value), "nearest", "wrap", "reflect" (d c b a | a b c d) or
+"mirror" (d c b | a b c d); numpy.pad's names for the last two are "symmetric" and "reflect".
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from fastcnn import ops, random
+from fastcnn.errors import Error
+from fastcnn.layers import arguments, boxes
+from fastcnn.layers.augmentation import (
+    ImageLayer,
+    batch_shape,
+    by_image,
+    factor_range,
+    floating,
+    value_range_of,
+)
+from fastcnn.layers.preprocessing import of_proportions
+from fastcnn.ops.resample import BORDER_NAMES
+
+MODES = ("horizontal", "vertical", "horizontal_and_vertical")
+INTERPOLATIONS = ("nearest", "bilinear")
+
+
+class Moving(ImageLayer):
+    """Images whose pixels come from `_maps(transformation, n, h, w)`, projective maps (n, 8)."""
+
+    moves_pixels = True
+    interpolation = "bilinear"
+    fill_mode = "constant"
+    fill_value = 0.0
+
+    def _set_filling(self, interpolation: str, fill_mode: Any, fill_value: float) -> None:
+        owner = type(self).__name__
+        self.interpolation = arguments.choice(owner, "interpolation", interpolation, INTERPOLATIONS)
+        is_known = callable(fill_mode)
+        self.fill_mode = (
+            fill_mode if is_known else arguments.choice(owner, "fill_mode", fill_mode, tuple(BORDER_NAMES))
+        )
+        self.fill_value = float(fill_value)
+
+    def _maps(self, transformation: Any, n: int, h: int, w: int) -> Any:
+        raise Error(f"{type(self).__name__} does not say where pixels come from")
+
+    def _gathered(self, images: Any, transformation: Any, interpolation: str) -> Any:
+        n, h, w, _ = batch_shape(images)
+        maps = ops.cast(self._maps(transformation, n, h, w), self.dtype)
+        return ops.affine_gather(
+            images, maps, self.output_size(h, w), interpolation, self.fill_mode, self.fill_value
+        )
+
+    def transform_images(self, images: Any, transformation: Any, training: bool = True) -> Any:
+        """Images gathered along the maps that were drawn."""
+        return self._gathered(images, transformation, self.interpolation) if training else images
+
+    def transform_segmentation_masks(
+        self, segmentation_masks: Any, transformation: Any, training: bool = True
+    ) -> Any:
+        """Masks gathered along the same maps, each pixel from the nearest: no class that was not there before."""
+        return (
+            self._gathered(segmentation_masks, transformation, "nearest") if training else segmentation_masks
+        )
+
+    def transform_bounding_boxes(
+        self, bounding_boxes: Any, transformation: Any, training: bool = True
+    ) -> Any:
+        """Around the moved corners, clipped to the image; of what lies outside the label becomes -1."""
+        if not training:
+            return bounding_boxes
+        n, h, w, _ = transformation["input_shape"]
+        height, width = self.output_size(h, w)
+        corners = boxes.to_corners(bounding_boxes["boxes"], str(self.bounding_box_format), h, w)
+        moved = boxes.along_map(corners, ops.cast(self._maps(transformation, n, h, w), self.dtype))
+        clipped, labels = boxes.clip_corners(moved, bounding_boxes["labels"], height, width)
+        found = boxes.from_corners(clipped, str(self.bounding_box_format), height, width)
+        return {"boxes": found, "labels": labels}
+
+
+def columns_of(*columns: Any) -> Any:
+    """(n, 8) of columns that are numbers or tensors (n,)."""
+    like = next(column for column in columns if hasattr(column, "shape"))
+    filled = [
+        column if hasattr(column, "shape") else ops.zeros_like(like) + float(column) for column in columns
+    ]
+    return ops.stack(filled, 1)
+
+
+class RandomFlip(Moving):
+    """Mirror images, each with a probability of one half; with mode "horizontal_and_vertical" about both axes at once.
+
+    mode: "horizontal" (left and right), "vertical" or "horizontal_and_vertical".
+    """
+
+    interpolation = "nearest"
+
+    def __init__(
+        self, mode: str = "horizontal_and_vertical", seed: int | None = None, data_format: str | None = None,
+        bounding_box_format: str | None = None, **kwargs: Any,
+    ):  # fmt: skip
+        super().__init__(
+            seed=seed, data_format=data_format, bounding_box_format=bounding_box_format, **kwargs
+        )
+        self.mode = arguments.choice("RandomFlip", "mode", mode, MODES)
+
+    def get_random_transformation(self, data: Any, training: bool = True, seed: Any = None) -> Any:
+        """{"flips" (n, 1, 1, 1): 1 or 0}."""
+        if not training:
+            return None
+        shape = batch_shape(data)
+        flips = ops.cast(self.draw((shape[0], 1, 1, 1), 0.0, 1.0, seed) <= 0.5, self.dtype)
+        return {"flips": flips, "input_shape": shape}
+
+    def _maps(self, transformation: Any, n: int, h: int, w: int) -> Any:
+        flips = ops.reshape(ops.cast(transformation["flips"], self.dtype), (-1,))
+        across = flips if "horizontal" in self.mode else flips * 0.0
+        down = flips if "vertical" in self.mode else flips * 0.0
+        return columns_of(
+            1.0 - 2.0 * across, 0, across * float(w - 1), 0, 1.0 - 2.0 * down, down * float(h - 1), 0, 0
+        )
+
+
+class RandomRotation(Moving):
+    """Turn images about their middle, by an angle between factor[0] and factor[1] turns, counter-clockwise.
+
+    factor: shares of a whole turn in [-1, 1]; a number stands for (-number, number).
+    """
+
+    def __init__(
+        self, factor: Any, fill_mode: Any = "reflect", interpolation: str = "bilinear", seed: int | None = None,
+        fill_value: float = 0.0, data_format: str | None = None, bounding_box_format: str | None = None,
+        **kwargs: Any,
+    ):  # fmt: skip
+        super().__init__(
+            seed=seed, data_format=data_format, bounding_box_format=bounding_box_format, **kwargs
+        )
+        self.factor = factor_range("RandomRotation", "factor", factor, -1.0, 1.0)
+        self._set_filling(interpolation, fill_mode, fill_value)
+
+    def get_random_transformation(self, data: Any, training: bool = True, seed: Any = None) -> Any:
+        """{"angle" (n,) in degrees, "rotation_matrix" (n, 8)}."""
+        if not training:
+            return None
+        n, h, w, c = batch_shape(data)
+        angle = self.draw((n,), 360.0 * self.factor[0], 360.0 * self.factor[1], seed)
+        maps = rotation_maps(angle * (math.pi / 180.0), h, w)
+        sizes = {"image_height": h, "image_width": w, "batch_size": n}
+        return {"angle": angle, "rotation_matrix": maps, "input_shape": (n, h, w, c), **sizes}
+
+    def _maps(self, transformation: Any, n: int, h: int, w: int) -> Any:
+        return transformation["rotation_matrix"]
+
+
+def rotation_maps(angle_rad: Any, h: int, w: int) -> Any:
+    """Maps (n, 8) that turn images by angles (n,) about their middle."""
+    cos, sin = ops.cos(angle_rad), ops.sin(angle_rad)
+    x, y = (w - 1) / 2.0, (h - 1) / 2.0
+    return columns_of(cos, -sin, x - cos * x + sin * y, sin, cos, y - sin * x - cos * y, 0, 0)
+
+
+class RandomTranslation(Moving):
+    """Shift images down by a share of their height in height_factor, and to the right by one of their width.
+
+    factors in [-1, 1]; a number stands for (-number, number).
+    """
+
+    def __init__(
+        self, height_factor: Any, width_factor: Any, fill_mode: Any = "reflect", interpolation: str = "bilinear",
+        seed: int | None = None, fill_value: float = 0.0, data_format: str | None = None,
+        bounding_box_format: str | None = None, **kwargs: Any,
+    ):  # fmt: skip
+        super().__init__(
+            seed=seed, data_format=data_format, bounding_box_format=bounding_box_format, **kwargs
+        )
+        self.height_factor = height_factor
+        self.width_factor = width_factor
+        self._rows = factor_range("RandomTranslation", "height_factor", height_factor, -1.0, 1.0)
+        self._columns = factor_range("RandomTranslation", "width_factor", width_factor, -1.0, 1.0)
+        self._set_filling(interpolation, fill_mode, fill_value)
+
+    def get_random_transformation(self, data: Any, training: bool = True, seed: Any = None) -> Any:
+        """{"translations" (n, 2): pixels to the right, pixels down}."""
+        if not training:
+            return None
+        shape = n, h, w, _ = batch_shape(data)
+        down = self.draw((n, 1), *self._rows, seed) * float(h)
+        right = self.draw((n, 1), *self._columns, seed) * float(w)
+        return {"translations": ops.concatenate([right, down], 1), "input_shape": shape}
+
+    def _maps(self, transformation: Any, n: int, h: int, w: int) -> Any:
+        moves = transformation["translations"]
+        return columns_of(1, 0, -moves[:, 0], 0, 1, -moves[:, 1], 0, 0)
+
+
+class RandomZoom(Moving):
+    """Show 1 + height_factor of the height and 1 + width_factor of the width: positive ones zoom out, negative in.
+
+    factors in (-1, 1]; a number stands for (-number, number). width_factor None: as the height, keeping proportions.
+    """
+
+    def __init__(
+        self, height_factor: Any, width_factor: Any = None, fill_mode: Any = "reflect",
+        interpolation: str = "bilinear", seed: int | None = None, fill_value: float = 0.0,
+        data_format: str | None = None, bounding_box_format: str | None = None, **kwargs: Any,
+    ):  # fmt: skip
+        super().__init__(
+            seed=seed, data_format=data_format, bounding_box_format=bounding_box_format, **kwargs
+        )
+        self.height_factor = height_factor
+        self.width_factor = width_factor
+        self._rows = self._range("height_factor", height_factor)
+        self._columns = None if width_factor is None else self._range("width_factor", width_factor)
+        self._set_filling(interpolation, fill_mode, fill_value)
+
+    def _range(self, name: str, value: Any) -> tuple[float, float]:
+        found = factor_range("RandomZoom", name, value, -1.0, 1.0)
+        if found[0] == -1:
+            raise Error(
+                f"RandomZoom: {name} must be above -1, where nothing of the image is left, got {value!r}"
+            )
+        return found
+
+    def get_random_transformation(self, data: Any, training: bool = True, seed: Any = None) -> Any:
+        """{"height_zoom", "width_zoom" (n, 1): shares of the image that are shown}."""
+        if not training:
+            return None
+        shape = batch_shape(data)
+        rows = self.draw((shape[0], 1), 1.0 + self._rows[0], 1.0 + self._rows[1], seed)
+        columns = rows
+        if self._columns is not None:
+            columns = self.draw((shape[0], 1), 1.0 + self._columns[0], 1.0 + self._columns[1], seed)
+        return {"height_zoom": rows, "width_zoom": columns, "input_shape": shape}
+
+    def _maps(self, transformation: Any, n: int, h: int, w: int) -> Any:
+        rows, columns = transformation["height_zoom"][:, 0], transformation["width_zoom"][:, 0]
+        left, top = (1.0 - columns) * ((w - 1) / 2.0), (1.0 - rows) * ((h - 1) / 2.0)
+        return columns_of(columns, 0, left, 0, rows, top, 0, 0)
+
+
+class RandomShear(Moving):
+    """Shift each row by x_factor times its number, and each column by y_factor times its; in either direction.
+
+    factors in [0, 1]; a number stands for (-number, number).
+    """
+
+    def __init__(
+        self, x_factor: Any = 0.0, y_factor: Any = 0.0, interpolation: str = "bilinear", fill_mode: Any = "reflect",
+        fill_value: float = 0.0, data_format: str | None = None, seed: int | None = None,
+        bounding_box_format: str | None = None, **kwargs: Any,
+    ):  # fmt: skip
+        super().__init__(
+            seed=seed, data_format=data_format, bounding_box_format=bounding_box_format, **kwargs
+        )
+        self.x_factor = self._range("x_factor", x_factor)
+        self.y_factor = self._range("y_factor", y_factor)
+        self._set_filling(interpolation, fill_mode, fill_value)
+
+    def _range(self, name: str, value: Any) -> tuple[float, float]:
+        low = -1.0 if isinstance(value, list | tuple) else 0.0  # (-0.1, 0.1) is what 0.1 becomes
+        return factor_range("RandomShear", name, value, low, 1.0, least=-1.0)
+
+    def get_random_transformation(self, data: Any, training: bool = True, seed: Any = None) -> Any:
+        """{"shear_factor" (n, 2): columns a row, rows a column}."""
+        if not training:
+            return None
+        shape = batch_shape(data)
+        sign = 1.0 - 2.0 * ops.cast(self.draw((shape[0], 1), 0.0, 1.0, seed) > 0.5, self.dtype)
+        y = self.draw((shape[0], 1), *self.y_factor, seed)
+        x = self.draw((shape[0], 1), *self.x_factor, seed)
+        return {"shear_factor": ops.concatenate([x, y], 1) * sign, "input_shape": shape}
+
+    def _maps(self, transformation: Any, n: int, h: int, w: int) -> Any:
+        shear = transformation["shear_factor"]
+        return columns_of(1, shear[:, 0], 0, shear[:, 1], 1, 0, 0, 0)
+
+
+class RandomPerspective(Moving):
+    """Look at images from the side: each corner (x, y) moves to (x (1 + u), y (1 + v)), u and v within scale / 2.
+
+    factor: how probable it is, in [0, 1]; of two numbers, the probability is drawn between them. scale in [0, 1].
+    """
+
+    def __init__(
+        self, factor: Any = 1.0, scale: float = 1.0, interpolation: str = "bilinear", fill_value: float = 0.0,
+        seed: int | None = None, data_format: str | None = None, bounding_box_format: str | None = None,
+        **kwargs: Any,
+    ):  # fmt: skip
+        super().__init__(
+            seed=seed, data_format=data_format, bounding_box_format=bounding_box_format, **kwargs
+        )
+        self.factor = factor_range("RandomPerspective", "factor", factor, 0.0, 1.0)
+        self.scale = arguments.number("RandomPerspective", "scale", scale, 0.0, 1.0)
+        self._set_filling(interpolation, "constant", fill_value)
+
+    def get_random_transformation(self, data: Any, training: bool = True, seed: Any = None) -> Any:
+        """{"apply_perspective" (n,), "start_points", "end_points" (n, 4, 2): corners (x, y) before and after}."""
+        if not training:
+            return None
+        shape = n, h, w, _ = batch_shape(data)
+        applied = self.happens(n, self.factor, seed)
+        corners = np.array([[0, 0], [w - 1, 0], [0, h - 1], [w - 1, h - 1]], self.dtype)
+        start = np.repeat(corners[None], n, 0)
+        end = start + start * self.draw((n, 4, 2), -0.5 * self.scale, 0.5 * self.scale, seed)
+        return {"apply_perspective": applied, "start_points": start, "end_points": end, "input_shape": shape}
+
+    def _maps(self, transformation: Any, n: int, h: int, w: int) -> Any:
+        maps = inverse_quadrilateral_maps(ops.cast(transformation["end_points"], self.dtype), h, w)
+        applied = ops.reshape(ops.cast(transformation["apply_perspective"], self.dtype), (-1, 1))
+        same = np.array([1, 0, 0, 0, 1, 0, 0, 0], self.dtype)
+        return ops.where(applied, maps, same + maps * 0.0)
+
+
+def inverse_quadrilateral_maps(corners: Any, h: int, w: int) -> Any:
+    """Maps (n, 8) after which the corners of images lie at corners (n, 4, 2): top left, top right, bottom left, right.
+
+    Heckbert 1989, Fundamentals of texture mapping and image warping: from a square to a quadrilateral; inverted.
+    """
+    (x0, y0), (x1, y1), (x3, y3), (x2, y2) = ((corners[:, i, 0], corners[:, i, 1]) for i in range(4))
+    across, down = float(max(w - 1, 1)), float(max(h - 1, 1))
+    x, y = x0 - x1 + x2 - x3, y0 - y1 + y2 - y3
+    area = (x1 - x2) * (y3 - y2) - (x3 - x2) * (y1 - y2)
+    g = (x * (y3 - y2) - (x3 - x2) * y) / area
+    k = ((x1 - x2) * y - x * (y1 - y2)) / area
+    forward = columns_of(
+        (x1 - x0 + g * x1) / across, (x3 - x0 + k * x3) / down, x0, (y1 - y0 + g * y1) / across,
+        (y3 - y0 + k * y3) / down, y0, g / across, k / down,
+    )  # fmt: skip
+    inverse = boxes.inverse_map(forward)
+    return ops.concatenate(inverse[:8], 1) / inverse[8]
+
+
+class RandomElasticTransform(ImageLayer):
+    """Deform images like rubber: every pixel comes from a place moved at random, neighbours about alike.
+
+    factor: how probable it is, in [0, 1]; scale: how strong it is, in [0, 1], drawn for each batch. Shifts are normal
+    numbers, blurred with a deviation of 0.05 scale times the shorter side, times that and 0.1 scale times the
+    longer one (after Simard, Steinkraus & Platt 2003). Boxes stay: they move by less than they are uncertain.
+    """
+
+    moves_pixels = False  # boxes stay
+
+    def __init__(
+        self, factor: Any = 1.0, scale: Any = 1.0, interpolation: str = "bilinear", fill_mode: str = "reflect",
+        fill_value: float = 0.0, value_range: Any = (0, 255), seed: int | None = None,
+        data_format: str | None = None, bounding_box_format: str | None = None, **kwargs: Any,
+    ):  # fmt: skip
+        super().__init__(
+            seed=seed, data_format=data_format, bounding_box_format=bounding_box_format, **kwargs
+        )
+        owner = "RandomElasticTransform"
+        self.factor = factor_range(owner, "factor", factor, 0.0, 1.0)
+        self.scale = factor_range(owner, "scale", scale, 0.0, 1.0)
+        self.interpolation = arguments.choice(owner, "interpolation", interpolation, INTERPOLATIONS)
+        self.fill_mode = arguments.choice(owner, "fill_mode", fill_mode, tuple(BORDER_NAMES))
+        self.fill_value = float(fill_value)
+        self.value_range = value_range_of(owner, value_range)
+
+    def get_random_transformation(self, data: Any, training: bool = True, seed: Any = None) -> Any:
+        """{"apply_transform" (n,), "distortion_factor", "field" (n, h, w, 2): where every pixel comes from}."""
+        if not training or self.scale[1] == 0 or self.factor[1] == 0:
+            return None
+        n, h, w, _ = batch_shape(data)
+        applied = self.happens(n, self.factor, seed)
+        strength = self.draw((1,), *self.scale, seed)
+        sigma = strength * (0.05 * min(h, w)) + 1e-3
+        noise = random.normal((n, h, w, 2), dtype=self.dtype, seed=self.generator if seed is None else seed)
+        shift = _blurred(noise, sigma, int(6 * 0.05 * min(h, w) * self.scale[1]) | 1)
+        shift = shift * sigma * strength * (0.1 * max(h, w))
+        field = np.moveaxis(np.indices((h, w)), 0, -1)[None].astype(self.dtype) + shift * by_image(applied)
+        return {"apply_transform": applied, "distortion_factor": strength, "field": field}
+
+    def transform_images(self, images: Any, transformation: Any, training: bool = True) -> Any:
+        """Images gathered along the field that was drawn."""
+        if not training or transformation is None:
+            return floating(images, self.dtype)
+        moved = self._moved(images, transformation, self.interpolation)
+        return ops.clip(moved, *self.value_range)
+
+    def transform_segmentation_masks(
+        self, segmentation_masks: Any, transformation: Any, training: bool = True
+    ) -> Any:
+        """Masks gathered along the same field."""
+        if not training or transformation is None:
+            return segmentation_masks
+        return self._moved(segmentation_masks, transformation, "nearest")
+
+    def _moved(self, x: Any, transformation: Any, interpolation: str) -> Any:
+        return ops.field_gather(x, transformation["field"], interpolation, self.fill_mode, self.fill_value)
+
+
+def _blurred(x: Any, sigma: Any, size: int) -> Any:
+    """Images (n, h, w, 2) blurred along rows and columns by `size` weights of a deviation that is a tensor (1,)."""
+    places = np.arange(size, dtype=x.dtype) - (size - 1) / 2.0
+    bell = ops.exp(-0.5 * (ops.convert_to_tensor(places.astype(x.dtype)) / sigma) ** 2)
+    bell = bell / ops.sum(bell)
+    weights = ops.concatenate([ops.reshape(bell, (size, 1))] * 2, 1)
+    for shape in ((size, 1, 2, 1), (1, size, 2, 1)):
+        x = ops.depthwise_conv(x, ops.reshape(weights, shape), padding="same")
+    return x
+
+
+class RandomCrop(Moving):
+    """A window of height x width pixels, in training at random, the same for the whole batch; otherwise the middle.
+
+    Images smaller than that are resized, cropped to its proportions first.
+    """
+
+    def __init__(
+        self, height: int, width: int, seed: int | None = None, data_format: str | None = None,
+        bounding_box_format: str | None = None, **kwargs: Any,
+    ):  # fmt: skip
+        super().__init__(
+            seed=seed, data_format=data_format, bounding_box_format=bounding_box_format, **kwargs
+        )
+        self.height = arguments.integer("RandomCrop", "height", height)
+        self.width = arguments.integer("RandomCrop", "width", width)
+
+    def output_size(self, height: Any, width: Any) -> tuple[Any, Any]:
+        """The size of the window."""
+        return self.height, self.width
+
+    def get_random_transformation(self, data: Any, training: bool = True, seed: Any = None) -> Any:
+        """{"top", "left" (n,): where the window begins}; where images are too small, in pixels of resized ones."""
+        shape = n, h, w, _ = batch_shape(data)
+        rows, columns = max(h - self.height, 0), max(w - self.width, 0)
+        if not training:
+            middle = np.zeros(n, self.dtype)
+            return {"top": middle + rows // 2, "left": middle + columns // 2, "input_shape": shape}
+        top, left = (
+            ops.floor(self.draw((1,), 0.0, float(most + 1), seed)) + np.zeros(n, self.dtype)
+            for most in (rows, columns)
+        )
+        return {"top": top, "left": left, "input_shape": shape}
+
+    def _is_small(self, h: int, w: int) -> bool:
+        return h < self.height or w < self.width
+
+    def _maps(self, transformation: Any, n: int, h: int, w: int) -> Any:
+        if not self._is_small(h, w):
+            return columns_of(1, 0, transformation["left"], 0, 1, transformation["top"], 0, 0)
+        height, width = (
+            max(1, min(h, w * self.height // self.width)),
+            max(1, min(w, h * self.width // self.height)),
+        )
+        step_y, step_x = height / self.height, width / self.width
+        top, left = (h - height) // 2 + (step_y - 1) / 2, (w - width) // 2 + (step_x - 1) / 2
+        return columns_of(transformation["left"] * 0.0 + step_x, 0, left, 0, step_y, top, 0, 0)
+
+    def _gathered(self, images: Any, transformation: Any, interpolation: str) -> Any:
+        _, h, w, _ = batch_shape(images)
+        if not self._is_small(h, w):
+            return super()._gathered(images, transformation, "nearest")
+        window = of_proportions(floating(images, self.dtype), self.height, self.width)
+        return ops.resize(window, (self.height, self.width), interpolation)
+
+    def transform_images(self, images: Any, transformation: Any, training: bool = True) -> Any:
+        """The window of the images."""
+        return self._gathered(images, transformation, "bilinear")
+
+    def transform_segmentation_masks(
+        self, segmentation_masks: Any, transformation: Any, training: bool = True
+    ) -> Any:
+        """The window of the masks."""
+        return self._gathered(segmentation_masks, transformation, "nearest")
+
+    def transform_bounding_boxes(
+        self, bounding_boxes: Any, transformation: Any, training: bool = True
+    ) -> Any:
+        """As where pixels move, in training or not."""
+        return super().transform_bounding_boxes(bounding_boxes, transformation, True)

@@ -1,0 +1,213 @@
+"""Suppression: of boxes that overlap, the best. Boxes are (n, 4): x1, y1, x2, y2 in any one unit.
+
+These functions work on arrays: how many boxes stay depends on values, and shapes cannot.
+"""
+
+import functools
+import threading
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastcnn.backend.cpu import Program, kernels
+from fastcnn.errors import Error
+from fastcnn.ops.detection import choice
+
+__all__ = ["nms", "soft_nms", "weighted_box_fusion"]
+
+
+PREPARED = 8192  # boxes; below, arrays and programs are kept from call to call
+
+
+class Sorted(NamedTuple):
+    """Boxes by class and score: what the kernels of suppression want."""
+
+    order: np.ndarray  # of the boxes given
+    corners: np.ndarray  # (4, n)
+    starts: np.ndarray  # of the classes
+
+    def classes(self, labels: np.ndarray | None) -> np.ndarray:
+        """The label of each class."""
+        if labels is None:
+            return np.zeros(len(self.starts) - 1, np.int64)
+        return labels[self.order[self.starts[:-1]]]
+
+
+def _checked(what: str, boxes: Any, scores: Any, labels: Any) -> tuple[np.ndarray, np.ndarray, Any]:
+    boxes, scores = np.asarray(boxes), np.asarray(scores)
+    double = np.float64 in (boxes.dtype, scores.dtype)
+    boxes, scores = (x.astype(np.float64 if double else np.float32, copy=False) for x in (boxes, scores))
+    if boxes.size == 0:
+        boxes = boxes.reshape(0, 4)
+    labels = None if labels is None else np.asarray(labels)
+    if boxes.ndim != 2 or boxes.shape[1] != 4 or scores.shape != boxes.shape[:1]:
+        raise Error(
+            f"{what}: expected boxes (n, 4) and scores (n,), got shapes {boxes.shape} and {scores.shape}"
+        )
+    if labels is not None and labels.shape != scores.shape:
+        raise Error(f"{what}: expected a label a box, {scores.shape}, got {labels.shape}")
+    for name, array in (("boxes", boxes), ("scores", scores)):
+        if not np.isfinite(array.sum(dtype=np.float64)):
+            bad = np.argwhere(~np.isfinite(array))
+            if len(bad):
+                raise Error(
+                    f"{what}: {name} hold {array[tuple(bad[0])]} at {bad[0].tolist()}; drop such boxes"
+                )
+    return boxes, scores, labels
+
+
+def _sort(boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray | None) -> Sorted:
+    """The best score first; of equal ones the first box."""
+    order = np.argsort(-scores, kind="stable")
+    starts = np.array([0, len(order)])
+    if labels is not None and len(order):
+        _, number = np.unique(labels, return_inverse=True)
+        small = number.astype(np.uint16) if number.max() < 1 << 16 else number  # sorted by counting
+        order = order[np.argsort(small[order], kind="stable")]
+        starts = np.concatenate([[0], np.cumsum(np.bincount(number))])
+    return Sorted(order, np.ascontiguousarray(boxes[order].T), starts.astype(np.int64))
+
+
+def _best_first(chosen: np.ndarray, scores: np.ndarray, most: int | None) -> np.ndarray:
+    """Numbers of boxes by score, of equal ones the first; at most so many."""
+    chosen = np.sort(chosen)
+    return chosen[np.argsort(-scores[chosen], kind="stable")][:most]
+
+
+class _Greedy:
+    """A kernel bound to arrays that are large enough: to make these ready takes longer than to suppress few boxes."""
+
+    def __init__(self, criterion: str, dtype: np.dtype, boxes: int, classes: int):
+        self.corners, self.kept = np.empty((4, boxes), dtype), np.empty((5, boxes), dtype)
+        self.starts, self.keep = np.empty(classes + 1, np.int64), np.empty(boxes, np.uint8)
+        self.threshold = np.empty(1, dtype)
+        kernel = kernels.nms_greedy if criterion == "iou" else kernels.nms_distance
+        arrays = self.corners, self.starts, self.kept, self.keep, self.threshold
+        self.program, self.lock = Program([kernel.bind(*arrays)]), threading.Lock()
+
+    def run(self, ranked: Sorted, threshold: float) -> np.ndarray:
+        """Which of the boxes stay, in their order."""
+        n, starts = len(ranked.order), ranked.starts
+        with self.lock:
+            self.corners[:, :n] = ranked.corners
+            self.starts[: len(starts)], self.starts[len(starts) :] = starts, n  # classes without boxes follow
+            self.threshold[0] = threshold
+            self.program.run()
+            return self.keep[:n].astype(bool)
+
+
+_prepared = functools.lru_cache(maxsize=32)(_Greedy)
+
+
+def _greedy(criterion: str, ranked: Sorted, threshold: float) -> np.ndarray:
+    n, classes = len(ranked.order), len(ranked.starts) - 1
+    sizes = 1 << (max(n, 64) - 1).bit_length(), 1 << (classes - 1).bit_length()
+    make = _prepared if n <= PREPARED else _Greedy
+    return make(criterion, ranked.corners.dtype, *sizes).run(ranked, threshold)
+
+
+def _share(what: str, name: str, value: float) -> float:
+    if not 0 <= value <= 1:
+        raise Error(f"{what}: {name} must lie in [0, 1], got {value}")
+    return float(value)
+
+
+def nms(
+    boxes: Any,
+    scores: Any,
+    labels: Any = None,
+    iou_threshold: float = 0.5,
+    score_threshold: float | None = None,
+    max_boxes: int | None = None,
+    criterion: str = "iou",
+) -> np.ndarray:
+    """Non-maximum suppression: the numbers of the boxes that stay, the best first.
+
+    Boxes below the score threshold are dropped; then the best is taken, those that overlap it by more than
+    `iou_threshold` are dropped, and so on. With labels (n,) only boxes of one label suppress each other. Of equal
+    scores the first box counts as the better one. criterion: "iou", or "diou" (Zheng et al. 2020) which keeps
+    neighbours whose centres differ. boxes (n, 4) of any unit, float32 or float64. Time depends on the boxes alone; it
+    is never limited. `Error` where a number is NaN or infinite.
+    """
+    choice("nms: criterion", criterion, ("iou", "diou"))
+    threshold = _share("nms", "iou_threshold", iou_threshold)
+    boxes, scores, labels = _checked("nms", boxes, scores, labels)
+    chosen = None
+    if score_threshold is not None:
+        chosen = np.flatnonzero(scores >= score_threshold)
+        boxes, labels = boxes[chosen], None if labels is None else labels[chosen]
+    of_chosen = scores if chosen is None else scores[chosen]
+    if not len(boxes):
+        return np.zeros(0, np.int64)
+    ranked = _sort(boxes, of_chosen, labels)
+    kept = ranked.order[_greedy(criterion, ranked, threshold)]
+    if labels is not None:
+        kept = _best_first(kept, of_chosen, None)
+    return (kept if chosen is None else chosen[kept])[:max_boxes]
+
+
+def soft_nms(
+    boxes: Any,
+    scores: Any,
+    labels: Any = None,
+    method: str = "gaussian",
+    sigma: float = 0.5,
+    iou_threshold: float = 0.3,
+    score_threshold: float = 0.001,
+    max_boxes: int | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Soft suppression: numbers of the boxes that stay, the best first, and their scores.
+
+    The best box is taken, the scores of the others of its label fade by their overlap with it: by exp(-IoU^2 / sigma)
+    ("gaussian"), or by 1 - IoU above the threshold ("linear"); and so on while scores reach `score_threshold`.
+    Bodla et al. 2017.
+    """
+    choice("soft_nms: method", method, ("linear", "gaussian"))
+    if not sigma > 0:
+        raise Error(f"soft_nms: sigma must be positive, got {sigma}")
+    boxes, scores, labels = _checked("soft_nms", boxes, scores, labels)
+    if not len(boxes):
+        return np.zeros(0, np.int64), scores
+    order, corners, starts = _sort(boxes, scores, labels)
+    faded = scores[order]
+    constant = _share("soft_nms", "iou_threshold", iou_threshold) if method == "linear" else float(sigma)
+    kernel = kernels.nms_linear if method == "linear" else kernels.nms_gaussian
+    kernel(corners, starts, faded, np.empty_like(faded), constant, float(score_threshold))
+    result = np.empty_like(scores)
+    result[order] = faded
+    kept = _best_first(np.flatnonzero(result >= score_threshold), result, max_boxes)
+    return kept, result[kept]
+
+
+def weighted_box_fusion(
+    boxes: Any, scores: Any, labels: Any = None, iou_threshold: float = 0.55, models: int = 1
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Boxes that overlap become one, corners weighed by scores: boxes (m, 4), scores (m,), labels (m,), best first.
+
+    For the boxes of several models together: a fused score is the mean of the scores times min(boxes, models) / models,
+    less where not all models have seen the object. Scores must not be negative. Solovyev et al. 2021.
+    """
+    threshold = _share("weighted_box_fusion", "iou_threshold", iou_threshold)
+    if models < 1:
+        raise Error(f"weighted_box_fusion: models must be at least 1, got {models}")
+    boxes, scores, labels = _checked("weighted_box_fusion", boxes, scores, labels)
+    if (scores < 0).any():
+        raise Error(f"weighted_box_fusion: scores must not be negative, got {scores.min()}")
+    ranked = _sort(boxes, scores, labels)
+    n, classes = len(boxes), len(ranked.starts) - 1
+    fused, totals, counts = np.empty((4, n)), np.empty((2, n)), np.zeros(classes, np.int64)
+    if n:
+        corners = ranked.corners.astype(np.float64)
+        arguments = corners, ranked.starts, scores[ranked.order].astype(np.float64), fused, totals, counts
+        kernels.fuse_boxes(*arguments, threshold)
+    spans = [np.arange(start, start + count) for start, count in zip(ranked.starts, counts, strict=False)]
+    found = np.concatenate(spans)
+    names = np.repeat(ranked.classes(labels) if n else np.zeros(classes, np.int64), counts)
+    means = totals[0, found] / totals[1, found] * np.minimum(totals[1, found], models) / models
+    best = np.argsort(-means, kind="stable")
+    found = found[best]
+    return (
+        np.ascontiguousarray(fused[:, found].T).astype(boxes.dtype),
+        means[best].astype(scores.dtype),
+        names[best],
+    )

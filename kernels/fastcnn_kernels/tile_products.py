@@ -1,0 +1,498 @@
+"""Products of bfloat16 numbers added up in float32, and the splitting of float32 numbers into such.
+
+Blocks of 32 x 32 results are computed on matrix tiles (Intel AMX) where the processor has them, else with vector
+instructions that add up dot products of pairs (AVX512-BF16), which are laid out alike: a row of 16 columns of pairs.
+"""
+
+import ctypes
+import functools
+import itertools
+import platform
+import sys
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.core.registry import cpu_target
+from numba.extending import intrinsic
+
+from fastcnn_kernels.jit import COMPILED, VECTOR_BYTES
+from fastcnn_kernels.microkernel import WORD, Vectors, function_once, literal, pointer_to
+from fastcnn_kernels.tile_geometry import DEPTH, ROWS, TILE
+
+# --- the processor -----------------------------------------------------------------------------------------------
+
+_FEATURES = set(cpu_target.target_context.codegen().magic_tuple()[2].split(","))
+# What code is generated for depends on the processor alone, as does the name under which it is kept on disk.
+HAS_TILES = COMPILED and VECTOR_BYTES == 64 and {"+amx-tile", "+amx-bf16"} <= _FEATURES
+HAS_DOT_PRODUCTS = COMPILED and VECTOR_BYTES == 64 and "+avx512bf16" in _FEATURES
+
+_ASK_FOR_STATE, _TILE_DATA = 0x1023, 18  # arch_prctl(ARCH_REQ_XCOMP_PERM, XTILEDATA), Linux on x86-64
+_ARCH_PRCTL = 158
+
+
+@functools.cache
+def tiles_available() -> bool:
+    """Whether kernels of this process may use tiles: the processor has them and the system permits it."""
+    if not HAS_TILES or sys.platform != "linux" or platform.machine() != "x86_64":
+        return False
+    try:
+        return ctypes.CDLL(None).syscall(_ARCH_PRCTL, _ASK_FOR_STATE, _TILE_DATA) == 0
+    except (OSError, AttributeError):
+        return False
+
+
+def products_available() -> bool:
+    """Whether kernels of this process may multiply bfloat16 numbers, on tiles or with vectors."""
+    return tiles_available() or (HAS_DOT_PRODUCTS and not HAS_TILES)
+
+
+# --- instructions --------------------------------------------------------------------------------------------------
+
+BYTE = ir.IntType(8)
+POINTER = BYTE.as_pointer()
+
+
+def _call(builder, name, args):
+    """A call of an intrinsic without a result."""
+    module = builder.module
+    function = module.globals.get(name)
+    if function is None:
+        function = ir.Function(module, ir.FunctionType(ir.VoidType(), [a.type for a in args]), name=name)
+    builder.call(function, args)
+
+
+def _number(value):
+    return ir.Constant(WORD, value)
+
+
+def _tile(value):
+    return ir.Constant(BYTE, value)
+
+
+@intrinsic
+def tiles_on(typingctx):
+    """Make all eight tiles 16 rows of 64 bytes, until `tiles_off`."""
+
+    def codegen(context, builder, signature, args):
+        if not HAS_TILES:
+            return context.get_dummy_value()
+        content = bytearray(64)
+        content[0] = 1
+        for tile in range(8):
+            content[16 + 2 * tile], content[48 + tile] = 64, ROWS
+        place = cgutils.global_constant(
+            builder, "fastcnn_tile_configuration", cgutils.make_bytearray(content)
+        )
+        place.align = 64
+        _call(builder, "llvm.x86.ldtilecfg", [builder.bitcast(place, POINTER)])
+        return context.get_dummy_value()
+
+    return types.void(), codegen
+
+
+@intrinsic
+def tiles_off(typingctx):
+    """Give the tiles back: threads that use none are switched faster."""
+
+    def codegen(context, builder, signature, args):
+        if HAS_TILES:
+            _call(builder, "llvm.x86.tilerelease", [])
+        return context.get_dummy_value()
+
+    return types.void(), codegen
+
+
+def _pairs_of_parts(parts):
+    """(i, j) of the parts whose products are taken."""
+    return [(first, rest) for first in range(parts) for rest in range(parts - first)]
+
+
+def _emit_products(builder, parts, shape, loads):
+    """Add the products of a block of the depth to tiles 0, 1 (first rows), 2, 3 (last rows).
+
+    shape: tiles of (rows, columns), 1 or 2. loads((which, half), part) -> (pointer, row pitch) for which of "a", "b".
+    """
+    held: dict[int, int] = {}
+
+    def load(tile, what, part):
+        if held.get(tile) != part:
+            held[tile] = part
+            _call(builder, "llvm.x86.tileloadd64", [_tile(tile), *loads(what, part)])
+
+    for i, j in _pairs_of_parts(parts):
+        for row in range(shape[0]):
+            load(4 + row, ("a", row), i)
+        for column in range(shape[1]):
+            load(6 + column, ("b", column), j)
+        for row, column in itertools.product(range(shape[0]), range(shape[1])):
+            tiles = 2 * row + column, 4 + row, 6 + column
+            _call(builder, "llvm.x86.tdpbf16ps", [_tile(tile) for tile in tiles])
+
+
+def _results(shape):
+    """(tile, its offset in bytes) of a result of 32 x 32 numbers."""
+    return [(2 * r + c, r * ROWS * 128 + c * 64) for r in range(shape[0]) for c in range(shape[1])]
+
+
+def _emit_on_tiles(builder, parts, shape, count, loads_of, c, fresh):
+    """c (32 x 32) += the products of `count` blocks of the depth, on matrix tiles.
+
+    loads_of(block) gives what `_emit_products` takes. Where `fresh`, c counts as zero.
+    """
+    results = _results(shape)
+    with builder.if_else(fresh) as (anew, more):
+        with anew:
+            for tile, _ in results:
+                _call(builder, "llvm.x86.tilezero", [_tile(tile)])
+        with more:
+            for tile, place in results:
+                pointer = builder.gep(c, [_number(place)])
+                _call(builder, "llvm.x86.tileloadd64", [_tile(tile), pointer, _number(128)])
+    with cgutils.for_range(builder, count) as loop:
+        _emit_products(builder, parts, shape, loads_of(loop.index))
+    for tile, place in results:
+        _call(builder, "llvm.x86.tilestored64", [_tile(tile), builder.gep(c, [_number(place)]), _number(128)])
+
+
+class _Bfloat(ir.Type):
+    """LLVM's type of bfloat16 numbers."""
+
+    def _to_string(self):
+        return "bfloat"
+
+    def __eq__(self, other):
+        return isinstance(other, _Bfloat)
+
+    def __hash__(self):
+        return hash(_Bfloat)
+
+
+SUMS = ir.VectorType(ir.FloatType(), ROWS)  # a row of a tile of results
+WORDS = ir.VectorType(ir.IntType(32), ROWS)  # pairs of bfloat16 numbers
+HALVES = ir.VectorType(_Bfloat(), DEPTH)
+DOT_ROWS = 8  # of results in registers, of two vectors each
+
+
+def _emit_on_vectors(builder, parts, shape, count, loads_of, c, fresh):
+    """The same as `_emit_on_tiles` with instructions that add dot products of pairs to vectors (AVX512-BF16)."""
+    for top in range(0, ROWS * shape[0], DOT_ROWS):
+        sums = [[cgutils.alloca_once(builder, SUMS) for _ in range(shape[1])] for _ in range(DOT_ROWS)]
+        offsets = [[(top + r) * 128 + 64 * j for j in range(shape[1])] for r in range(DOT_ROWS)]
+        places = [
+            [builder.bitcast(builder.gep(c, [_number(at)]), SUMS.as_pointer()) for at in row]
+            for row in offsets
+        ]
+        for slot, place in zip(itertools.chain(*sums), itertools.chain(*places), strict=True):
+            old = builder.load(place)
+            old.align = 4
+            builder.store(builder.select(fresh, ir.Constant(SUMS, None), old), slot)
+        with cgutils.for_range(builder, count) as blocks_loop:
+            loads = loads_of(blocks_loop.index)
+            with cgutils.for_range(builder, _number(DEPTH // 2)) as pairs:
+                _emit_dots(builder, parts, top, sums, loads, pairs.index)
+        for slot, place in zip(itertools.chain(*sums), itertools.chain(*places), strict=True):
+            builder.store(builder.load(slot), place).align = 4
+
+
+def _emit_dots(builder, parts, top, sums, loads, pair):
+    """Add one pair of numbers of the depth to the sums of the rows from `top` on."""
+    kind = ir.FunctionType(SUMS, [SUMS, HALVES, HALVES])
+    name = "llvm.x86.avx512bf16.dpbf16ps.512"
+    dot = builder.module.globals.get(name) or ir.Function(builder.module, kind, name)
+
+    def rows_of(part):
+        pointer, pitch = loads(("a", top // ROWS), part)
+        for r in range(DOT_ROWS):
+            at = builder.add(builder.mul(pitch, _number(top % ROWS + r)), builder.shl(pair, _number(2)))
+            place = builder.gep(pointer, [at])
+            word = builder.load(builder.bitcast(place, ir.IntType(32).as_pointer()))
+            word.align = 2
+            lonely = builder.insert_element(ir.Constant(WORDS, ir.Undefined), word, _number(0))
+            yield builder.bitcast(
+                builder.shuffle_vector(lonely, lonely, ir.Constant(WORDS, [0] * ROWS)), HALVES
+            )
+
+    def columns_of(part):
+        for j in range(len(sums[0])):
+            pointer, pitch = loads(("b", j), part)
+            place = builder.gep(pointer, [builder.mul(pitch, pair)])
+            words = builder.load(builder.bitcast(place, WORDS.as_pointer()))
+            words.align = 2
+            yield builder.bitcast(words, HALVES)
+
+    columns = {j: list(columns_of(j)) for j in range(parts)}
+    for i in range(parts):
+        for slots, row in zip(sums, rows_of(i), strict=True):
+            for j in range(parts - i):
+                for slot, column in zip(slots, columns[j], strict=True):
+                    builder.store(builder.call(dot, [builder.load(slot), row, column]), slot)
+
+
+_emit = _emit_on_tiles if HAS_TILES else _emit_on_vectors
+
+
+@intrinsic(prefer_literal=True)
+def block_forward(
+    typingctx,
+    parts,
+    wide,
+    cells,
+    at,
+    pitch,
+    part_pitch,
+    offsets,
+    first,
+    count,
+    weights,
+    weights_at,
+    out,
+    out_at,
+):
+    """out (32 x 32) += the positions whose cells begin at `at`, times `count` blocks of the depth of packed weights.
+
+    parts, wide (1: 32 columns, 0: 16 columns) are literal; pitches are numbers of cells' rows and parts. Where `first`,
+    the first block of the depth, is 0, the products are not added but written.
+    """
+    shape = literal(parts, "parts"), literal(wide, "wide")
+    word = types.intp
+    signature = types.void(
+        parts, wide, cells, word, word, word, offsets, word, word, weights, word, out, word
+    )
+
+    def codegen(context, builder, signature, args):
+        kinds = signature.args
+        a = builder.bitcast(pointer_to(context, builder, kinds[2], args[2], args[3]), POINTER)
+        b = builder.bitcast(pointer_to(context, builder, kinds[9], args[9], args[10]), POINTER)
+        c = builder.bitcast(pointer_to(context, builder, kinds[11], args[11], args[12]), POINTER)
+        table = pointer_to(context, builder, kinds[6], args[6], _number(0))
+        double = [builder.shl(args[i], _number(1)) for i in (4, 5)]
+        values = [a, *double, table, args[7], args[8], b, c]
+        kind = ir.FunctionType(ir.VoidType(), [v.type for v in values])
+        name = f"fastcnn_amx_forward_{shape[0]}_{shape[1]}"
+        builder.call(
+            function_once(builder.module, name, kind, lambda inner: _emit_forward(inner, *shape)), values
+        )
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+def _emit_forward(builder, parts, wide):
+    a, pitch, part_pitch, table, first, count, b, c = builder.function.args
+    step = _number(parts * 2 * 2 * TILE)
+
+    def loads_of(index):
+        block = builder.add(index, first)
+        row = builder.gep(a, [builder.load(builder.gep(table, [block]))])
+        column = builder.gep(b, [builder.mul(block, step)])
+
+        def loads(what, part):
+            which, half = what
+            if which == "b":
+                return builder.gep(column, [_number((part * 2 + half) * 2 * TILE)]), _number(64)
+            place = builder.gep(row, [builder.mul(part_pitch, _number(part))])
+            return builder.gep(place, [builder.mul(pitch, _number(ROWS * half))]), pitch
+
+        return loads
+
+    fresh = builder.icmp_signed("==", first, _number(0))
+    _emit(builder, parts, (2, 2 if wide else 1), count, loads_of, c, fresh)
+    builder.ret_void()
+
+
+@intrinsic(prefer_literal=True)
+def block_gradient(
+    typingctx, parts, tall, memory, dy, pitch, dy_part, first, second, cells_part, count, sums, sums_at
+):
+    """sums (32 x 32) += rows of dy from `dy` on, times columns of cells from `first` and `second` on.
+
+    Sums over `count` x 32 positions. parts and tall (1: 32 rows, 0: 16 rows) are literal. Places and pitches count
+    bfloat16 numbers, whatever the dtype of the memory.
+    """
+    shape = literal(parts, "parts"), literal(tall, "tall")
+    word = types.intp
+    signature = types.void(parts, tall, memory, word, word, word, word, word, word, word, sums, word)
+
+    def codegen(context, builder, signature, args):
+        kinds = signature.args
+        start = builder.bitcast(pointer_to(context, builder, kinds[2], args[2], _number(0)), POINTER)
+        pointers = [builder.gep(start, [builder.shl(args[i], _number(1))]) for i in (3, 6, 7)]
+        c = builder.bitcast(pointer_to(context, builder, kinds[10], args[10], args[11]), POINTER)
+        double = [builder.shl(args[i], _number(1)) for i in (4, 5, 8)]
+        values = [*pointers, *double, args[9], c]
+        kind = ir.FunctionType(ir.VoidType(), [v.type for v in values])
+        name = f"fastcnn_amx_gradient_{shape[0]}_{shape[1]}"
+        builder.call(
+            function_once(builder.module, name, kind, lambda inner: _emit_gradient(inner, *shape)), values
+        )
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+def _emit_gradient(builder, parts, tall):
+    a, first, second, pitch, dy_part, cells_part, count, c = builder.function.args
+
+    def loads_of(index):
+        row = builder.gep(a, [builder.mul(index, _number(2 * DEPTH))])
+        along = builder.mul(index, _number(2 * TILE))
+
+        def loads(what, part):
+            which, half = what
+            if which == "a":
+                place = builder.gep(row, [builder.mul(dy_part, _number(part))])
+                return builder.gep(place, [builder.mul(pitch, _number(ROWS * half))]), pitch
+            column = builder.gep((first, second)[half], [along])
+            return builder.gep(column, [builder.mul(cells_part, _number(part))]), _number(64)
+
+        return loads
+
+    _emit(builder, parts, (2 if tall else 1, 2), count, loads_of, c, ir.Constant(ir.IntType(1), 0))
+    builder.ret_void()
+
+
+class _Splitter:
+    """Emits the splitting of vectors of float32 into bfloat16 parts."""
+
+    def __init__(self, builder):
+        self.builder = builder
+        self.count = VECTOR_BYTES // 4
+        self.floats = ir.VectorType(ir.FloatType(), self.count)
+        self.words = ir.VectorType(ir.IntType(32), self.count)
+        self.halves = ir.VectorType(ir.IntType(16), self.count)
+
+    def constant(self, value):
+        return ir.Constant(self.words, [value] * self.count)
+
+    def load(self, pointer):
+        value = self.builder.load(self.builder.bitcast(pointer, self.floats.as_pointer()))
+        value.align = 4
+        return value
+
+    def store(self, value, pointer):
+        self.builder.store(value, self.builder.bitcast(pointer, value.type.as_pointer())).align = 2
+
+    def rounded(self, x):
+        """The bits of the nearest bfloat16 number in the upper halves, zeros in the lower ones."""
+        b = self.builder
+        bits = b.bitcast(x, self.words)
+        odd = b.and_(b.lshr(bits, self.constant(16)), self.constant(1))
+        nearest = b.add(bits, b.add(odd, self.constant(0x7FFF)))
+        is_nan = b.fcmp_unordered("uno", x, x)
+        return b.and_(b.select(is_nan, bits, nearest), self.constant(0xFFFF0000))
+
+    def parts(self, x, parts):
+        """The bits of all parts, each in the upper halves. Of infinity the further parts are zero."""
+        b, found = self.builder, []
+        for part in range(parts):
+            bits = self.rounded(x)
+            found.append(bits)
+            if part + 1 < parts:
+                value = b.bitcast(bits, self.floats)
+                zero = ir.Constant(self.floats, [0.0] * self.count)
+                x = b.select(b.fcmp_ordered("==", x, value), zero, b.fsub(x, value))
+        return found
+
+    def narrow(self, bits):
+        """The upper halves."""
+        return self.builder.trunc(self.builder.lshr(bits, self.constant(16)), self.halves)
+
+    def pair(self, first, second):
+        """first and second, taken in turns: of each, the upper halves."""
+        return self.builder.or_(self.builder.lshr(first, self.constant(16)), second)
+
+
+def _halves(context, builder, kind, array, index):
+    """Pointer to bfloat16 number `index` of the array's memory, whatever its dtype."""
+    start = builder.bitcast(pointer_to(context, builder, kind, array, _number(0)), POINTER)
+    return builder.gep(start, [builder.shl(index, _number(1))])
+
+
+@intrinsic
+def clear_halves(typingctx, memory, at, count):
+    """memory[at:][:count] = 0, counted in bfloat16 numbers."""
+
+    def codegen(context, builder, signature, args):
+        place = _halves(context, builder, signature.args[0], args[0], args[1])
+        cgutils.memset(builder, place, builder.shl(args[2], _number(1)), 0)
+        return context.get_dummy_value()
+
+    return types.void(memory, types.intp, types.intp), codegen
+
+
+@intrinsic
+def interleave(typingctx, memory, first, second, to, to_at):
+    """to[to_at:] = memory[first], memory[second], memory[first + 1], ...: 16 of each, counted in bfloat16 numbers."""
+    word = types.intp
+
+    def codegen(context, builder, signature, args):
+        kinds = signature.args
+        s = _Splitter(builder)
+        rows = []
+        for i in (1, 2):
+            place = _halves(context, builder, kinds[0], args[0], args[i])
+            value = builder.load(builder.bitcast(place, s.halves.as_pointer()))
+            value.align = 2
+            rows.append(builder.zext(value, s.words))
+        mixed = builder.or_(rows[0], builder.shl(rows[1], s.constant(16)))
+        s.store(mixed, _halves(context, builder, kinds[3], args[3], args[4]))
+        return context.get_dummy_value()
+
+    return types.void(memory, word, word, to, word), codegen
+
+
+@intrinsic(prefer_literal=True)
+def split(typingctx, parts, source, at, to, to_at, part_pitch):
+    """to[to_at + p * part_pitch:] = part p of source[at:], for a vector of float32 numbers. parts is literal."""
+    count = literal(parts, "parts")
+    word = types.intp
+
+    def codegen(context, builder, signature, args):
+        kinds = signature.args
+        s = _Splitter(builder)
+        x = s.load(pointer_to(context, builder, kinds[1], args[1], args[2]))
+        for part, bits in enumerate(s.parts(x, count)):
+            place = builder.add(args[4], builder.mul(args[5], _number(part)))
+            s.store(s.narrow(bits), _halves(context, builder, kinds[3], args[3], place))
+        return context.get_dummy_value()
+
+    return types.void(parts, source, word, to, word, word), codegen
+
+
+@intrinsic(prefer_literal=True)
+def split_pair(typingctx, parts, first, first_at, second, second_at, to, to_at, part_pitch):
+    """to[to_at + p * part_pitch:] = part p of first[0], second[0], first[1], second[1], ...; parts is literal."""
+    count = literal(parts, "parts")
+    word = types.intp
+
+    def codegen(context, builder, signature, args):
+        kinds = signature.args
+        s = _Splitter(builder)
+        x, y = (s.load(pointer_to(context, builder, kinds[i], args[i], args[i + 1])) for i in (1, 3))
+        for part, (a, b) in enumerate(zip(s.parts(x, count), s.parts(y, count), strict=True)):
+            place = builder.add(args[6], builder.mul(args[7], _number(part)))
+            s.store(s.pair(a, b), pointer_to(context, builder, kinds[5], args[5], place))
+        return context.get_dummy_value()
+
+    return types.void(parts, first, word, second, word, to, word, word), codegen
+
+
+@intrinsic(prefer_literal=True)
+def finish_row(typingctx, vectors, source, at, bias, bias_at, lower, out, out_at):
+    """out[out_at:] = max(source[at:] + bias[bias_at:], lower), for some vectors (literal) of float32 numbers."""
+    count = literal(vectors, "vectors")
+    word = types.intp
+
+    def codegen(context, builder, signature, args):
+        kinds = signature.args
+        v = Vectors(context, builder, types.float32, VECTOR_BYTES // 4)
+        pointers = [pointer_to(context, builder, kinds[i], args[i], args[i + 1]) for i in (1, 3, 6)]
+        bound = v.splat(v.of_double(args[5]))
+        for i in range(count):
+            place = _number(i * v.count)
+            value = builder.fadd(v.load(pointers[0], place), v.load(pointers[1], place))
+            v.store(v.at_least(value, bound), pointers[2], place)
+        return context.get_dummy_value()
+
+    return types.void(vectors, source, word, bias, word, types.float64, out, word), codegen

@@ -1,0 +1,259 @@
+"""Readers and writers: what is written comes back, and what is wrong is named by file and line."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fastcnn import detection
+from fastcnn.__main__ import main
+from fastcnn.detection import BoxDataset
+from fastcnn.errors import Error
+
+pytest.importorskip("PIL", reason="images are read by Pillow")
+NAMES = ("cat", "dog & owl", "c")
+
+
+def dataset(images: int = 3) -> BoxDataset:
+    """Images of different sizes, one of them background."""
+    rng = np.random.default_rng(0)
+    pictures, boxes, labels = [], [], []
+    for number in range(images):
+        width, height = 40 + 8 * number, 32 + 4 * number
+        pictures.append(rng.integers(0, 256, (height, width, 3)).astype(np.uint8))
+        count = number and 3
+        first = rng.integers(0, 20, (count, 2))
+        boxes.append(np.concatenate([first, first + rng.integers(2, 12, (count, 2))], 1).astype(np.float32))
+        labels.append(np.arange(count))
+    return BoxDataset.from_arrays(pictures, boxes, labels, NAMES)
+
+
+def same(a: BoxDataset, b: BoxDataset) -> None:
+    assert a.class_names == b.class_names and len(a) == len(b) and not b.problems
+    for one, other in zip(a.samples, b.samples, strict=True):
+        np.testing.assert_array_equal(one.load(), other.load())
+        np.testing.assert_allclose(one.objects.boxes, other.objects.boxes, atol=1e-4)
+        np.testing.assert_array_equal(one.objects.labels, other.objects.labels)
+
+
+def test_voc(tmp_path: Path) -> None:
+    detection.write_voc(dataset(), tmp_path, "val")
+    same(dataset(), detection.read_voc(tmp_path, "val", NAMES))
+    assert detection.read_voc(tmp_path).class_names == tuple(sorted(NAMES))
+    back = detection.read_voc(tmp_path, "val", NAMES, one_based=True)
+    assert (back[1].objects.boxes - dataset()[1].objects.boxes).tolist()[0] in ([-1, -1, 0, 0], [0, 0, 0, 0])
+
+
+def test_coco(tmp_path: Path) -> None:
+    detection.write_coco(dataset(), tmp_path / "marks.json", tmp_path / "images")
+    same(dataset(), detection.read_coco(tmp_path / "marks.json", tmp_path / "images"))
+
+
+def test_yolo(tmp_path: Path) -> None:
+    detection.write_yolo(dataset(), tmp_path)
+    detection.write_yolo(dataset(2), tmp_path, "val")
+    same(dataset(), detection.read_yolo(tmp_path / "data.yaml"))
+    same(dataset(2), detection.read_yolo(tmp_path / "data.yaml", "val"))
+    problems, summary = detection.check_yolo(tmp_path / "data.yaml")
+    assert problems == [] and summary[0].startswith(
+        "train: 3 images, 1 of them background, 6 objects (cat 2,"
+    )
+
+
+def test_files_are_copied(tmp_path: Path) -> None:
+    detection.write_voc(dataset(), tmp_path / "voc")
+    again = detection.read_voc(tmp_path / "voc", class_names=NAMES)
+    detection.write_yolo(again, tmp_path / "yolo")
+    same(again, detection.read_yolo(tmp_path / "yolo" / "data.yaml"))
+
+
+# --- VOC -------------------------------------------------------------------------------------------------------
+
+
+def annotation(tmp_path: Path, text: str) -> Path:
+    detection.write_voc(dataset(1), tmp_path)
+    (tmp_path / "Annotations" / "000000.xml").write_text(text)
+    return tmp_path
+
+
+def voc(box: str = "", name: str = "cat", extra: str = "") -> str:
+    keys = zip(("xmin", "ymin", "xmax", "ymax"), box.split(), strict=False)
+    corners = "".join(f"<{key}>{value}</{key}>" for key, value in keys)
+    return f"<annotation>{extra}<object><name>{name}</name><bndbox>{corners}</bndbox></object></annotation>"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("<annotation><object>", "no valid XML"),
+        (voc("1 2 3"), "must be numbers"),
+        (voc("1 2 3 nan"), "must be numbers"),
+        (voc("1 2 3 4", "cow"), "a 'cow'; the classes are cat"),
+        ("<a>" * 40 + "</a>" * 40, "nested deeper"),
+        ('<!DOCTYPE a [<!ENTITY e "x">]><annotation>&e;</annotation>', "declares a document type"),
+        ('<!DOCTYPE a SYSTEM "file:///etc/passwd"><annotation/>', "declares a document type"),
+    ],
+)
+def test_bad_annotations(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(Error, match=message):
+        detection.read_voc(annotation(tmp_path, text), class_names=("cat",))
+
+
+def test_boxes_without_area_are_named(tmp_path: Path) -> None:
+    found = detection.read_voc(annotation(tmp_path, voc("5 5 5 9")), class_names=("cat",))
+    assert len(found[0].objects) == 0
+    assert found.problems == ["Annotations/000000.xml: object 1 (cat) has no area: ['5', '5', '5', '9']"]
+    found = detection.read_voc(annotation(tmp_path, voc("5 5 500 900")), class_names=("cat",))
+    assert found[0].objects.boxes.tolist() == [[5, 5, 40, 32]]
+
+
+def test_missing_files(tmp_path: Path) -> None:
+    with pytest.raises(Error, match="no folder Annotations"):
+        detection.read_voc(tmp_path)
+    detection.write_voc(dataset(1), tmp_path)
+    with pytest.raises(Error, match="no such split; there are: train"):
+        detection.read_voc(tmp_path, "vla")
+    (tmp_path / "JPEGImages" / "000000.png").unlink()
+    with pytest.raises(Error, match=r"no image 000000.jpg"):
+        detection.read_voc(tmp_path, "train", NAMES)
+
+
+# --- COCO ------------------------------------------------------------------------------------------------------
+
+
+def coco(tmp_path: Path, **changes) -> Path:
+    detection.write_coco(dataset(2), tmp_path / "marks.json", tmp_path)
+    content = json.loads((tmp_path / "marks.json").read_text())
+    for path, value in changes.items():
+        key, _, field = path.partition("__")
+        if field:
+            content[key][0][field] = value
+        else:
+            content[key] = value
+    (tmp_path / "marks.json").write_text(json.dumps(content))
+    return tmp_path / "marks.json"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"images": 3}, "no COCO file"),
+        ({"categories": [{"name": "x"}]}, "an object with an 'id'"),
+        ({"annotations__bbox": [1, 2, 3]}, "four numbers"),
+        ({"annotations__bbox": [1, 2, 3, None]}, "four numbers"),
+        ({"annotations__category_id": 99}, "not listed"),
+        ({"annotations__image_id": 99}, "not listed"),
+        ({"images__file_name": "../secret.png"}, "inside"),
+        ({"images__file_name": "none.png"}, "is missing"),
+    ],
+)
+def test_bad_coco(tmp_path: Path, changes: dict, message: str) -> None:
+    with pytest.raises(Error, match=message):
+        detection.read_coco(coco(tmp_path, **changes), tmp_path)
+
+
+def test_crowds_and_boxes_without_area(tmp_path: Path) -> None:
+    found = detection.read_coco(coco(tmp_path, annotations__iscrowd=1), tmp_path)
+    assert found[1].objects.crowd.tolist() == [True, False, False]
+    found = detection.read_coco(coco(tmp_path, annotations__bbox=[1, 1, 0, 3]), tmp_path)
+    assert len(found[1].objects) == 2 and "has no area" in found.problems[0]
+
+
+def test_broken_json(tmp_path: Path) -> None:
+    (tmp_path / "marks.json").write_text("{")
+    with pytest.raises(Error, match="no valid JSON"):
+        detection.read_coco(tmp_path / "marks.json", tmp_path)
+
+
+# --- YOLO ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("train: images\nnames: [cat, 'dog']", ("cat", "dog")),
+        ("train: images # here\nnames:\n- cat\n- dog\nnc: 2", ("cat", "dog")),
+        ('---\ntrain: images\nnames:\n  1: dog\n  0: "cat # 1"\n', ("cat # 1", "dog")),
+        ("train:\n  - images\n  - more\nnames: [cat]", ("cat",)),
+    ],
+)
+def test_data_yaml(tmp_path: Path, text: str, names: tuple[str, ...]) -> None:
+    (tmp_path / "data.yaml").write_text(text)
+    found = detection.read_data_yaml(tmp_path / "data.yaml")
+    assert found.class_names == names and found.splits["train"][0] == tmp_path / "images"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("train: images", "no names"),
+        ("names: [cat]", "names no images"),
+        ("train: images\nnames: [cat]\nnc: 3", "nc is 3"),
+        ("train: images\nnames:\n  0: a\n  2: b", "numbered 0 to 1"),
+        ("train: images\nnames: [cat", r"data.yaml:2: a list must end"),
+        ("train: images\nnames: {0: cat}", r"data.yaml:2: this form of YAML"),
+        ("train: images\nnonsense", r"data.yaml:2: expected 'key: value'"),
+        ("train: a\ntrain: b\nnames: [cat]", r"data.yaml:2: 'train' stands there twice"),
+        ("train: images\n  - more\nnames: [cat]", r"data.yaml:2: does not belong to 'train'"),
+        ("- cat", "expected 'key: value'|does not belong"),
+    ],
+)
+def test_bad_data_yaml(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "data.yaml").write_text(text)
+    with pytest.raises(Error, match=message):
+        detection.read_data_yaml(tmp_path / "data.yaml")
+
+
+LINES = {
+    "0 0.5 0.5 0.2 0.2": "",
+    "1 0.5 0.5 1 1": "",
+    "": "",
+    "0 0.5 0.5 0.2": "five numbers",
+    "0 0.5 0.5 0.2 x": "expected numbers",
+    "0 0.5 0.5 0.2 nan": "finite",
+    "3 0.5 0.5 0.2 0.2": "from 0 to 2",
+    "0.5 0.5 0.5 0.2 0.2": "from 0 to 2",
+    "0 0.5 0.5 0 0.2": "positive",
+    "0 50 50 20 20": "shares of the image",
+    "0 0.95 0.5 0.2 0.2": "beyond the image",
+    "0 0.5 0.5 0.2 0.20": "stands there already",
+}
+
+
+def test_check_lists_every_problem(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    detection.write_yolo(dataset(), tmp_path)
+    labels = tmp_path / "labels" / "train"
+    (labels / "000001.txt").write_text("\n".join(LINES))
+    (labels / "stray.txt").write_text("0 0.5 0.5 0.1 0.1")
+    (tmp_path / "images" / "train" / "000000.png").write_bytes(b"no image")
+    assert main(["check", str(tmp_path / "data.yaml")]) == 1
+    shown = capsys.readouterr().out
+    for number, message in enumerate(LINES.values(), 1):
+        line = next((line for line in shown.splitlines() if f"000001.txt:{number}:" in line), "")
+        assert message in line and bool(message) == bool(line)
+    assert "stray.txt: there is no image" in shown and "000000.png: cannot be read as an image" in shown
+    assert "11 to mend" in shown
+    detection.write_yolo(dataset(), tmp_path / "good")
+    assert main(["check", str(tmp_path / "good" / "data.yaml")]) == 0
+    assert "all well" in capsys.readouterr().out
+
+
+def test_bad_lines_are_left_out(tmp_path: Path) -> None:
+    detection.write_yolo(dataset(), tmp_path)
+    (tmp_path / "labels" / "train" / "000001.txt").write_text("\n".join(LINES))
+    found = detection.read_yolo(tmp_path / "data.yaml")
+    assert len(found[1].objects) == 2 and len(found.problems) == 9
+
+
+def test_missing_splits(tmp_path: Path) -> None:
+    detection.write_yolo(dataset(), tmp_path)
+    with pytest.raises(Error, match="has no split 'val'; it has train"):
+        detection.read_yolo(tmp_path / "data.yaml", "val")
+    with pytest.raises(Error, match="cannot be read"):
+        detection.read_yolo(tmp_path / "none.yaml")
+
+
+def test_labels_must_be_classes() -> None:
+    with pytest.raises(Error, match=r"labels 5\.\.5, but there are 2 classes"):
+        BoxDataset.from_arrays([np.zeros((4, 4, 3))], [[[0, 0, 1, 1]]], [[5]], ("a", "b"))

@@ -1,0 +1,51 @@
+"""Contact sheets: what is drawn where."""
+
+import numpy as np
+import pytest
+
+from fastcnn.data import Dataset, show
+from fastcnn.errors import Error
+
+pytest.importorskip("PIL")
+X = np.random.default_rng(0).integers(0, 256, (10, 12, 8, 3), dtype=np.uint8)
+
+
+def test_pictures_lie_in_rows(tmp_path):
+    sheet = show(Dataset(X, np.arange(10)).batch(4), tmp_path / "sheet.png", count=7, columns=3, scale=2)
+    assert sheet.size == (3 * (16 + 4) + 4, 3 * (24 + 4 + 14) + 4) and (tmp_path / "sheet.png").exists()
+    pixels = np.asarray(sheet)
+    for i in range(7):
+        left, top = 4 + i % 3 * 20, 4 + i // 3 * 42 + 14
+        np.testing.assert_array_equal(pixels[top : top + 24 : 2, left : left + 16 : 2], X[i])
+
+
+def test_floats_and_grey():
+    grey = np.array(show(X[:2, :, :, :1] / 255.0, scale=1))[18:30, 4:12]
+    np.testing.assert_array_equal(grey, np.repeat(X[0, :, :, :1], 3, 2))
+    np.testing.assert_array_equal(np.array(show(X.astype("float32"), scale=1))[18:30, 4:12], X[0])
+
+
+RELATIVE = [1 / 8, 1 / 6, 0.75, 0.75]
+
+
+@pytest.mark.parametrize(
+    ("form", "box"), [("xyxy", [1, 2, 6, 9]), ("xywh", [1, 2, 5, 7]), ("rel_xyxy", RELATIVE)]
+)
+def test_boxes_are_drawn(form, box):
+    dataset = Dataset(X[:1] * 0, boxes=[[box]], box_labels=[[0]]).batch(1)
+    pixels = np.asarray(show(dataset, scale=10, bounding_box_format=form))[18:, 4:]
+    red = (pixels == (230, 60, 60)).all(-1)
+    rows, columns = np.nonzero(red)
+    assert (rows.min(), columns.min(), rows.max(), columns.max()) == (20, 10, 89, 59)
+
+
+def test_labels_of_mixtures():
+    mixed = np.array([[0.25, 0.75, 0.0]])
+    assert np.asarray(show(Dataset(X[:1], mixed, class_names=["a", "b", "c"])))[:14].min() < 255
+
+
+def test_wrong_shapes():
+    with pytest.raises(Error, match="expected images"):
+        show(np.zeros((3, 4)))
+    with pytest.raises(Error, match="expected images"):
+        show(np.zeros((1, 3, 4, 2)))
