@@ -13,6 +13,7 @@ from fastcnn_kernels.cuda import TILES, CudaLaunch, Tile
 from tqdm import tqdm
 
 from fastcnn import config
+from fastcnn.backend.cuda import MissingKernelError
 from fastcnn.cli.warmup import all_work, with_gradients
 from fastcnn.plan.progress import compile_progress
 from fastcnn.tensor import TensorSpec
@@ -45,9 +46,11 @@ def planned(dtype: str) -> Iterator[CudaLaunch]:
         config.set_precision(precision)
         with compile_progress(False):
             for _, function, shapes in all_work(dtype):
-                plan, _ = with_gradients(function).make(
-                    [TensorSpec(shape, dtype) for shape in shapes], "cuda"
-                )
+                specs = [TensorSpec(shape, dtype) for shape in shapes]
+                try:
+                    plan, _ = with_gradients(function).make(specs, "cuda")
+                except MissingKernelError:
+                    continue
                 yield from (launch for _, step in plan.steps for launch in step)
     config.set_precision("fast")
 

@@ -10,6 +10,7 @@
 - `Transfer(inputs, outputs, variables, changed)`: the arrays through which the world meets those of a plan, and what is
   to be copied `before()` and `after()` a run; `wait()`, until what has been run is done;
 - `algorithms()`: the names of those that it has kernels for, beside the first one of each op;
+- `MEASURES`: whether algorithms can be tried on arrays that anybody fills;
 - `BLOCKS`: whether plans may execute a few images at a time; only then it must have `Blocks` and `on_one_thread`.
 """
 
@@ -26,6 +27,7 @@ from fastcnn.tensor import Variable
 
 __all__ = [
     "BLOCKS",
+    "MEASURES",
     "Blocks",
     "Program",
     "Transfer",
@@ -45,7 +47,7 @@ def algorithms() -> frozenset[str]:
     return frozenset({"amx", "amx3", "bfloat16", "columns", "lanes", "winograd", "winograd2"})
 
 
-BLOCKS = True
+BLOCKS = MEASURES = True
 
 FAMILIES = (
     "activation", "amx", "boxes", "color", "conv", "depthwise", "elementwise", "gemm", "lanes", "loss", "nms",

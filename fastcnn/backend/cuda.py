@@ -34,10 +34,12 @@ from fastcnn.tensor import Variable
 
 __all__ = [
     "BLOCKS",
+    "MEASURES",
     "Program",
     "Transfer",
     "algorithms",
     "allocate",
+    "compile_launches",
     "check",
     "compile_launches",
     "kernels",
@@ -49,9 +51,27 @@ FAMILIES: tuple[ModuleType, ...] = (
     activation_cuda, conv_cuda, depthwise_cuda, elementwise_cuda, gemm_cuda, loss_cuda, norm_cuda, optimizer_cuda,
     ordering_cuda, pool_cuda, random_cuda, reduction_cuda, shape_cuda,
 )  # fmt: skip
+MEASURES = False  # the host cannot write to what stands for memory of the device
 BLOCKS = False  # a device has memory fast enough for whole batches, and wants large launches
 
-kernels = SimpleNamespace(
+
+class MissingKernelError(Error):
+    """An op needs a kernel that there is only for the CPU."""
+
+
+class Kernels(SimpleNamespace):
+    """The kernels by name."""
+
+    def __getattr__(self, name: str) -> CudaKernel:
+        """Called for what is not there. `name_tf32` is asked for where there may be one."""
+        if name.startswith("_") or name.endswith("_tf32"):
+            raise AttributeError(name)
+        raise MissingKernelError(
+            f"device 'cuda': there is no kernel {name!r} yet; compute this on the CPU: fastcnn.set_device('cpu')"
+        )
+
+
+kernels = Kernels(
     **{k.__name__: k for family in FAMILIES for k in vars(family).values() if isinstance(k, CudaKernel)}
 )
 
@@ -64,16 +84,16 @@ def algorithms() -> frozenset[str]:
     return frozenset({"columns", "tf32"} if has_cores else {"columns"})
 
 
+def compile_launches(launches: Sequence[Any], ready: Callable[[int], object]) -> None:
+    """Compile what the launches need, where there is a device to compile for; `ready(n)` is called when n more are."""
+    for launch in launches if program.is_ready() else ():
+        launch.compile()
+        ready(1)
+
+
 def num_threads() -> int:
     """How many launches run at a time."""
     return 1
-
-
-def compile_launches(launches: Sequence[Any], ready: Callable[[int], object]) -> None:
-    """Compile what they need; `ready(n)` is called when n more are there."""
-    for launch in launches:
-        launch.compile()
-        ready(1)
 
 
 # --- memory ----------------------------------------------------------------------------------------------------------

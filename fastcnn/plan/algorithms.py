@@ -26,24 +26,22 @@ def choose(node: Node, ready: bool, backend: ModuleType) -> Op:
     """The operation of the node by another algorithm, or as it is. ready: what `prepare` makes is there already."""
     op = node.operation
     wanted = op.algorithm if op.algorithm != "auto" else config.convolution_algorithm()
-    names = [name for name in op.alternatives if name in backend.algorithms()]
     inputs, outputs = [x.spec for x in node.inputs], [y.spec for y in node.outputs]
 
     def cost(one: Op) -> float:
         return one.cost(inputs, outputs, ready)
 
+    available = backend.algorithms()
     if wanted not in ("auto", "measured"):
-        found = op.using(wanted) if wanted in names else op
+        found = op.using(wanted) if wanted in available else op
         return found if permitted(found, node) and cost(found) < math.inf else op
     # Gradients in float64 are compared with finite differences: there every digit counts.
     exact = inputs[0].dtype == "float64"
-    every = [op, *(op.using(name) for name in names)]
+    every = [op, *(op.using(name) for name in op.alternatives if name in available)]
     possible = [
         one for one in every if permitted(one, node) and not (exact and one.rounding) and cost(one) < math.inf
     ]
-    if (
-        wanted == "measured" and backend.BLOCKS and len(possible) > 1
-    ):  # other devices' memory cannot be written to
+    if wanted == "measured" and len(possible) > 1 and backend.MEASURES:
         return fastest(possible, node, ready, backend)
     return min(possible, key=cost)
 

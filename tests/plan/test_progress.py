@@ -4,43 +4,45 @@ from types import SimpleNamespace
 
 import pytest
 
+from fastcnn.backend import cpu
 from fastcnn.plan import progress
 
 
-class Backend:
-    """Compiles one launch after the other."""
+class Kernel:
+    """Compiles by calling a function."""
 
-    @staticmethod
-    def compile_launches(launches, ready):
-        for launch in launches:
-            launch.compile()
-            ready(1)
+    def __init__(self, compile):
+        self.compile = compile
+
+    def signature(self, args):
+        return args
+
+    def is_ready(self, args):
+        return False
 
 
 @pytest.fixture
 def launches(monkeypatch: pytest.MonkeyPatch) -> list[SimpleNamespace]:
-    """Launches of three kernels that note in `compiled` which are compiled."""
+    """Three launches that note in `compiled` with what they are compiled."""
     monkeypatch.setattr(progress, "DELAY_S", 0.0)
     compiled: list[object] = []
-    return [
-        SimpleNamespace(key=i % 3, compile=lambda i=i: compiled.append(i % 3), compiled=compiled)
-        for i in range(6)
-    ]
+    kernel = Kernel(compiled.append)
+    return [SimpleNamespace(key=i, kernel=kernel, args=(i,), compiled=compiled) for i in range(3)]
 
 
 def test_bar_while_wanted(launches: list[SimpleNamespace], capsys: pytest.CaptureFixture[str]) -> None:
     with progress.compile_progress():
-        progress.compile_kernels(launches, Backend)
+        progress.compile_kernels(launches, cpu)
     shown = capsys.readouterr().err
     assert "compiling kernels, first run only" in shown
-    assert launches[0].compiled == [0, 1, 2]
+    assert launches[0].compiled[:3] == [(0,), (1,), (2,)]
 
 
 def test_silence_otherwise(launches: list[SimpleNamespace], capsys: pytest.CaptureFixture[str]) -> None:
     with progress.compile_progress(), progress.compile_progress(False):
-        progress.compile_kernels(launches, Backend)
+        progress.compile_kernels(launches, cpu)
     assert capsys.readouterr().err == ""
-    assert launches[0].compiled == [0, 1, 2]
+    assert launches[0].compiled[:3] == [(0,), (1,), (2,)]
 
 
 def test_no_bar_for_kernels_that_are_ready(
@@ -48,5 +50,5 @@ def test_no_bar_for_kernels_that_are_ready(
 ) -> None:
     monkeypatch.setattr(progress, "DELAY_S", 60.0)
     with progress.compile_progress():
-        progress.compile_kernels(launches, Backend)
+        progress.compile_kernels(launches, cpu)
     assert capsys.readouterr().err == ""
