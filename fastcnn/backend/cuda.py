@@ -39,7 +39,6 @@ __all__ = [
     "Transfer",
     "algorithms",
     "allocate",
-    "compile_launches",
     "check",
     "compile_launches",
     "kernels",
