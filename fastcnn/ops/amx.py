@@ -14,6 +14,7 @@ from fastcnn_kernels import tile_geometry
 from fastcnn_kernels.conv import ConvGeometry
 from fastcnn_kernels.tile_products import products_available, tiles_available
 
+from fastcnn.errors import Error
 from fastcnn.graph import Op, operation
 from fastcnn.ops.conv import Conv, ConvInputGrad, ConvKernelGrad
 from fastcnn.ops.cost import IMPOSSIBLE, Cost, amx_cost, amx_gradient_cost
@@ -46,7 +47,7 @@ class _Passes:
         self, inputs: Sequence[Any], outputs: Sequence[Any]
     ) -> list[tuple[tile_geometry.Pass, np.ndarray]]:
         """The passes with their taps."""
-        raise NotImplementedError
+        raise Error(f"{type(self).__name__} defines no passes")
 
     def plans(self, inputs: Sequence[Any], outputs: Sequence[Any]) -> list[tile_geometry.Plan]:
         return [tile_geometry.plan_of(p, self.terms) for p, _ in self.passes(inputs, outputs)]
