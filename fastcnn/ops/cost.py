@@ -8,7 +8,7 @@ than the fastest.
 import math
 
 from fastcnn_kernels.conv import ConvGeometry, blocks
-from fastcnn_kernels.lanes import MOST_FILTERS
+from fastcnn_kernels.lanes import MOST_FILTERS, panel_rows, strip_rows, strips
 from fastcnn_kernels.tile_geometry import BLOCK as TILE_BLOCK
 from fastcnn_kernels.tile_geometry import DEPTH as TILE_DEPTH
 from fastcnn_kernels.tile_geometry import ROWS as TILE_ROWS
@@ -93,10 +93,11 @@ def lanes_cost(g: ConvGeometry, lanes: int, gradient: bool) -> Cost:
     """With as many images at a time as a vector has lanes."""
     if g.groups > 1 or g.f > MOST_FILTERS or g.kh * g.kw * g.c * g.f > MOST_WEIGHTS:
         return IMPOSSIBLE
-    images = blocks(g.n, lanes) * lanes
-    results = images * g.oh * g.ow
+    rows = strip_rows(g, lanes)
+    parts = blocks(g.n * strips(g, lanes), lanes) * lanes  # images, or strips of them
+    results = parts * rows * g.ow
     product = LANE_GRADIENT_PRODUCT if gradient else LANE_PRODUCT
-    moved = images * g.h * g.w * g.c + results * g.f
+    moved = parts * min(panel_rows(g, rows), g.h) * g.w * g.c + results * g.f
     return results * g.f * g.kh * g.kw * g.c * product + moved * TRANSPOSED
 
 

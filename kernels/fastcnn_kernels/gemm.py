@@ -3,12 +3,18 @@
 import math
 from typing import NamedTuple
 
-from fastcnn_kernels.jit import TILE_ROWS, TILE_VECTORS, cpu_kernel, device_function, stack_array
+from fastcnn_kernels.jit import (
+    TILE_ROWS,
+    TILE_VECTORS,
+    VECTOR_BYTES,
+    cpu_kernel,
+    device_function,
+    stack_array,
+)
 from fastcnn_kernels.microkernel import (
     DEPTH,
     PANEL_SIZE,
     TILE_SIZE,
-    WIDEST,
     Matrix,
     clear,
     flat,
@@ -16,11 +22,15 @@ from fastcnn_kernels.microkernel import (
     multiply,
     pack_columns,
     pack_rows,
+    tile,
     tile_width,
 )
 
 ITEMS = 64  # work items of a large product: enough to share out evenly over a dozen threads
 SMALLEST_ITEM = 4  # tiles of full depth (some microseconds); less is not worth another thread's attention
+FEW_ROWS = 2  # with so few, results are computed row by row
+ROW_VECTORS = 8  # of a row at a time
+ZEROS = ROW_VECTORS * VECTOR_BYTES // 4
 TALLEST_ITEM = 16  # row tiles that share one packed panel of b: packing then costs little
 
 
@@ -92,6 +102,27 @@ def pack(b, at, g, depth, columns, panel, width):
         pack_columns(b, at, g.b_step, depth, columns, panel, 0, width)
 
 
+@device_function
+def multiply_row(columns, depth, a, a_step, b, start, lower, c):
+    """One row of c = max(start + a b, lower), of a vector or more; b as it is, for what is read once is not packed."""
+    width = lanes_of(c.data)
+    vectors = 1
+    while vectors < ROW_VECTORS and 2 * vectors * width <= columns:
+        vectors *= 2
+    for j in range(0, columns, vectors * width):
+        j = min(j, columns - vectors * width)  # the last ones perhaps once more
+        of_b, of_c = Matrix(b.data, b.at + j, b.row), Matrix(c.data, c.at + j, c.row)
+        beginning = Matrix(start.data, start.at + j * start.row, 0)
+        if vectors == ROW_VECTORS:
+            tile(1, ROW_VECTORS, depth, a, a_step, 1, of_b, beginning, lower, of_c)
+        elif vectors == 4:
+            tile(1, 4, depth, a, a_step, 1, of_b, beginning, lower, of_c)
+        elif vectors == 2:
+            tile(1, 2, depth, a, a_step, 1, of_b, beginning, lower, of_c)
+        else:
+            tile(1, 1, depth, a, a_step, 1, of_b, beginning, lower, of_c)
+
+
 @cpu_kernel(lambda a, b, bias, c, lower, g: _blocks(g, c.itemsize))
 def gemm(a, b, bias, c, lower, g, first, last):
     """c = max(a b + bias, lower), row by row of c.  a, b, c as `g` says; bias (n,) or empty; lower may be -inf.
@@ -99,8 +130,8 @@ def gemm(a, b, bias, c, lower, g, first, last):
     With g.parts > 1, c holds that many partial products, to be added up.
     """
     a, b, c = flat(a), flat(b), flat(c)
-    panel, spare, zeros = stack_array(a, PANEL_SIZE), stack_array(a, TILE_SIZE), stack_array(a, WIDEST)
-    clear(zeros, 0, WIDEST)
+    panel, spare, zeros = stack_array(a, PANEL_SIZE), stack_array(a, TILE_SIZE), stack_array(a, ZEROS)
+    clear(zeros, 0, ZEROS)
     width = lanes_of(a) * TILE_VECTORS
     height, breadth = g.tiles * TILE_ROWS, g.panels * width
     row_blocks, column_blocks = (g.m + height - 1) // height, (g.n + breadth - 1) // breadth
@@ -111,6 +142,14 @@ def gemm(a, b, bias, c, lower, g, first, last):
         k_first, k_last = g.k * part // g.parts, g.k * (part + 1) // g.parts
         origin = part * g.c_part + t * g.c_batch
         bottom, right = min(top + height, g.m), min(left + breadth, g.n)
+        if g.b_step == 1 and g.m <= FEW_ROWS and right - left >= lanes_of(a):
+            for i in range(top, bottom):
+                from_a = Matrix(a, t * g.a_batch + i * g.a_row + k_first * g.a_step, 0)
+                from_b = Matrix(b, t * g.b_batch + k_first * g.b_row + left, g.b_row)
+                start = Matrix(bias, t * g.bias_batch + left, 1) if bias.size else Matrix(zeros, 0, 0)
+                into = Matrix(c, origin + i * g.c_row + left, 0)
+                multiply_row(right - left, k_last - k_first, from_a, g.a_step, from_b, start, lower, into)
+            continue
         for k in range(k_first, k_last, DEPTH):
             depth = min(DEPTH, k_last - k)
             bound = lower if k + depth == k_last else -math.inf

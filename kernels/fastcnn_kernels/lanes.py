@@ -1,15 +1,17 @@
-"""Convolutions of few channels: a vector register holds the same number of as many images.
+"""Convolutions of few channels: a vector register holds the same number of as many images, or strips of images.
 
 Where images have one, three or six channels and layers few filters, neither fills a vector. So as many images as a
-vector has lanes go through together. A *panel* is a band of their rows, transposed: element (row, column, channel) of
-all these images is one vector. Sums over taps and channels multiply such vectors by single weights, at full speed for
-any number of channels and filters; the results, transposed back, are images again.
+vector has lanes go through together; if there are fewer, they are cut into strips along their rows. A *panel* is a band
+of rows of all these, transposed: element (row, column, channel) of all is one vector. Sums over taps and channels
+multiply such vectors by single weights, at full speed for any number of channels and filters; the results, transposed
+back, are images again.
 
     y[n,oy,ox,f] = max(sum over ky,kx,c of x[n,iy,ix,c] w[ky,kx,c,f] + bias[f], lower)
 """
 
 from typing import Any, NamedTuple
 
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
@@ -18,16 +20,17 @@ from numba.extending import intrinsic
 from fastcnn_kernels.conv import ConvGeometry, blocks
 from fastcnn_kernels.jit import VECTOR_BYTES, cpu_kernel, device_function, shape_function, stack_array
 from fastcnn_kernels.microkernel import (
-    WORD,
     Vectors,
     clear,
+    constant,
+    distance,
     flat,
     function_once,
+    itemsize_of,
     lanes,
     lanes_of,
     literal,
     pointer_to,
-    transpose_square,
 )
 
 # Sums in registers at a time, as filters x pixels, or as taps x filters of the weights' gradient.
@@ -37,6 +40,8 @@ TAPS = 5 if VECTOR_BYTES == 64 else 2
 PANEL = 1 << 15  # numbers that the panels of a band may have: they stay in the second-level cache
 PARTS = 16  # of the images, whose contributions to the weights' gradient are summed apart
 MOST_FILTERS = 1024
+MOST_LANES = VECTOR_BYTES // 4
+NOWHERE = -1  # the strip of a lane that has none
 
 
 class Walk(NamedTuple):
@@ -49,6 +54,19 @@ class Walk(NamedTuple):
     channels: int
 
 
+class Lanes(NamedTuple):
+    """What the lanes hold: image number, first row of results of the strip; and where a row of it is in memory.
+
+    Number k of that row is at places[j] + (k & steps[j]): a lane without one stays in the same place.
+    """
+
+    images: Any
+    tops: Any
+    places: Any
+    steps: Any
+    spare: Any  # that place, a vector long
+
+
 class Panel(NamedTuple):
     """Vectors of a flat array: pixel (row r, column c) begins at at + r * row + c * column."""
 
@@ -59,11 +77,6 @@ class Panel(NamedTuple):
 
 
 # --- the tiles -------------------------------------------------------------------------------------------------
-
-
-def zero(value):
-    """A word."""
-    return ir.Constant(WORD, value)
 
 
 @intrinsic(prefer_literal=True)
@@ -98,7 +111,7 @@ def filter_tile(
         kinds = signature.args
         dtype = kinds[2].dtype
         pointers = [pointer_to(context, builder, kinds[i], args[i], args[i + 1]) for i in (2, 5, 10)]
-        start = pointer_to(context, builder, kinds[8], args[8], zero(0))
+        start = pointer_to(context, builder, kinds[8], args[8], constant(0))
         words = [args[4], args[7], args[12], *cgutils.unpack_tuple(builder, args[13])]
         values = [*pointers, start, args[9], *words]
         name = f"fastcnn_filters_{shape[0]}x{shape[1]}_{dtype}"
@@ -116,25 +129,25 @@ def _emit_filters(context, builder, dtype, shape):
     px, pw, po, pb, lower, step, pitch, out_step, kh, row, kw, column, channels = builder.function.args
     filters, pixels = shape
     v = Vectors(context, builder, dtype, lanes(context.get_abi_sizeof(context.get_data_type(dtype))))
-    starts = [builder.load(builder.gep(pb, [zero(i)])) for i in range(filters)]
+    starts = [builder.load(builder.gep(pb, [constant(i)])) for i in range(filters)]
     sums = [[v.variable(v.splat(start)) for _ in range(pixels)] for start in starts]
     with cgutils.for_range(builder, kh) as ky, cgutils.for_range(builder, kw) as kx:
         tap = builder.add(builder.mul(ky.index, kw), kx.index)
         at_w = builder.mul(builder.mul(tap, channels), pitch)
         at_x = builder.add(builder.mul(ky.index, row), builder.mul(kx.index, column))
         with cgutils.for_range(builder, channels) as c:
-            here = builder.add(at_x, builder.mul(c.index, zero(v.count)))
+            here = builder.add(at_x, builder.mul(c.index, constant(v.count)))
             there = builder.add(at_w, builder.mul(c.index, pitch))
-            xs = [v.load(px, builder.add(here, builder.mul(step, zero(j)))) for j in range(pixels)]
+            xs = [v.load(px, builder.add(here, builder.mul(step, constant(j)))) for j in range(pixels)]
             for i in range(filters):
-                number = v.splat(builder.load(builder.gep(pw, [builder.add(there, zero(i))])))
+                number = v.splat(builder.load(builder.gep(pw, [builder.add(there, constant(i))])))
                 for j in range(pixels):
                     slot = sums[i][j]
                     builder.store(v.multiply_add(number, xs[j], builder.load(slot)), slot)
     bound = v.splat(v.of_double(lower))
     for i in range(filters):
         for j in range(pixels):
-            place = builder.add(builder.mul(out_step, zero(j)), zero(i * v.count))
+            place = builder.add(builder.mul(out_step, constant(j)), constant(i * v.count))
             v.store(v.at_least(builder.load(sums[i][j]), bound), po, place)
     builder.ret_void()
 
@@ -184,16 +197,16 @@ def _emit_weights(context, builder, dtype, shape):
         with cgutils.for_range(builder, columns) as c:
             here = builder.add(line_x, builder.mul(c.index, column_x))
             there = builder.add(line_dy, builder.mul(c.index, column_dy))
-            xs = [v.load(px, builder.add(here, zero(t * v.count))) for t in range(taps)]
+            xs = [v.load(px, builder.add(here, constant(t * v.count))) for t in range(taps)]
             for i in range(filters):
-                d = v.load(pd, builder.add(there, zero(i * v.count)))
+                d = v.load(pd, builder.add(there, constant(i * v.count)))
                 for t in range(taps):
                     slot = sums[t][i]
                     builder.store(v.multiply_add(xs[t], d, builder.load(slot)), slot)
-    before = builder.icmp_signed("!=", adding, zero(0))
+    before = builder.icmp_signed("!=", adding, constant(0))
     for t in range(taps):
         for i in range(filters):
-            place = builder.gep(po, [builder.add(builder.mul(pitch, zero(t)), zero(i))])
+            place = builder.gep(po, [builder.add(builder.mul(pitch, constant(t)), constant(i))])
             total = _sum_of_lanes(v, builder.load(sums[t][i]))
             more = builder.select(before, builder.load(place), ir.Constant(v.scalar, 0.0))
             builder.store(builder.fadd(total, more), place)
@@ -212,6 +225,54 @@ def _sum_of_lanes(v, vector):
     return builder.extract_element(vector, ir.Constant(pick, 0))
 
 
+@intrinsic
+def gather_square(typingctx, to, to_at, source, places, steps, k):
+    """to[to_at + i * lanes + j] = source[places[j] + (k & steps[j]) + i] for i, j below `lanes_of(to)`."""
+
+    def codegen(context, builder, signature, args):
+        kinds = signature.args
+        v = Vectors(context, builder, kinds[0].dtype, lanes(itemsize_of(context, kinds[0])))
+        into = pointer_to(context, builder, kinds[0], args[0], args[1])
+        origin = pointer_to(context, builder, kinds[2], args[2], constant(0))
+        rows = [v.load(origin, place) for place in _lane_places(context, builder, kinds[3:5], args[3:], v)]
+        for i, row in enumerate(v.transposed(rows)):
+            v.store(row, into, constant(i * v.count))
+        return context.get_dummy_value()
+
+    return types.void(to, types.intp, source, places, steps, types.intp), codegen
+
+
+@intrinsic
+def scatter_square(typingctx, source, source_at, to, places, steps, k):
+    """to[places[j] + (k & steps[j]) + i] = source[source_at + i * lanes + j] for i, j below `lanes_of(to)`."""
+
+    def codegen(context, builder, signature, args):
+        kinds = signature.args
+        v = Vectors(context, builder, kinds[0].dtype, lanes(itemsize_of(context, kinds[0])))
+        origin = pointer_to(context, builder, kinds[0], args[0], args[1])
+        into = pointer_to(context, builder, kinds[2], args[2], constant(0))
+        rows = v.transposed([v.load(origin, constant(i * v.count)) for i in range(v.count)])
+        places = _lane_places(context, builder, kinds[3:5], args[3:], v)
+        for row, place in zip(rows, places, strict=True):
+            v.store(row, into, place)
+        return context.get_dummy_value()
+
+    return types.void(source, types.intp, to, places, steps, types.intp), codegen
+
+
+def _lane_places(context, builder, kinds, args, v):
+    """places[j] + (k & steps[j]) of every lane j."""
+    places, steps = (
+        pointer_to(context, builder, kind, array, constant(0))
+        for kind, array in zip(kinds, args[:2], strict=True)
+    )
+    found = []
+    for j in range(v.count):
+        place, step = (builder.load(builder.gep(table, [constant(j)])) for table in (places, steps))
+        found.append(builder.add(place, builder.and_(args[2], step)))
+    return found
+
+
 # --- geometry ----------------------------------------------------------------------------------------------------
 
 
@@ -228,11 +289,29 @@ def panel_rows(g, band):
 
 
 @shape_function
+def strip_rows(g, width):
+    """Rows of results of a strip: all, or where images are fewer than lanes, so few that more lanes have some."""
+    return blocks(g.oh, min(max(width // max(g.n, 1), 1), g.oh))
+
+
+@shape_function
+def strips(g, width):
+    """How many strips an image is cut into."""
+    return blocks(g.oh, strip_rows(g, width))
+
+
+@shape_function
 def band_rows(g, width):
     """Rows of results that are computed at a time."""
     fixed = (g.kh - 1) * g.dh * panel_columns(g) * g.c * width
     row = (g.sh * panel_columns(g) * g.c + g.ow * g.f) * width
-    return min(max((PANEL - fixed) // row, 1), g.oh)
+    return min(max((PANEL - fixed) // row, 1), strip_rows(g, width))
+
+
+@shape_function
+def lane_bands(g, width):
+    """How many bands there are, in all lanes full of strips."""
+    return blocks(g.n * strips(g, width), width) * blocks(strip_rows(g, width), band_rows(g, width))
 
 
 @shape_function
@@ -250,7 +329,7 @@ def lanes_workspace_size(g: ConvGeometry, itemsize: int) -> int:
 @shape_function
 def lanes_parts(g, width):
     """Rows of the partial sums that `lanes_backward_weights` writes."""
-    return min(PARTS, blocks(g.n, width))
+    return min(PARTS, lane_bands(g, width))
 
 
 def lanes_partials_shape(g: ConvGeometry, itemsize: int) -> tuple[int, int]:
@@ -269,54 +348,120 @@ def lanes_backwards(g: ConvGeometry) -> ConvGeometry:
 
 
 @device_function
-def gather_lanes(source, at, step, count, valid, panel, to):
-    """panel[to + k * lanes + j] = source[at + j * step + k], k < count; 0 for the lanes j from `valid` on."""
+def band_of(g, item, width):
+    """(number of the lanes full of strips, first row within the strips, rows) of a band."""
+    rows, band = strip_rows(g, width), band_rows(g, width)
+    bands = blocks(rows, band)
+    top = item % bands * band
+    return item // bands, top, min(band, rows - top)
+
+
+@device_function
+def assign_lanes(g, group, width, table):
+    """Give each lane its strip."""
+    rows, count = strip_rows(g, width), strips(g, width)
+    for j in range(width):
+        strip = group * width + j
+        table.images[j] = strip // count
+        table.tops[j] = strip % count * rows if strip < g.n * count else NOWHERE
+
+
+@device_function
+def aim(table, width, first, stride, height, image, line, column, spare):
+    """Point each lane to row tops * stride + first of its image, from `column` on, or to `spare`; how many have it."""
+    found = 0
+    for j in range(width):
+        row = table.tops[j] * stride + first
+        has = table.tops[j] >= 0 and row >= 0 and row < height
+        table.places[j] = table.images[j] * image + row * line + column if has else spare
+        table.steps[j] = -1 if has else 0
+        found += 1 if has else 0
+    return found
+
+
+@device_function
+def gather_lanes(source, table, count, panel, to):
+    """panel[to + k * lanes + j] = number k < count of the row that lane j points to."""
     width = lanes_of(panel)
-    if valid == width and count >= width:
+    if count >= width:
         for k in range(0, count - width + 1, width):
-            transpose_square(panel, to + k * width, width, source, at + k, step)
+            gather_square(panel, to + k * width, source, table.places, table.steps, k)
         if count % width:
             k = count - width
-            transpose_square(panel, to + k * width, width, source, at + k, step)
+            gather_square(panel, to + k * width, source, table.places, table.steps, k)
         return
     for k in range(count):
         for j in range(width):
-            panel[to + k * width + j] = source[at + j * step + k] if j < valid else 0.0
+            panel[to + k * width + j] = source[table.places[j] + (k & table.steps[j])]
 
 
 @device_function
-def scatter_lanes(panel, begin, count, valid, target, at, step):
-    """target[at + j * step + k] = panel[begin + k * lanes + j], k < count, for the lanes j below `valid`."""
+def scatter_lanes(panel, begin, count, target, table):
+    """Number k < count of the row that lane j points to = panel[begin + k * lanes + j]."""
     width = lanes_of(panel)
-    if valid == width and count >= width:
+    if count >= width:
         for k in range(0, count - width + 1, width):
-            transpose_square(target, at + k, step, panel, begin + k * width, width)
+            scatter_square(panel, begin + k * width, target, table.places, table.steps, k)
         if count % width:
             k = count - width
-            transpose_square(target, at + k, step, panel, begin + k * width, width)
+            scatter_square(panel, begin + k * width, target, table.places, table.steps, k)
         return
-    for j in range(valid):
+    for j in range(width):
         for k in range(count):
-            target[at + j * step + k] = panel[begin + k * width + j]
+            target[table.places[j] + (k & table.steps[j])] = panel[begin + k * width + j]
 
 
 @device_function
-def load_band(x, g, n, valid, top, rows, panel):
-    """The rows [top, top + rows) of images n, n + 1, ... as a panel, zeros outside of them."""
+def load_band(x, g, top, rows, panel, table):
+    """Rows [top, top + rows) of the image, counted from where the strips begin, as a panel; zeros outside."""
     width, columns = lanes_of(panel), panel_columns(g)
     pitch, image = columns * g.c * width, g.h * g.w * g.c
     left = min(max(g.pl, 0), columns)
     first = max(-g.pl, 0)
     inside = max(min(g.w - first, columns - left), 0)
+    clear(table.spare, 0, width)
+    spare = distance(x, table.spare)
     for r in range(rows):
-        iy = top + r
-        if iy < 0 or iy >= g.h or inside == 0:
+        to = r * pitch + left * g.c * width
+        found = aim(table, width, top + r, g.sh, g.h, image, g.w * g.c, first * g.c, spare)
+        if found == 0 or inside == 0:
             clear(panel, r * pitch, pitch)
             continue
-        to = r * pitch + left * g.c * width
         clear(panel, r * pitch, left * g.c * width)
-        gather_lanes(x, n * image + (iy * g.w + first) * g.c, image, inside * g.c, valid, panel, to)
+        gather_lanes(x, table, inside * g.c, panel, to)
         clear(panel, to + inside * g.c * width, (columns - left - inside) * g.c * width)
+
+
+@device_function
+def next_rows(g, top, done, rows, width):
+    """How many rows of results after `done` all strips have, hence are one piece in every lane; at least one."""
+    shortest = g.oh - (strips(g, width) - 1) * strip_rows(g, width)
+    return max(min(shortest - top, rows) - done, 1)
+
+
+@device_function
+def load_results(dy, g, top, rows, panel, table):
+    """Rows [top, top + rows) of the strips of dy as a panel, zeros where a strip has less."""
+    width, line, done = lanes_of(panel), g.ow * g.f, 0
+    clear(table.spare, 0, width)
+    spare = distance(dy, table.spare)
+    while done < rows:
+        count = next_rows(g, top, done, rows, width)
+        aim(table, width, top + done, 1, g.oh, g.oh * line, line, 0, spare)
+        gather_lanes(dy, table, count * line, panel, done * line * width)
+        done += count
+
+
+@device_function
+def store_results(panel, y, g, top, rows, table):
+    """Rows [top, top + rows) of the strips of y from a panel."""
+    width, line, done = lanes_of(panel), g.ow * g.f, 0
+    spare = distance(y, table.spare)
+    while done < rows:
+        count = next_rows(g, top, done, rows, width)
+        aim(table, width, top + done, 1, g.oh, g.oh * line, line, 0, spare)
+        scatter_lanes(panel, done * line * width, count * line, y, table)
+        done += count
 
 
 # --- kernels -----------------------------------------------------------------------------------------------------
@@ -333,31 +478,26 @@ def lanes_rotate_weights(weight, rotated, g, first, last):
                 rotated[to + f * g.c + c] = weight[at + c * g.f + f]
 
 
-@cpu_kernel(
-    lambda x, weight, bias, y, workspace, lower, g: (
-        blocks(g.n, lanes(y.itemsize)) * blocks(g.oh, band_rows(g, lanes(y.itemsize)))
-    )
-)
+@cpu_kernel(lambda x, weight, bias, y, workspace, lower, g: lane_bands(g, lanes(y.itemsize)))
 def lanes_forward(x, weight, bias, y, workspace, lower, g, first, last, thread):
-    """y as in the module's docstring.  x (n,h,w,c), weight (kh,kw,c,f), bias (f,) or empty -> y (n,oh,ow,f).
-
-    An item is a band of rows of as many images as a vector has lanes.
-    """
+    """y as in the module's docstring.  x (n,h,w,c), weight (kh,kw,c,f), bias (f,) or empty -> y (n,oh,ow,f)."""
     x, weight, y = flat(x), flat(weight), flat(y)
     width, start = lanes_of(y), stack_array(y, MOST_FILTERS)
-    band, image = band_rows(g, width), g.oh * g.ow * g.f
-    bands, split = blocks(g.oh, band), input_size(g, width)
+    table = Lanes(
+        stack_array(np.int64, MOST_LANES), stack_array(np.int64, MOST_LANES), stack_array(np.int64, MOST_LANES),
+        stack_array(np.int64, MOST_LANES), stack_array(y, MOST_LANES),
+    )  # fmt: skip
+    split = input_size(g, width)
     panel, out = workspace[thread, :split], workspace[thread, split:]
     for i in range(g.f):
         start[i] = bias[i] if bias.size else 0.0
     for item in range(first, last):
-        n, top = item // bands * width, item % bands * band
-        rows, valid = min(band, g.oh - top), min(width, g.n - n)
-        load_band(x, g, n, valid, top * g.sh - g.pt, panel_rows(g, rows), panel)
+        group, top, rows = band_of(g, item, width)
+        assign_lanes(g, group, width, table)
+        load_band(x, g, top * g.sh - g.pt, panel_rows(g, rows), panel, table)
         for row in range(rows):
             filter_row(panel, row, weight, start, lower, out, g)
-        to = n * image + top * g.ow * g.f
-        scatter_lanes(out, 0, rows * g.ow * g.f, valid, y, to, image)
+        store_results(out, y, g, top, rows, table)
 
 
 @device_function
@@ -393,26 +533,27 @@ def filter_row(panel, row, weight, start, lower, out, g):
 
 @cpu_kernel(lambda x, dy, partials, workspace, g: lanes_parts(g, lanes(x.itemsize)))
 def lanes_backward_weights(x, dy, partials, workspace, g, first, last, thread):
-    """partials[part] = sum over the images of a part of x[n,iy,ix,c] dy[n,oy,ox,f], at [ky,kx,c,f].
+    """partials[part] = sum over the bands of a part of x[n,iy,ix,c] dy[n,oy,ox,f], at [ky,kx,c,f].
 
     x (n,h,w,c), dy (n,oh,ow,f) -> partials (parts, kh*kw*c*f); their sum is the gradient of the weights.
     """
     x, dy, partials = flat(x), flat(dy), flat(partials)
-    width, parts = lanes_of(x), lanes_parts(g, lanes_of(x))
-    band, image, total = band_rows(g, width), g.oh * g.ow * g.f, g.kh * g.kw * g.c * g.f
-    split, groups = input_size(g, width), blocks(g.n, width)
+    width, parts, total = lanes_of(x), lanes_parts(g, lanes_of(x)), g.kh * g.kw * g.c * g.f
+    table = Lanes(
+        stack_array(np.int64, MOST_LANES), stack_array(np.int64, MOST_LANES), stack_array(np.int64, MOST_LANES),
+        stack_array(np.int64, MOST_LANES), stack_array(x, MOST_LANES),
+    )  # fmt: skip
+    split, count = input_size(g, width), lane_bands(g, width)
     panel, panel_dy = workspace[thread, :split], workspace[thread, split:]
     for part in range(first, last):
         adding = 0
-        for group in range(groups * part // parts, groups * (part + 1) // parts):
-            n, valid = group * width, min(width, g.n - group * width)
-            for top in range(0, g.oh, band):
-                rows = min(band, g.oh - top)
-                load_band(x, g, n, valid, top * g.sh - g.pt, panel_rows(g, rows), panel)
-                at = n * image + top * g.ow * g.f
-                gather_lanes(dy, at, image, rows * g.ow * g.f, valid, panel_dy, 0)
-                add_band(panel, panel_dy, rows, partials, part * total, adding, g)
-                adding = 1
+        for item in range(count * part // parts, count * (part + 1) // parts):
+            group, top, rows = band_of(g, item, width)
+            assign_lanes(g, group, width, table)
+            load_band(x, g, top * g.sh - g.pt, panel_rows(g, rows), panel, table)
+            load_results(dy, g, top, rows, panel_dy, table)
+            add_band(panel, panel_dy, rows, partials, part * total, adding, g)
+            adding = 1
 
 
 @device_function

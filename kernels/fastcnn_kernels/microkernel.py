@@ -25,7 +25,13 @@ WIDEST = TILE_VECTORS * VECTOR_BYTES // 4  # numbers in a row of a tile of float
 TILE_SIZE = TILE_ROWS * WIDEST
 PANEL_SIZE = DEPTH * WIDEST
 
+LATENCY = 8  # multiply-adds that are under way at a time
 WORD = ir.IntType(64)
+
+
+def constant(value):
+    """A word."""
+    return ir.Constant(WORD, value)
 
 
 class Matrix(NamedTuple):
@@ -58,7 +64,7 @@ def lanes_of(typingctx, array):
     """Numbers of the array's dtype in a vector register: a constant to the compiler."""
 
     def codegen(context, builder, signature, args):
-        return ir.Constant(WORD, lanes(itemsize_of(context, signature.args[0])))
+        return constant(lanes(itemsize_of(context, signature.args[0])))
 
     return types.intp(array), codegen
 
@@ -108,7 +114,7 @@ def clear(typingctx, to, at, count):
 
     def codegen(context, builder, signature, args):
         kind = signature.args[0]
-        nbytes = builder.mul(args[2], ir.Constant(WORD, itemsize_of(context, kind)))
+        nbytes = builder.mul(args[2], constant(itemsize_of(context, kind)))
         cgutils.memset(builder, pointer_to(context, builder, kind, args[0], args[1]), nbytes, 0)
         return context.get_dummy_value()
 
@@ -117,25 +123,17 @@ def clear(typingctx, to, at, count):
 
 @intrinsic
 def transpose_square(typingctx, to, to_at, to_row, source, source_at, source_row):
-    """to[to_at + k * to_row + j] = source[source_at + j * source_row + k] for j, k below `lanes_of(to)`.
-
-    log2 rounds exchange halves, quarters, ... of pairs of rows (Eklundh 1972), all in registers.
-    """
+    """to[to_at + k * to_row + j] = source[source_at + j * source_row + k] for j, k below `lanes_of(to)`."""
 
     def codegen(context, builder, signature, args):
         kinds = signature.args
         v = Vectors(context, builder, kinds[0].dtype, lanes(itemsize_of(context, kinds[0])))
         into = pointer_to(context, builder, kinds[0], args[0], args[1])
         origin = pointer_to(context, builder, kinds[3], args[3], args[4])
-        rows = [v.load(origin, builder.mul(args[5], ir.Constant(WORD, j))) for j in range(v.count)]
-        distance = v.count // 2
-        while distance:
-            for i in range(v.count):
-                if not i & distance:
-                    rows[i], rows[i + distance] = v.exchange(rows[i], rows[i + distance], distance)
-            distance //= 2
+        rows = [v.load(origin, builder.mul(args[5], constant(j))) for j in range(v.count)]
+        rows = v.transposed(rows)
         for k, row in enumerate(rows):
-            v.store(row, into, builder.mul(args[2], ir.Constant(WORD, k)))
+            v.store(row, into, builder.mul(args[2], constant(k)))
         return context.get_dummy_value()
 
     word = types.intp
@@ -198,6 +196,16 @@ class Vectors:
             self.builder.shuffle_vector(x, y, ir.Constant(pick, low)),
             self.builder.shuffle_vector(x, y, ir.Constant(pick, high)),
         )
+
+    def transposed(self, rows):
+        """A square of vectors, rows as columns: log2 rounds exchange halves, quarters, ... of rows (Eklundh 1972)."""
+        rows, distance = list(rows), self.count // 2
+        while distance:
+            for i in range(self.count):
+                if not i & distance:
+                    rows[i], rows[i + distance] = self.exchange(rows[i], rows[i + distance], distance)
+            distance //= 2
+        return rows
 
     def multiply_add(self, x, y, z):
         """x * y + z: one instruction where the processor has it, two where not."""
@@ -265,10 +273,10 @@ def window_of(context, builder, kind, matrix):
 
 
 def _row_offsets(builder, rows, pitch, valid):
-    last = builder.sub(valid, ir.Constant(WORD, 1))
+    last = builder.sub(valid, constant(1))
     offsets = []
     for i in range(rows):
-        row = ir.Constant(WORD, i)
+        row = constant(i)
         inside = builder.select(builder.icmp_signed("<", row, valid), row, last)
         offsets.append(builder.mul(inside, pitch))
     return offsets
@@ -276,24 +284,44 @@ def _row_offsets(builder, rows, pitch, valid):
 
 def _places(builder, count, shape, pitch):
     rows, vectors = shape
-    starts = [builder.mul(ir.Constant(WORD, i), pitch) for i in range(rows)]
-    return [builder.add(start, ir.Constant(WORD, j * count)) for start in starts for j in range(vectors)]
+    starts = [builder.mul(constant(i), pitch) for i in range(rows)]
+    return [builder.add(start, constant(j * count)) for start in starts for j in range(vectors)]
 
 
 def _accumulate(v, depth, a, b, sums, shape):
-    """Emit the loop over k; returns sums + a b as a list of vectors, row by row."""
+    """Emit the loop over k; returns sums + a b as a list of vectors, row by row.
+
+    A multiply-add waits for the one before it in the same sum. Tiles with few sums have several of each.
+    """
+    builder, ways = v.builder, max(1, LATENCY // len(sums))
+    slots = [[v.variable(value) for value in sums]]  # LLVM keeps them in registers
+    slots += [[v.variable(ir.Constant(v.kind, None)) for _ in sums] for _ in range(1, ways)]
+    whole = builder.sdiv(depth, constant(ways)) if ways > 1 else depth
+    with cgutils.for_range(builder, whole) as loop:
+        first = builder.mul(loop.index, constant(ways))
+        for way in range(ways):
+            _add_product(v, builder.add(first, constant(way)), a, b, slots[way], shape)
+    if ways > 1:
+        with cgutils.for_range(builder, builder.srem(depth, constant(ways))) as loop:
+            done = builder.mul(whole, constant(ways))
+            _add_product(v, builder.add(done, loop.index), a, b, slots[0], shape)
+    totals = [builder.load(slot) for slot in slots[0]]
+    for way in slots[1:]:
+        totals = [builder.fadd(total, builder.load(slot)) for total, slot in zip(totals, way, strict=True)]
+    return totals
+
+
+def _add_product(v, k, a, b, slots, shape):
+    """slots += column k of a times row k of b."""
     builder, (rows, vectors) = v.builder, shape
     (pa, offsets, a_step), (pb, b_row) = a, b
-    slots = [v.variable(value) for value in sums]  # LLVM keeps them in registers
-    with cgutils.for_range(builder, depth) as loop:
-        at_a, at_b = builder.mul(loop.index, a_step), builder.mul(loop.index, b_row)
-        row_of_b = [v.load(pb, builder.add(at_b, ir.Constant(WORD, j * v.count))) for j in range(vectors)]
-        for i in range(rows):
-            number = v.splat(builder.load(builder.gep(pa, [builder.add(at_a, offsets[i])])))
-            for j in range(vectors):
-                slot = slots[i * vectors + j]
-                builder.store(v.multiply_add(number, row_of_b[j], builder.load(slot)), slot)
-    return [builder.load(slot) for slot in slots]
+    at_a, at_b = builder.mul(k, a_step), builder.mul(k, b_row)
+    row_of_b = [v.load(pb, builder.add(at_b, constant(j * v.count))) for j in range(vectors)]
+    for i in range(rows):
+        number = v.splat(builder.load(builder.gep(pa, [builder.add(at_a, offsets[i])])))
+        for j in range(vectors):
+            slot = slots[i * vectors + j]
+            builder.store(v.multiply_add(number, row_of_b[j], builder.load(slot)), slot)
 
 
 @intrinsic(prefer_literal=True)
@@ -326,7 +354,7 @@ def product_tile(typingctx, rows, vectors, adding, depth, a, a_step, b, c):
 def _emit_product(context, builder, dtype, shape, adds):
     depth, a_step, pa, a_row, pb, b_row, pc, c_row = builder.function.args
     v = Vectors(context, builder, dtype, lanes(context.get_abi_sizeof(context.get_data_type(dtype))))
-    offsets = [builder.mul(ir.Constant(WORD, i), a_row) for i in range(shape[0])]
+    offsets = [builder.mul(constant(i), a_row) for i in range(shape[0])]
     places = _places(builder, v.count, shape, c_row)
     sums = [v.load(pc, place) if adds else ir.Constant(v.kind, None) for place in places]
     sums = _accumulate(v, depth, (pa, offsets, a_step), (pb, b_row), sums, shape)
@@ -356,12 +384,12 @@ def distance(typingctx, here, there):
     some are in another array; both arrays must be of one dtype."""
 
     def codegen(context, builder, signature, args):
-        zero = ir.Constant(WORD, 0)
+        zero = constant(0)
         addresses = [
             builder.ptrtoint(pointer_to(context, builder, kind, array, zero), WORD)
             for kind, array in zip(signature.args, args, strict=True)
         ]
-        size = ir.Constant(WORD, itemsize_of(context, signature.args[0]))
+        size = constant(itemsize_of(context, signature.args[0]))
         return builder.sdiv(builder.sub(addresses[1], addresses[0]), size)
 
     return types.intp(here, there), codegen

@@ -7,12 +7,20 @@ import math
 from typing import NamedTuple
 
 import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
 
 from fastcnn_kernels.elementwise import larger
 from fastcnn_kernels.jit import cpu_kernel, device_function, scalar, shape_function, stack_array
+from fastcnn_kernels.microkernel import Vectors, constant, copy, pointer_to
+from fastcnn_kernels.microkernel import clear as clear_run
 
 BLOCK = 256  # channels whose running results are kept on the stack
 FEW = 12  # channels: with fewer, a loop over them is too short to be worth its start
+SPAN = 16  # numbers that are computed instead: what is beyond the channels belongs to the next window, or to nobody
+BUFFER = 8192  # numbers of rows that are kept on the stack
 
 
 class WindowGeometry(NamedTuple):
@@ -62,11 +70,153 @@ def is_maximum(x, y):
     return x == y or x != x
 
 
+# --- few channels: vectors of SPAN numbers, of which the first are meant -------------------------------------------
+
+
+def spans(context, builder, array):
+    """Vector instructions for SPAN numbers of an array's dtype; LLVM cuts them into registers."""
+    return Vectors(context, builder, array.dtype, SPAN)
+
+
+@intrinsic
+def largest_span(typingctx, source, at, step, count, to, to_at):
+    """to[to_at + j] = max of source[at + i * step + j] over i < count, for j < SPAN; NaN wins."""
+
+    def codegen(context, builder, signature, args):
+        kinds, v = signature.args, spans(context, builder, signature.args[0])
+        origin = pointer_to(context, builder, kinds[0], args[0], args[1])
+        largest = v.variable(v.splat(ir.Constant(v.scalar, -math.inf)))
+        with cgutils.for_range(builder, args[3]) as loop:
+            number, before = v.load(origin, builder.mul(loop.index, args[2])), builder.load(largest)
+            wins = builder.or_(
+                builder.fcmp_ordered(">", number, before), builder.fcmp_unordered("uno", number, number)
+            )
+            builder.store(builder.select(wins, number, before), largest)
+        v.store(builder.load(largest), pointer_to(context, builder, kinds[4], args[4], args[5]), constant(0))
+        return context.get_dummy_value()
+
+    word = types.intp
+    return types.void(source, word, word, word, to, word), codegen
+
+
+@intrinsic
+def begin_span(typingctx, maxima, gradients, at, floor, channels, waiting, waiting_at):
+    """waiting[waiting_at + j] = gradients[at + j], or 0 from `channels` on and where maxima[at + j] <= floor."""
+
+    def codegen(context, builder, signature, args):
+        kinds, v = signature.args, spans(context, builder, signature.args[0])
+        maximum, gradient = (
+            v.load(pointer_to(context, builder, kinds[i], args[i], args[2]), constant(0)) for i in (0, 1)
+        )
+        lanes = ir.Constant(ir.VectorType(ir.IntType(64), SPAN), list(range(SPAN)))
+        many = Vectors(context, builder, types.int64, SPAN).splat(args[4])
+        counts = builder.and_(
+            builder.icmp_signed("<", lanes, many), builder.fcmp_unordered(">", maximum, v.splat(args[3]))
+        )
+        found = builder.select(counts, gradient, ir.Constant(v.kind, None))
+        v.store(found, pointer_to(context, builder, kinds[5], args[5], args[6]), constant(0))
+        return context.get_dummy_value()
+
+    word = types.intp
+    return types.void(maxima, gradients, word, maxima.dtype, word, waiting, word), codegen
+
+
+@intrinsic
+def route_span(typingctx, x, at, step, count, maxima, maxima_at, waiting, waiting_at, dx, dx_at, adding):
+    """For i < count, j < SPAN: where x[at + i * step + j] is maxima[maxima_at + j], or NaN, what waits goes to
+    dx[dx_at + i * step + j] and waits no more; elsewhere 0 goes there. adding: to what is there."""
+
+    def codegen(context, builder, signature, args):
+        kinds, v = signature.args, spans(context, builder, signature.args[0])
+        source, largest, wait_at, into = (
+            pointer_to(context, builder, kinds[i], args[i], args[i + 1]) for i in (0, 4, 6, 8)
+        )
+        nothing, maximum = ir.Constant(v.kind, None), v.load(largest, constant(0))
+        wait = v.variable(v.load(wait_at, constant(0)))
+        adds = builder.icmp_signed("!=", args[10], constant(0))
+        with cgutils.for_range(builder, args[3]) as loop:
+            place, before = builder.mul(loop.index, args[2]), builder.load(wait)
+            number = v.load(source, place)
+            hit = builder.or_(
+                builder.fcmp_ordered("==", number, maximum), builder.fcmp_unordered("uno", number, number)
+            )
+            routed = builder.select(hit, before, nothing)
+            with builder.if_else(adds) as (then, otherwise):
+                with then:
+                    v.store(builder.fadd(routed, v.load(into, place)), into, place)
+                with otherwise:
+                    v.store(routed, into, place)
+            builder.store(builder.select(hit, nothing, before), wait)
+        v.store(builder.load(wait), wait_at, constant(0))
+        return context.get_dummy_value()
+
+    word = types.intp
+    kinds = x, word, word, word, maxima, word, waiting, word, dx, word, word
+    return types.void(*kinds), codegen
+
+
+@shape_function
+def fits_spans(g):
+    """Whether channels are few, and rows short enough for the stack."""
+    rows = (g.sh + 1) * (g.w * g.c + SPAN)
+    return g.c < FEW and max(rows, (g.ow + 1) * SPAN) <= BUFFER
+
+
+@device_function
+def pool_row(x, y, n, oy, g):
+    """A row of maxima over windows: first down the windows' columns, whose numbers are neighbours, then along."""
+    tallest, results, line = stack_array(y, BUFFER), stack_array(y, BUFFER), g.w * g.c
+    for j in range(line):
+        tallest[j] = -math.inf
+    for iy in range(window_start(oy, g.sh, g.pt), window_stop(oy, g.sh, g.pt, g.kh, g.h)):
+        xs = x[(n * g.h + iy) * line :][:line]
+        for j in range(line):
+            tallest[j] = larger(tallest[j], xs[j])
+    for ox in range(g.ow):
+        left, right = window_start(ox, g.sw, g.pl), window_stop(ox, g.sw, g.pl, g.kw, g.w)
+        largest_span(tallest, left * g.c, g.c, right - left, results, ox * g.c)
+    copy(y, (n * g.oh + oy) * g.ow * g.c, results, 0, g.ow * g.c)
+
+
+@device_function
+def route_band(x, y, dy, dx, n, band, floor, g):
+    """The rows of dx of a band of few channels: what `route` does, for all channels of a window at once."""
+    rows, xs, waiting = stack_array(dy, BUFFER), stack_array(dy, BUFFER), stack_array(dy, BUFFER)
+    ys, dys = stack_array(dy, BUFFER), stack_array(dy, BUFFER)
+    top, bottom = window_start(band, g.sh, g.pt), window_stop(band, g.sh, g.pt, g.sh, g.h)
+    line, pitch, results = g.w * g.c, g.w * g.c + SPAN, g.ow * g.c
+    clear_run(rows, 0, (bottom - top) * pitch)
+    overlap = g.kw > g.sw or g.kh > g.sh
+    for oy in range(first_window(top, g.sh, g.pt, g.kh), min(g.oh, band + 1)):
+        copy(ys, 0, y, (n * g.oh + oy) * results, results)
+        copy(dys, 0, dy, (n * g.oh + oy) * results, results)
+        for ox in range(g.ow):
+            begin_span(ys, dys, ox * g.c, floor, g.c, waiting, ox * SPAN)
+        for iy in range(window_start(oy, g.sh, g.pt), min(bottom, window_stop(oy, g.sh, g.pt, g.kh, g.h))):
+            copy(xs, 0, x, (n * g.h + iy) * line, line)
+            to = (iy - top if iy >= top else bottom - top) * pitch  # what is above is another item's
+            for ox in range(g.ow):
+                left, right = window_start(ox, g.sw, g.pl), window_stop(ox, g.sw, g.pl, g.kw, g.w)
+                at = left * g.c
+                route_span(
+                    xs, at, g.c, right - left, ys, ox * g.c, waiting, ox * SPAN, rows, to + at, overlap
+                )
+    for r in range(bottom - top):
+        copy(dx, (n * g.h + top + r) * line, rows, r * pitch, line)
+
+
+# --- kernels -------------------------------------------------------------------------------------------------------
+
+
 @cpu_kernel(lambda x, y, g: g.n * g.oh)
 def max_pool_forward(x, y, g, first, last):
     """y[n,oy,ox,c] = max of x[n,iy,ix,c] over the window.  x (n,h,w,c) -> y (n,oh,ow,c).  NaN wins."""
+    flat_x, flat_y = x.reshape(x.size), y.reshape(y.size)
     for item in range(first, last):
         n, oy = item // g.oh, item % g.oh
+        if fits_spans(g):
+            pool_row(flat_x, flat_y, n, oy, g)
+            continue
         for ox in range(g.ow):
             ys = y[n, oy, ox]
             for ch in range(g.c):
@@ -92,20 +242,18 @@ def max_pool_backward(x, y, dy, dx, floor, g, first, last):
     output of the forward. x, dx (n,h,w,c); y, dy (n,oh,ow,c). An item writes one band of dx; it walks every window
     that reaches into the band from the window's top, so that "first" is known.
     """
-    pending, flat_x, flat_dx = stack_array(dy, BLOCK), x.reshape(x.size), dx.reshape(dx.size)
-    bands, floor = band_count(g), x.dtype.type(floor)
+    pending, bands, floor = stack_array(dy, BLOCK), band_count(g), x.dtype.type(floor)
+    flat_x, flat_y = x.reshape(x.size), y.reshape(y.size)
+    flat_dx, flat_dy = dx.reshape(dx.size), dy.reshape(dy.size)
     for item in range(first, last):
         n, band = item // bands, item % bands
+        if fits_spans(g):
+            route_band(flat_x, flat_y, flat_dy, flat_dx, n, band, floor, g)
+            continue
         top, bottom = window_start(band, g.sh, g.pt), window_stop(band, g.sh, g.pt, g.sh, g.h)
         clear(dx[n, top:bottom])
         for oy in range(first_window(top, g.sh, g.pt, g.kh), min(g.oh, band + 1)):
             for ox in range(g.ow):
-                if g.c < FEW:
-                    for ch in range(g.c):
-                        maximum, gradient = y[n, oy, ox, ch], dy[n, oy, ox, ch]
-                        if not maximum <= floor:
-                            route_one(flat_x, maximum, gradient, flat_dx, n, oy, ox, ch, top, bottom, g)
-                    continue
                 for start in range(0, g.c, BLOCK):
                     maxima, gradients = y[n, oy, ox], dy[n, oy, ox]
                     route(x[n], maxima, gradients, dx[n], pending, floor, oy, ox, start, top, bottom, g)
@@ -141,20 +289,6 @@ def route(x, y, dy, dx, pending, floor, oy, ox, start, top, bottom, g):
                     hit = is_maximum(xs[j], ys[j])
                     dxs[j] += wait[j] if hit else nothing
                     wait[j] = nothing if hit else wait[j]
-
-
-@device_function
-def route_one(x, maximum, gradient, dx, n, oy, ox, ch, top, bottom, g):
-    """`route` of a single channel.  x, dx: the images in one dimension."""
-    first, last = window_start(oy, g.sh, g.pt), min(bottom, window_stop(oy, g.sh, g.pt, g.kh, g.h))
-    left, right = window_start(ox, g.sw, g.pl), window_stop(ox, g.sw, g.pl, g.kw, g.w)
-    for iy in range(first, last):
-        at = ((n * g.h + iy) * g.w + left) * g.c + ch
-        for i in range(right - left):
-            if is_maximum(x[at + i * g.c], maximum):
-                if iy >= top:
-                    dx[at + i * g.c] += gradient
-                return
 
 
 @scalar

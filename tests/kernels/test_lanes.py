@@ -37,6 +37,14 @@ CASES = [
     pytest.param(Case((17, 9, 10, 3), (3, 3), 7, dilation=(2, 3), pads=((2, 2), (0, 3))), id="dilation"),
     pytest.param(Case((16, 64, 48, 3), (5, 5), 8, pads=((2, 2), (2, 2))), id="several bands"),
     pytest.param(Case((16, 2, 3, 4), (3, 3), 3, pads=((4, 4), (5, 4))), id="rows of padding alone"),
+    pytest.param(Case((1, 28, 28, 1), (5, 5), 6, pads=((2, 2), (2, 2))), id="one image in strips"),
+    pytest.param(
+        Case((1, 37, 20, 3), (3, 3), 4, strides=(2, 2), pads=((0, 1), (0, 1))), id="a short last strip"
+    ),
+    pytest.param(
+        Case((3, 23, 9, 2), (5, 3), 3, dilation=(2, 1), pads=((4, 4), (1, 1))), id="strips of some images"
+    ),
+    pytest.param(Case((2, 300, 200, 3), (3, 3), 8, pads=((1, 1), (1, 1))), id="several bands of strips"),
     pytest.param(Case((16, 5, 1, 33), (2, 1), 19), id="many channels and filters"),
 ]
 
