@@ -505,6 +505,8 @@ def filter_row(panel, row, weight, start, lower, out, g):
     """One row of results, all filters."""
     width, pitch = lanes_of(panel), panel_columns(g) * g.c * lanes_of(panel)
     walk = Walk(g.kh, g.dh * pitch, g.kw, g.dw * g.c * width, g.c)
+    if g.dw == 1:  # neighbouring taps are neighbours in memory
+        walk = Walk(g.kh, g.dh * pitch, 1, 0, g.kw * g.c)
     step, out_step = g.sw * g.c * width, g.f * width
     for j in range(0, g.ow, PIXELS if g.ow >= PIXELS else 1):
         ox = min(j, g.ow - PIXELS) if g.ow >= PIXELS else j  # the last tile may overlap that before

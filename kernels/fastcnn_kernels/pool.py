@@ -65,6 +65,12 @@ def last_window(i, stride, pad, out):
 
 
 @scalar
+def cells_along(o, stride, pad, kernel, size):
+    """How many cells of window `o` lie in the image."""
+    return max(1, window_stop(o, stride, pad, kernel, size) - window_start(o, stride, pad))
+
+
+@scalar
 def is_maximum(x, y):
     """Whether x is the maximum y of a set that holds it; the maximum of a set with a NaN is NaN."""
     return x == y or x != x
@@ -97,6 +103,47 @@ def largest_span(typingctx, source, at, step, count, to, to_at):
 
     word = types.intp
     return types.void(source, word, word, word, to, word), codegen
+
+
+@intrinsic
+def mean_span(typingctx, totals, at, step, count, scale, to, to_at):
+    """to[to_at + j] = scale * sum of totals[at + i * step + j] over i < count, for j < SPAN. totals: of float64."""
+
+    def codegen(context, builder, signature, args):
+        kinds, v = signature.args, spans(context, builder, signature.args[0])
+        origin = pointer_to(context, builder, kinds[0], args[0], args[1])
+        total = v.variable(ir.Constant(v.kind, None))
+        with cgutils.for_range(builder, args[3]) as loop:
+            number = v.load(origin, builder.mul(loop.index, args[2]))
+            builder.store(builder.fadd(builder.load(total), number), total)
+        mean, narrow = builder.fmul(builder.load(total), v.splat(args[4])), spans(context, builder, kinds[5])
+        if narrow.itemsize < v.itemsize:
+            mean = builder.fptrunc(mean, narrow.kind)
+        narrow.store(mean, pointer_to(context, builder, kinds[5], args[5], args[6]), constant(0))
+        return context.get_dummy_value()
+
+    word = types.intp
+    return types.void(totals, word, word, word, types.float64, to, word), codegen
+
+
+@intrinsic
+def spread_span(typingctx, dy, at, channels, scale, count, dx, dx_at):
+    """dx[dx_at + i * channels + j] += scale * dy[at + j] for i < count, j < channels; 0 up to SPAN."""
+
+    def codegen(context, builder, signature, args):
+        kinds, v = signature.args, spans(context, builder, signature.args[0])
+        lanes = ir.Constant(ir.VectorType(ir.IntType(64), SPAN), list(range(SPAN)))
+        counts = builder.icmp_signed("<", lanes, Vectors(context, builder, types.int64, SPAN).splat(args[2]))
+        share = v.load(pointer_to(context, builder, kinds[0], args[0], args[1]), constant(0))
+        share = builder.select(counts, builder.fmul(share, v.splat(args[3])), ir.Constant(v.kind, None))
+        into = pointer_to(context, builder, kinds[5], args[5], args[6])
+        with cgutils.for_range(builder, args[4]) as loop:
+            place = builder.mul(loop.index, args[2])
+            v.store(builder.fadd(v.load(into, place), share), into, place)
+        return context.get_dummy_value()
+
+    word = types.intp
+    return types.void(dy, word, word, dy.dtype, word, dx, word), codegen
 
 
 @intrinsic
@@ -205,6 +252,39 @@ def route_band(x, y, dy, dx, n, band, floor, g):
         copy(dx, (n * g.h + top + r) * line, rows, r * pitch, line)
 
 
+@device_function
+def average_row(x, y, n, oy, g):
+    """A row of means over windows of few channels: sums down the windows' columns, in float64, then along."""
+    totals, results, line = stack_array(np.float64, BUFFER), stack_array(y, BUFFER), g.w * g.c
+    for j in range(line):
+        totals[j] = 0.0
+    for iy in range(window_start(oy, g.sh, g.pt), window_stop(oy, g.sh, g.pt, g.kh, g.h)):
+        xs = x[(n * g.h + iy) * line :][:line]
+        for j in range(line):
+            totals[j] += xs[j]
+    height = cells_along(oy, g.sh, g.pt, g.kh, g.h)
+    for ox in range(g.ow):
+        left, right = window_start(ox, g.sw, g.pl), window_stop(ox, g.sw, g.pl, g.kw, g.w)
+        scale = 1.0 / (height * cells_along(ox, g.sw, g.pl, g.kw, g.w))
+        mean_span(totals, left * g.c, g.c, right - left, scale, results, ox * g.c)
+    copy(y, (n * g.oh + oy) * g.ow * g.c, results, 0, g.ow * g.c)
+
+
+@device_function
+def spread_row(dy, dx, n, iy, g):
+    """A row of the gradient of means, of few channels: every window that covers it adds its share."""
+    row, dys, line, results = stack_array(dx, BUFFER), stack_array(dx, BUFFER), g.w * g.c, g.ow * g.c
+    clear_run(row, 0, line + SPAN)
+    for oy in range(first_window(iy, g.sh, g.pt, g.kh), last_window(iy, g.sh, g.pt, g.oh)):
+        height = cells_along(oy, g.sh, g.pt, g.kh, g.h)
+        copy(dys, 0, dy, (n * g.oh + oy) * results, results)
+        for ox in range(g.ow):
+            left, right = window_start(ox, g.sw, g.pl), window_stop(ox, g.sw, g.pl, g.kw, g.w)
+            scale = dx.dtype.type(1.0 / (height * cells_along(ox, g.sw, g.pl, g.kw, g.w)))
+            spread_span(dys, ox * g.c, g.c, scale, right - left, row, left * g.c)
+    copy(dx, (n * g.h + iy) * line, row, 0, line)
+
+
 # --- kernels -------------------------------------------------------------------------------------------------------
 
 
@@ -291,21 +371,18 @@ def route(x, y, dy, dx, pending, floor, oy, ox, start, top, bottom, g):
                     wait[j] = nothing if hit else wait[j]
 
 
-@scalar
-def cells_along(o, stride, pad, kernel, size):
-    """How many cells of window `o` lie in the image."""
-    return max(1, window_stop(o, stride, pad, kernel, size) - window_start(o, stride, pad))
-
-
 @cpu_kernel(lambda x, y, g: g.n * g.oh)
 def average_pool_forward(x, y, g, first, last):
     """y[n,oy,ox,c] = mean of x[n,iy,ix,c] over the window's cells in the image.  x (n,h,w,c) -> y (n,oh,ow,c).
 
     Sums in float64: a window may be the whole image.
     """
-    total = stack_array(np.float64, BLOCK)
+    total, flat_x, flat_y = stack_array(np.float64, BLOCK), x.reshape(x.size), y.reshape(y.size)
     for item in range(first, last):
         n, oy = item // g.oh, item % g.oh
+        if fits_spans(g):
+            average_row(flat_x, flat_y, n, oy, g)
+            continue
         height = cells_along(oy, g.sh, g.pt, g.kh, g.h)
         for ox in range(g.ow):
             scale = 1.0 / (height * cells_along(ox, g.sw, g.pl, g.kw, g.w))
@@ -335,8 +412,12 @@ def average_pool_backward(dy, dx, g, first, last):
 
     dy (n,oh,ow,c) -> dx (n,h,w,c).
     """
+    flat_dy, flat_dx = dy.reshape(dy.size), dx.reshape(dx.size)
     for item in range(first, last):
         n, iy = item // g.h, item % g.h
+        if fits_spans(g):
+            spread_row(flat_dy, flat_dx, n, iy, g)
+            continue
         clear(dx[n, iy])
         for ix in range(g.w):
             dxs = dx[n, iy, ix]

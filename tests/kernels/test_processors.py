@@ -15,6 +15,7 @@ TESTS = {
     "test_conv.py": "test_conv_forward",
     "test_winograd.py": "test_winograd",
     "test_lanes.py": "test_lanes",
+    "test_pool.py": "test_max",
     "test_elementary.py": "test_error",
 }
 
