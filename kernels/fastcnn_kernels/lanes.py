@@ -496,39 +496,51 @@ def lanes_forward(x, weight, bias, y, workspace, lower, g, first, last, thread):
         assign_lanes(g, group, width, table)
         load_band(x, g, top * g.sh - g.pt, panel_rows(g, rows), panel, table)
         for row in range(rows):
-            filter_row(panel, row, weight, start, lower, out, g)
+            filter_row(panel, row, top + row, weight, start, lower, out, g)
         store_results(out, y, g, top, rows, table)
 
 
 @device_function
-def filter_row(panel, row, weight, start, lower, out, g):
+def rows_of_taps(oy, g, width):
+    """(first, number) of the rows of taps that meet the image from row oy of the results; all, if lanes hold strips."""
+    if strips(g, width) > 1:
+        return 0, g.kh
+    first = max(blocks(g.pt - oy * g.sh, g.dh), 0)
+    last = min(blocks(g.h + g.pt - oy * g.sh, g.dh), g.kh)
+    return min(first, g.kh), max(last - first, 0)
+
+
+@device_function
+def filter_row(panel, row, oy, weight, start, lower, out, g):
     """One row of results, all filters."""
     width, pitch = lanes_of(panel), panel_columns(g) * g.c * lanes_of(panel)
-    walk = Walk(g.kh, g.dh * pitch, g.kw, g.dw * g.c * width, g.c)
+    ky, count = rows_of_taps(oy, g, width)
+    walk = Walk(count, g.dh * pitch, g.kw, g.dw * g.c * width, g.c)
     if g.dw == 1:  # neighbouring taps are neighbours in memory
-        walk = Walk(g.kh, g.dh * pitch, 1, 0, g.kw * g.c)
+        walk = Walk(count, g.dh * pitch, 1, 0, g.kw * g.c)
     step, out_step = g.sw * g.c * width, g.f * width
+    line, taps = (row * g.sh + ky * g.dh) * pitch, ky * g.kw * g.c * g.f
     for j in range(0, g.ow, PIXELS if g.ow >= PIXELS else 1):
         ox = min(j, g.ow - PIXELS) if g.ow >= PIXELS else j  # the last tile may overlap that before
-        at, to, f = row * g.sh * pitch + ox * step, (row * g.ow + ox) * out_step, 0
+        at, to, f = line + ox * step, (row * g.ow + ox) * out_step, 0
         while f < g.f:
-            bias, into = start[f:], to + f * width
+            bias, into, w = start[f:], to + f * width, taps + f
             if g.ow < PIXELS:
-                filter_tile(1, 1, panel, at, step, weight, f, g.f, bias, lower, out, into, out_step, walk)
+                filter_tile(1, 1, panel, at, step, weight, w, g.f, bias, lower, out, into, out_step, walk)
                 f += 1
             elif g.f - f >= FILTERS:
                 filter_tile(
-                    FILTERS, PIXELS, panel, at, step, weight, f, g.f, bias, lower, out, into, out_step, walk
+                    FILTERS, PIXELS, panel, at, step, weight, w, g.f, bias, lower, out, into, out_step, walk
                 )
                 f += FILTERS
             elif g.f - f >= 2:
                 filter_tile(
-                    2, PIXELS, panel, at, step, weight, f, g.f, bias, lower, out, into, out_step, walk
+                    2, PIXELS, panel, at, step, weight, w, g.f, bias, lower, out, into, out_step, walk
                 )
                 f += 2
             else:
                 filter_tile(
-                    1, PIXELS, panel, at, step, weight, f, g.f, bias, lower, out, into, out_step, walk
+                    1, PIXELS, panel, at, step, weight, w, g.f, bias, lower, out, into, out_step, walk
                 )
                 f += 1
 
