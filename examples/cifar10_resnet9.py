@@ -1,12 +1,15 @@
-"""A ResNet-9 of half width on CIFAR-10.
+"""A ResNet-9 of three quarters of the usual width on CIFAR-10.
 
-Result (one run, CIFAR-10 as JPEG files, so not exactly comparable with published figures): 88.2 % test accuracy after
-16 epochs, 89.1 % when each image is also seen in the mirror; epoch by epoch 58.5 69.6 71.6 74.8 78.6 82.1 82.7 83.9
-84.0 85.1 85.4 86.1 86.8 87.6 87.8 88.2 %. 80 min on one thread of a machine that other work was sharing, before
-Winograd's algorithm was there; no time of its own has been measured yet.
+Result (one run, two cores of an Intel Xeon with AMX, other work running beside it): 90.1 % test accuracy after 20
+epochs, 90.9 % when each image is also seen in the mirror, in 42 min; 779 images/s for a bare training step when nothing
+else ran, which would be 21 min. Epoch by epoch 61.8 68.4 74.1 77.6 78.3 81.0 79.9 82.3 83.3 83.5 84.0 84.2 85.5 87.0
+86.2 87.9 87.5 89.1 89.8 90.1 %. The images were CIFAR-10 as JPEG files of quality 75, whose colours have half the
+resolution; with the original ones, for which the recipe was made, published accuracies are some per cent higher.
 
 The network and the recipe follow D. Page's "How to train your ResNet" (2018): few layers, SGD with Nesterov momentum
-along one cycle of the learning rate, label smoothing, images shifted, mirrored and with a square cut out.
+along one cycle of the learning rate, label smoothing, images shifted, mirrored and with a square cut out. Products are
+of bfloat16, weights and sums of float32 ("mixed_bfloat16"). His decay of 5e-4 is added to the gradients, which the
+momentum multiplies by ten; Keras and fastcnn take it off the weights directly, hence 5e-3.
 """
 
 import os
@@ -16,48 +19,32 @@ import numpy as np
 
 import fastcnn as keras
 from fastcnn import layers
+from fastcnn.data import Dataset
 
-EPOCHS = int(os.environ.get("EPOCHS", "16"))
+EPOCHS = int(os.environ.get("EPOCHS", "20"))
 BATCH = 128
-PEAK, PEAK_EPOCH = 0.2, 4  # of the learning rate
-DECAY = 5e-4
+PEAK, PEAK_EPOCH = 0.1, 4  # of the learning rate
+DECAY = 5e-3
 SMOOTHING = 0.1
-WIDTH = 32
+WIDTH = 48
+MEAN, DEVIATION = np.array([125.3, 123.0, 113.9]), np.array([63.0, 62.1, 66.7])
 
 keras.utils.set_random_seed(0)
+keras.mixed_precision.set_global_policy("mixed_bfloat16")
 (x_train, y_train), (x_test, y_test) = keras.datasets.cifar10.load_data()
-mean, deviation = x_train.mean((0, 1, 2)), x_train.std((0, 1, 2))
 
-
-def normalised(x):
-    return ((x - mean) / deviation).astype("float32")
-
-
-class Augmented(keras.utils.PyDataset):
-    """Batches of images, each moved by up to 4 pixels, half of them mirrored, an 8 x 8 square of each erased."""
-
-    def __init__(self, x, y):
-        super().__init__()
-        self.x = np.pad(normalised(x), ((0, 0), (4, 4), (4, 4), (0, 0)))
-        self.y = keras.utils.to_categorical(y, 10)
-        self.rng = np.random.default_rng(0)
-        self.on_epoch_end()
-
-    def __len__(self):
-        return len(self.x) // BATCH
-
-    def __getitem__(self, index):
-        chosen = self.order[index * BATCH : (index + 1) * BATCH]
-        batch = np.empty((BATCH, 32, 32, 3), "float32")
-        places = self.rng.integers(0, [9, 9, 2, 25, 25], (BATCH, 5))
-        for image, number, (top, left, mirror, row, column) in zip(batch, chosen, places, strict=True):
-            crop = self.x[number, top : top + 32, left : left + 32]
-            image[:] = crop[:, ::-1] if mirror else crop
-            image[row : row + 8, column : column + 8] = 0.0
-        return batch, self.y[chosen]
-
-    def on_epoch_end(self):
-        self.order = self.rng.permutation(len(self.x))
+normalise = layers.Normalization(mean=MEAN, variance=DEVIATION**2, dtype="float32")
+augment = layers.Pipeline(
+    [
+        layers.RandomAffine(horizontal_flip=True, padding=4, fill_mode="reflect", seed=1),
+        layers.RandomErasing((1, 1), scale=(1 / 16, 1 / 16), fill_value=MEAN.tolist(), seed=2),
+        normalise,
+    ],
+    dtype="float32",
+)
+train = Dataset(x_train, keras.utils.to_categorical(y_train, 10)).shuffle(seed=0).batch(BATCH, drop_last=True)
+train = train.map(augment).prefetch()
+test = normalise(x_test)
 
 
 def convolution(x, filters, pool=False):
@@ -77,11 +64,9 @@ x = residual(convolution(x, 2 * WIDTH, pool=True), 2 * WIDTH)
 x = convolution(x, 4 * WIDTH, pool=True)
 x = residual(convolution(x, 8 * WIDTH, pool=True), 8 * WIDTH)
 x = layers.GlobalMaxPooling2D()(x)
-outputs = layers.Rescaling(0.125)(layers.Dense(10, use_bias=False)(x))
+outputs = layers.Rescaling(0.125, dtype="float32")(layers.Dense(10, use_bias=False)(x))
 model = keras.Model(inputs, outputs, name="resnet9")
 model.summary()
-
-train, test = Augmented(x_train, y_train), normalised(x_test)
 steps = len(train)
 
 
