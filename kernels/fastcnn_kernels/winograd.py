@@ -65,6 +65,9 @@ LINE = 16  # numbers; rows of the workspace begin at multiples of it
 PATCH = 36 * VECTOR_BYTES // 4  # one vector for each pixel of a tile
 DEPTH_BLOCK = 16  # rows of weights that are transformed at once
 WEIGHTS_BLOCK = 9 * DEPTH_BLOCK * WIDEST
+CHANNEL_ROWS = (
+    16 if TILE_ROWS > 8 else 8
+)  # a register tile of one vector for as many channels as layers often have
 
 BLOCK = (
     max(28 // TILE_ROWS, 1) * TILE_ROWS
@@ -420,16 +423,39 @@ def workspace_size(g: WinogradGeometry, itemsize: int, weights: bool = False) ->
     return pieces(None, g, tile_width(itemsize), weights).size
 
 
+@intrinsic
+def locate_pixels(typingctx, table, edge, line, row_pitch, pitch, top, left, h, w, outside):
+    """table[i * EDGE + k] = line + i * row_pitch + k * pitch for i < edge, where (top + i, left + k) is in h x w.
+
+    It is `outside` where it is not.
+    """
+    word = types.intp
+
+    def codegen(context, builder, signature, args):
+        edge, line, row_pitch, pitch, top, left, h, w, outside = args[1:]
+        v = Vectors(context, builder, types.intp, EDGE)
+        numbers = ir.Constant(v.kind, list(range(EDGE)))
+        steps = builder.mul(numbers, v.splat(pitch))
+        columns = builder.icmp_unsigned("<", builder.add(numbers, v.splat(left)), v.splat(w))
+        into = pointer_to(context, builder, signature.args[0], args[0], WORD(0))
+        with cgutils.for_range(builder, edge) as loop:
+            start = builder.add(line, builder.mul(loop.index, row_pitch))
+            row = builder.icmp_unsigned("<", builder.add(top, loop.index), h)
+            here = builder.add(v.splat(start), steps)
+            places = builder.select(columns, here, v.splat(outside))
+            places = builder.select(row, places, v.splat(outside))
+            v.store(places, into, builder.mul(loop.index, WORD(EDGE)))
+        return context.get_dummy_value()
+
+    return types.void(table, *[word] * 9), codegen
+
+
 @device_function
 def locate(table, edge, images, n, top, left):
     """table[i * EDGE + k] = place of pixel (top + i, left + k) of the n-th image."""
-    for i in range(edge):
-        line = ((n * images.h + top + i) * images.w + left) * images.pitch + images.first
-        inside = 0 <= top + i < images.h
-        for k in range(EDGE):
-            table[i * EDGE + k] = line + k * images.pitch
-            if not inside or left + k < 0 or left + k >= images.w:
-                table[i * EDGE + k] = images.outside
+    line = ((n * images.h + top) * images.w + left) * images.pitch + images.first
+    row_pitch = images.w * images.pitch
+    locate_pixels(table, edge, line, row_pitch, images.pitch, top, left, images.h, images.w, images.outside)
 
 
 @device_function
@@ -549,6 +575,9 @@ def add_products(inputs, gradients, g, channels, columns, count, sums):
                         product_tile(TILE_ROWS, TILE_VECTORS, 1, count, a, inputs.row, b, c)
                     else:
                         product_tile(FEW_ROWS, TILE_VECTORS, 1, count, a, inputs.row, b, c)
+                elif channels - i == CHANNEL_ROWS:
+                    rows = CHANNEL_ROWS
+                    product_tile(CHANNEL_ROWS, 1, 1, count, a, inputs.row, b, c)
                 elif rows > FEW_ROWS:
                     product_tile(TILE_ROWS, 1, 1, count, a, inputs.row, b, c)
                 else:
