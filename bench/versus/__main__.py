@@ -1,6 +1,7 @@
 """python -m bench.versus: images a second of fastcnn and of its peers, alternating, with ratios and their spread."""
 
 import argparse
+import functools
 import importlib.metadata
 import importlib.util
 import json
@@ -200,15 +201,13 @@ def starting(threads: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as cache:
         path = os.pathsep.join([str(ROOT), str(ROOT / "kernels")])
         environment = {**os.environ, "PYTHONPATH": path, "FASTCNN_CACHE_DIR": cache}
-        environment["PYTHONPYCACHEPREFIX"] = cache  # compiled to bytecode once, as pip does when it installs
+        environment["PYTHONPYCACHEPREFIX"] = cache  # compiled to bytecode before, as pip does
         environment.pop("PYTHONDONTWRITEBYTECODE", None)
-        runs = []
-        for _ in range(3):
-            done = subprocess.run(
-                [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT,
-                env=environment,
-            )  # fmt: skip
-            runs.append([float(x) for x in done.stdout.split()])
+        run = functools.partial(
+            subprocess.run, capture_output=True, text=True, check=True, cwd=ROOT, env=environment
+        )
+        run([sys.executable, "-c", "import fastcnn, bench.versus.worker"])
+        runs = [[float(x) for x in run([sys.executable, "-c", program]).stdout.split()] for _ in range(3)]
     return {"import_s": min(r[0] for r in runs), "cold_s": runs[0][1], "warm_s": min(r[1] for r in runs[1:])}
 
 

@@ -230,13 +230,7 @@ def gather_square(typingctx, to, to_at, source, places, steps, k):
     """to[to_at + i * lanes + j] = source[places[j] + (k & steps[j]) + i] for i, j below `lanes_of(to)`."""
 
     def codegen(context, builder, signature, args):
-        kinds = signature.args
-        v = Vectors(context, builder, kinds[0].dtype, lanes(itemsize_of(context, kinds[0])))
-        into = pointer_to(context, builder, kinds[0], args[0], args[1])
-        origin = pointer_to(context, builder, kinds[2], args[2], constant(0))
-        rows = [v.load(origin, place) for place in _lane_places(context, builder, kinds[3:5], args[3:], v)]
-        for i, row in enumerate(v.transposed(rows)):
-            v.store(row, into, constant(i * v.count))
+        _call_square(context, builder, _emit_gather, signature.args, args)
         return context.get_dummy_value()
 
     return types.void(to, types.intp, source, places, steps, types.intp), codegen
@@ -247,29 +241,46 @@ def scatter_square(typingctx, source, source_at, to, places, steps, k):
     """to[places[j] + (k & steps[j]) + i] = source[source_at + i * lanes + j] for i, j below `lanes_of(to)`."""
 
     def codegen(context, builder, signature, args):
-        kinds = signature.args
-        v = Vectors(context, builder, kinds[0].dtype, lanes(itemsize_of(context, kinds[0])))
-        origin = pointer_to(context, builder, kinds[0], args[0], args[1])
-        into = pointer_to(context, builder, kinds[2], args[2], constant(0))
-        rows = v.transposed([v.load(origin, constant(i * v.count)) for i in range(v.count)])
-        places = _lane_places(context, builder, kinds[3:5], args[3:], v)
-        for row, place in zip(rows, places, strict=True):
-            v.store(row, into, place)
+        _call_square(context, builder, _emit_scatter, signature.args, args)
         return context.get_dummy_value()
 
     return types.void(source, types.intp, to, places, steps, types.intp), codegen
 
 
-def _lane_places(context, builder, kinds, args, v):
+def _call_square(context, builder, emit, kinds, args):
+    """A function of its own, called: its hundreds of instructions stand in a kernel once."""
+    panel = pointer_to(context, builder, kinds[0], args[0], args[1])
+    others = [pointer_to(context, builder, kinds[i], args[i], constant(0)) for i in (2, 3, 4)]
+    values = [panel, *others, args[5]]
+    kind = ir.FunctionType(ir.VoidType(), [value.type for value in values])
+    v = context, kinds[0].dtype, lanes(itemsize_of(context, kinds[0]))
+    name = f"fastcnn{emit.__name__}_{kinds[0].dtype}"
+    function = function_once(builder.module, name, kind, lambda b: emit(Vectors(v[0], b, v[1], v[2])))
+    builder.call(function, values)
+
+
+def _emit_gather(v):
+    panel, source, *lanes_at = v.builder.function.args
+    rows = [v.load(source, place) for place in _lane_places(v, *lanes_at)]
+    for i, row in enumerate(v.transposed(rows)):
+        v.store(row, panel, constant(i * v.count))
+    v.builder.ret_void()
+
+
+def _emit_scatter(v):
+    panel, to, *lanes_at = v.builder.function.args
+    rows = v.transposed([v.load(panel, constant(i * v.count)) for i in range(v.count)])
+    for row, place in zip(rows, _lane_places(v, *lanes_at), strict=True):
+        v.store(row, to, place)
+    v.builder.ret_void()
+
+
+def _lane_places(v, places, steps, k):
     """places[j] + (k & steps[j]) of every lane j."""
-    places, steps = (
-        pointer_to(context, builder, kind, array, constant(0))
-        for kind, array in zip(kinds, args[:2], strict=True)
-    )
     found = []
     for j in range(v.count):
-        place, step = (builder.load(builder.gep(table, [constant(j)])) for table in (places, steps))
-        found.append(builder.add(place, builder.and_(args[2], step)))
+        place, step = (v.builder.load(v.builder.gep(table, [constant(j)])) for table in (places, steps))
+        found.append(v.builder.add(place, v.builder.and_(k, step)))
     return found
 
 
@@ -384,11 +395,9 @@ def gather_lanes(source, table, count, panel, to):
     """panel[to + k * lanes + j] = number k < count of the row that lane j points to."""
     width = lanes_of(panel)
     if count >= width:
-        for k in range(0, count - width + 1, width):
-            gather_square(panel, to + k * width, source, table.places, table.steps, k)
-        if count % width:
-            k = count - width
-            gather_square(panel, to + k * width, source, table.places, table.steps, k)
+        for k in range(0, count, width):
+            first = min(k, count - width)  # the last ones perhaps once more
+            gather_square(panel, to + first * width, source, table.places, table.steps, first)
         return
     for k in range(count):
         for j in range(width):
@@ -400,11 +409,9 @@ def scatter_lanes(panel, begin, count, target, table):
     """Number k < count of the row that lane j points to = panel[begin + k * lanes + j]."""
     width = lanes_of(panel)
     if count >= width:
-        for k in range(0, count - width + 1, width):
-            scatter_square(panel, begin + k * width, target, table.places, table.steps, k)
-        if count % width:
-            k = count - width
-            scatter_square(panel, begin + k * width, target, table.places, table.steps, k)
+        for k in range(0, count, width):
+            first = min(k, count - width)
+            scatter_square(panel, begin + first * width, target, table.places, table.steps, first)
         return
     for j in range(width):
         for k in range(count):
@@ -503,11 +510,10 @@ def lanes_forward(x, weight, bias, y, workspace, lower, g, first, last, thread):
 @device_function
 def rows_of_taps(oy, g, width):
     """(first, number) of the rows of taps that meet the image from row oy of the results; all, if lanes hold strips."""
-    if strips(g, width) > 1:
-        return 0, g.kh
-    first = max(blocks(g.pt - oy * g.sh, g.dh), 0)
-    last = min(blocks(g.h + g.pt - oy * g.sh, g.dh), g.kh)
-    return min(first, g.kh), max(last - first, 0)
+    first = min(max(blocks(g.pt - oy * g.sh, g.dh), 0), g.kh)
+    last = max(min(blocks(g.h + g.pt - oy * g.sh, g.dh), g.kh), first)
+    whole = strips(g, width) > 1
+    return 0 if whole else first, g.kh if whole else last - first
 
 
 @device_function
@@ -515,9 +521,8 @@ def filter_row(panel, row, oy, weight, start, lower, out, g):
     """One row of results, all filters."""
     width, pitch = lanes_of(panel), panel_columns(g) * g.c * lanes_of(panel)
     ky, count = rows_of_taps(oy, g, width)
-    walk = Walk(count, g.dh * pitch, g.kw, g.dw * g.c * width, g.c)
-    if g.dw == 1:  # neighbouring taps are neighbours in memory
-        walk = Walk(count, g.dh * pitch, 1, 0, g.kw * g.c)
+    together = g.kw if g.dw == 1 else 1  # neighbouring taps are neighbours in memory
+    walk = Walk(count, g.dh * pitch, g.kw // together, g.dw * g.c * width, together * g.c)
     step, out_step = g.sw * g.c * width, g.f * width
     line, taps = (row * g.sh + ky * g.dh) * pitch, ky * g.kw * g.c * g.f
     for j in range(0, g.ow, PIXELS if g.ow >= PIXELS else 1):
