@@ -51,7 +51,7 @@ def test_it_is_chosen_where_it_is_faster():
     assert planned(X, KERNEL, padding="same", strides=2) == IMPLICIT
     assert planned(X, KERNEL, padding="same", dilation_rate=2) == IMPLICIT
     assert planned(X, (5, 5, 32, 64), padding="same") == IMPLICIT
-    assert planned((8, 16, 16, 3), (3, 3, 3, 64), padding="same") & IMPLICIT
+    assert planned((8, 16, 16, 3), (3, 3, 3, 64), padding="same") != WINOGRAD  # few channels are for lanes
     assert planned((1, 1, 1, 512), (3, 3, 512, 512), padding="same") == IMPLICIT
 
 
