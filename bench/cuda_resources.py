@@ -2,6 +2,7 @@
 
 Kernels are compiled to PTX and to machine code for four generations of devices. No device and no driver is needed,
 only `pip install "fastcnn[cuda13]"`. The kernels are those of `python -m fastcnn warmup`, products with every tile.
+bench/results/cuda-resources.md is what it printed last.
 """
 
 import argparse
@@ -9,11 +10,12 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+import numpy as np
 from fastcnn_kernels.cuda import TILES, CudaLaunch, Tile
 from tqdm import tqdm
 
 from fastcnn import config
-from fastcnn.backend.cuda import MissingKernelError
+from fastcnn.backend.cuda import kernels
 from fastcnn.cli.warmup import all_work, with_gradients
 from fastcnn.plan.progress import compile_progress
 from fastcnn.tensor import TensorSpec
@@ -40,17 +42,28 @@ def launches(dtype: str) -> list[CudaLaunch]:
     return sorted(found.values(), key=lambda one: (one.kernel.__name__, one.tile or ()))
 
 
+def suppression(dtype: str) -> Iterator[CudaLaunch]:
+    """Launches of what no plan does."""
+    corners, starts, scores = np.zeros((4, 1), dtype), np.array([0, 1]), np.zeros(1, dtype)
+    for greedy in (kernels.nms_greedy, kernels.nms_distance):
+        yield greedy.bind(corners, starts, np.zeros((5, 1), dtype), np.zeros(1, np.uint8), scores)
+    for soft in (kernels.nms_linear, kernels.nms_gaussian):
+        yield soft.bind(corners, starts, scores, scores, 0.5, 0.5)
+    double = np.zeros((4, 1)), starts, np.zeros(1), np.zeros((4, 1)), np.zeros((2, 1))
+    yield kernels.fuse_boxes.bind(*double, np.zeros(1, np.int64), 0.5)
+    ends, weights = np.zeros(1, np.int32), np.zeros(1, np.float32)
+    yield kernels.segment_graph.bind(ends, ends, weights, ends, ends, weights, 1.0, 1)
+
+
 def planned(dtype: str) -> Iterator[CudaLaunch]:
-    """All launches of what `warmup` plans, by plain products and by tensor cores."""
+    """All launches of what `warmup` plans, by plain products and by tensor cores, and of what it only runs."""
+    yield from suppression(dtype)
     for precision in ("fast", "tf32"):
         config.set_precision(precision)
         with compile_progress(False):
             for _, function, shapes in all_work(dtype):
                 specs = [TensorSpec(shape, dtype) for shape in shapes]
-                try:
-                    plan, _ = with_gradients(function).make(specs, "cuda")
-                except MissingKernelError:
-                    continue
+                plan, _ = with_gradients(function).make(specs, "cuda")
                 yield from (launch for _, step in plan.steps for launch in step)
     config.set_precision("fast")
 

@@ -11,18 +11,26 @@ from typing import Any
 import numpy as np
 from fastcnn_kernels import (
     activation_cuda,
+    boxes_cuda,
+    color_cuda,
     conv_cuda,
     depthwise_cuda,
     elementwise_cuda,
     gemm_cuda,
     loss_cuda,
+    nms_cuda,
     norm_cuda,
     optimizer_cuda,
     ordering_cuda,
+    policy_cuda,
     pool_cuda,
     random_cuda,
     reduction_cuda,
+    resample_cuda,
+    roi_cuda,
+    segment_cuda,
     shape_cuda,
+    yolo_cuda,
 )
 from fastcnn_kernels import cuda_program as program
 from fastcnn_kernels.cuda import SIMULATED, CudaKernel, target
@@ -47,30 +55,15 @@ __all__ = [
 ]
 
 FAMILIES: tuple[ModuleType, ...] = (
-    activation_cuda, conv_cuda, depthwise_cuda, elementwise_cuda, gemm_cuda, loss_cuda, norm_cuda, optimizer_cuda,
-    ordering_cuda, pool_cuda, random_cuda, reduction_cuda, shape_cuda,
+    activation_cuda, boxes_cuda, color_cuda, conv_cuda, depthwise_cuda, elementwise_cuda, gemm_cuda, loss_cuda,
+    nms_cuda, norm_cuda, optimizer_cuda, ordering_cuda, policy_cuda, pool_cuda, random_cuda, reduction_cuda,
+    resample_cuda, roi_cuda, segment_cuda, shape_cuda, yolo_cuda,
 )  # fmt: skip
 MEASURES = False  # the host cannot write to what stands for memory of the device
 BLOCKS = False  # a device has memory fast enough for whole batches, and wants large launches
 
 
-class MissingKernelError(Error):
-    """An op needs a kernel that there is only for the CPU."""
-
-
-class Kernels(SimpleNamespace):
-    """The kernels by name."""
-
-    def __getattr__(self, name: str) -> CudaKernel:
-        """Called for what is not there. `name_tf32` is asked for where there may be one."""
-        if name.startswith("_") or name.endswith("_tf32"):
-            raise AttributeError(name)
-        raise MissingKernelError(
-            f"device 'cuda': there is no kernel {name!r} yet; compute this on the CPU: fastcnn.set_device('cpu')"
-        )
-
-
-kernels = Kernels(
+kernels = SimpleNamespace(
     **{k.__name__: k for family in FAMILIES for k in vars(family).values() if isinstance(k, CudaKernel)}
 )
 

@@ -24,7 +24,8 @@ def set_device(name: str) -> None:
     """Make plans for this device from now on.
 
     "cpu"; "cuda", an error where that cannot be used; "auto", a CUDA device if one can be used, else the CPU, with a
-    notice. What a model's `compile` says goes before it. Functions of arrays (`ops`) always run on the CPU.
+    notice. What a model's `compile` says goes before it. Functions of arrays (`ops`) always run on the CPU, but for
+    suppression of boxes, which runs on this device.
     """
     global _device
     _device = resolved(name)

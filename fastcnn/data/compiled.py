@@ -24,6 +24,7 @@ def is_layer(function: Any) -> bool:
 class Compiled:
     """A layer as a step of a Dataset: active as in training, on all threads, without Python between its parts.
 
+    On the CPU whatever device is set: batches are made ready while the device trains on those before.
     Its random states are set to the place of the batch, so that no batch depends on those before it.
     """
 
@@ -42,7 +43,7 @@ class Compiled:
         keys, arrays = tuple(data), [np.ascontiguousarray(_computable(array)) for array in data.values()]
         with self.lock:
             function = self._functions.setdefault(
-                keys, Function(lambda *xs: self._body(keys, xs), training=True)
+                keys, Function(lambda *xs: self._body(keys, xs), training=True, device="cpu")
             )
             function.plan([_spec(array) for array in arrays])  # the layer is built now, if it was not
             for state in self._states():

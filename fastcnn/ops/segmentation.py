@@ -1,4 +1,4 @@
-"""Segments of an image, without learning. These functions work on arrays."""
+"""Segments of an image, without learning. Functions of arrays, on the CPU: edges come one after the other."""
 
 from typing import Any
 

@@ -1,6 +1,7 @@
 """Suppression: of boxes that overlap, the best. Boxes are (n, 4): x1, y1, x2, y2 in any one unit.
 
-These functions work on arrays: how many boxes stay depends on values, and shapes cannot.
+These functions work on arrays: how many boxes stay depends on values, and shapes cannot. They run on the device of
+`set_device`.
 """
 
 import functools
@@ -9,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fastcnn.backend import device, get
 from fastcnn.backend.cpu import Program, kernels
 from fastcnn.errors import Error
 from fastcnn.ops.detection import choice
@@ -100,10 +102,20 @@ _prepared = functools.lru_cache(maxsize=32)(_Greedy)
 
 
 def _greedy(criterion: str, ranked: Sorted, threshold: float) -> np.ndarray:
+    if device() == "cuda":
+        return _greedy_on_cuda(criterion, ranked, threshold)
     n, classes = len(ranked.order), len(ranked.starts) - 1
     sizes = 1 << (max(n, 64) - 1).bit_length(), 1 << (classes - 1).bit_length()
     make = _prepared if n <= PREPARED else _Greedy
     return make(criterion, ranked.corners.dtype, *sizes).run(ranked, threshold)
+
+
+def _greedy_on_cuda(criterion: str, ranked: Sorted, threshold: float) -> np.ndarray:
+    kernel = getattr(get("cuda").kernels, "nms_greedy" if criterion == "iou" else "nms_distance")
+    n, dtype = len(ranked.order), ranked.corners.dtype
+    keep = np.zeros(n, np.uint8)
+    kernel(ranked.corners, ranked.starts, np.empty((5, n), dtype), keep, np.array([threshold], dtype))
+    return keep.astype(bool)
 
 
 def _share(what: str, name: str, value: float) -> float:
@@ -171,7 +183,7 @@ def soft_nms(
     order, corners, starts = _sort(boxes, scores, labels)
     faded = scores[order]
     constant = _share("soft_nms", "iou_threshold", iou_threshold) if method == "linear" else float(sigma)
-    kernel = kernels.nms_linear if method == "linear" else kernels.nms_gaussian
+    kernel = getattr(get(device()).kernels, f"nms_{method}")
     kernel(corners, starts, faded, np.empty_like(faded), constant, float(score_threshold))
     result = np.empty_like(scores)
     result[order] = faded
@@ -199,7 +211,7 @@ def weighted_box_fusion(
     if n:
         corners = ranked.corners.astype(np.float64)
         arguments = corners, ranked.starts, scores[ranked.order].astype(np.float64), fused, totals, counts
-        kernels.fuse_boxes(*arguments, threshold)
+        get(device()).kernels.fuse_boxes(*arguments, threshold)
     spans = [np.arange(start, start + count) for start, count in zip(ranked.starts, counts, strict=False)]
     found = np.concatenate(spans)
     names = np.repeat(ranked.classes(labels) if n else np.zeros(classes, np.int64), counts)

@@ -146,7 +146,9 @@ def _chains(rewrite: Rewrite, updates: Sequence[Node], blocks: bool) -> list[Cha
     for serial, others_first in rewrite.behind.items():
         held_back[serial] = held_back.get(serial, set()) | others_first
     order = _insert_updates([*resting, *local_first(others, held_back)], updates)
-    return form_chains(order, rewrite.is_at_rest) if blocks else [Chain([node]) for node in order]
+    if blocks:
+        return form_chains(order, rewrite.is_at_rest)
+    return [Chain([node]) for node in _updates_side_by_side(order, updates)]
 
 
 def _held_back(nodes: Sequence[Node], updates: Sequence[Node]) -> dict[float, set[float]]:
@@ -192,6 +194,45 @@ def _insert_updates(nodes: list[Node], updates: Sequence[Node]) -> list[Node]:
             position += 1
         order.insert(position, (node, reads, writes))
     return [node for node, _, _ in order]
+
+
+def _updates_side_by_side(nodes: list[Node], updates: Sequence[Node]) -> list[Node]:
+    """The nodes with the updates that no other one waits for at the end, those of one kind side by side.
+
+    A backend whose launches are large, and cost more than they compute, can make one of them.
+    """
+    origin = {id(node.outputs[0]): node.inputs[0] for node in nodes if node.operation.alias}
+    kinds, last, others = (
+        {id(node) for node in updates},
+        list[tuple[Node, set[int], set[int]]](),
+        list[Node](),
+    )
+    later_reads, later_writes = set[int](), set[int]()
+    for node in reversed(nodes):
+        reads, writes = _touched(node, origin)
+        if (
+            id(node) in kinds
+            and writes.isdisjoint(later_reads | later_writes)
+            and reads.isdisjoint(later_writes)
+        ):
+            last.append((node, reads, writes))
+        else:
+            others.append(node)
+            later_reads, later_writes = later_reads | reads, later_writes | writes
+    return [*reversed(others), *_by_kind(last[::-1])]
+
+
+def _by_kind(updates: Sequence[tuple[Node, set[int], set[int]]]) -> list[Node]:
+    """Updates by how many others must come before them, and by kind."""
+    depth: dict[int, int] = {}
+    for i, (node, reads, writes) in enumerate(updates):
+        before = [
+            depth[id(other)]
+            for other, other_reads, other_writes in updates[:i]
+            if not (writes.isdisjoint(other_reads | other_writes) and reads.isdisjoint(other_writes))
+        ]
+        depth[id(node)] = max(before, default=-1) + 1
+    return sorted((node for node, _, _ in updates), key=lambda node: (depth[id(node)], node.operation.name))
 
 
 def _touched(node: Node, origin: dict[int, Tensor]) -> tuple[set[int], set[int]]:

@@ -113,9 +113,25 @@ def hue_and_saturation(r, g, b, value, least):
 def share_of_hue(hue, offset):
     """What of the saturation is taken from red (offset 5/6), green (3/6) or blue (1/6), from 0 to 1."""
     turns = hue + offset
-    k = (turns - np.floor(turns)) * type(hue)(6)
+    rest = turns - type(hue)(np.int32(turns))
+    k = (rest + type(hue)(1) if rest < 0 else rest) * type(hue)(6)
     k = min(k, type(hue)(4) - k)
     return min(max(k, type(hue)(0)), type(hue)(1))
+
+
+@scalar
+def turned(r, g, b, shift, scale, most):
+    """A colour (r, g, b) with hue + shift, in turns, and min(saturation scale, most)."""
+    number = type(r)
+    value, least = max(r, max(g, b)), min(r, min(g, b))
+    hue, saturation = hue_and_saturation(r, g, b, value, least)
+    part = value * bounded(saturation * scale, number(0), most)
+    hue += shift
+    return (
+        value - part * share_of_hue(hue, number(5 / 6)),
+        value - part * share_of_hue(hue, number(3 / 6)),
+        value - part * share_of_hue(hue, number(1 / 6)),
+    )
 
 
 @cpu_kernel(lambda x, shift, scale, y, most, g: pixel_items(g))
@@ -133,16 +149,8 @@ def hue_saturation(x, shift, scale, y, most, g, first, last):
 @device_function
 def turn_hues(red, green, blue, shift, scale, most):
     """`hue_saturation` in place, of channels that lie apart: that vectors can do."""
-    number = red.dtype.type
     for p in range(red.size):
-        r, g, b = red[p], green[p], blue[p]
-        value, least = max(r, max(g, b)), min(r, min(g, b))
-        hue, saturation = hue_and_saturation(r, g, b, value, least)
-        part = value * bounded(saturation * scale, number(0), most)
-        hue += shift
-        red[p] = value - part * share_of_hue(hue, number(5 / 6))
-        green[p] = value - part * share_of_hue(hue, number(3 / 6))
-        blue[p] = value - part * share_of_hue(hue, number(1 / 6))
+        red[p], green[p], blue[p] = turned(red[p], green[p], blue[p], shift, scale, most)
 
 
 @cpu_kernel(lambda x, y, histogram, low, high, bins, g: g.n * g.c)

@@ -9,6 +9,9 @@ A CUDA kernel has the name and the parameters of the CPU kernel that it stands f
 The decorator's rule says, from the arguments, how many blocks of how many threads execute it. What a thread does
 depends on shapes alone, sums are taken in a fixed order and nothing is added atomically, so results repeat bit for bit.
 
+A kernel that treats all numbers of some arrays alike, as a step of an optimizer does, is a `tensor_kernel`: launches
+of it that stand one behind the other become one launch, over a table of all their arrays.
+
 Where matrices are multiplied a kernel is written once for several sizes of tiles: a function of the `Tile` that
 returns the kernel, and a rule `tile` that chooses one from the arguments.
 
@@ -17,6 +20,7 @@ blocks are small then, because every thread of a block is a thread of the machin
 apart by the line that makes them: never two in one line.
 """
 
+import ctypes
 import os
 import threading
 from collections.abc import Callable
@@ -32,6 +36,7 @@ from fastcnn_kernels.jit import is_argument
 
 SIMULATED = os.environ.get("NUMBA_ENABLE_CUDASIM") == "1"
 THREADS = 4 if SIMULATED else 256  # of a block of an ordinary kernel
+CHUNK = 8 if SIMULATED else 4096  # elements of arrays that a block of a tensor kernel treats
 MOST_BLOCKS = (
     2 if SIMULATED else 4096
 )  # of such a kernel; its threads walk over the elements with this stride
@@ -272,11 +277,98 @@ class CudaKernel:
         """Run it now on arrays in the host's memory: they are copied to the device and back."""
         launch = self.bind(*args)
         if launch.items:
-            there = [_on_device(arg) for arg in launch.args]
-            self.dispatcher(launch.tile)[launch.shape.blocks, launch.shape.threads](*there)
+            there = tuple(map(_on_device, launch.args))
+            self.dispatcher(launch.tile)[launch.shape.blocks, launch.shape.threads](*self.on_device(there))
             for arg, copy in zip(launch.args, there, strict=True):
                 if isinstance(arg, np.ndarray) and arg.size:
                     arg[...] = copy.copy_to_host()
+
+    def join(self, first: CudaLaunch, second: CudaLaunch) -> CudaLaunch | None:
+        """Two launches of this kernel as one; None where that cannot be."""
+        return None
+
+    def on_device(self, args: tuple) -> tuple:
+        """The arguments of the compiled function, from those of a launch on the device."""
+        return args
+
+
+class TensorKernel(CudaKernel):
+    """A kernel of flat arrays of one size, which come first, and `hyper`, what it reads when it runs.
+
+    The function is given CHUNK elements of each, and a block. The arguments of a launch are those of one kernel after
+    the other, and `hyper`. What is compiled gets a table of addresses: a row a block, a column an array, and how many
+    elements there are.
+    """
+
+    def __init__(self, function: Callable):
+        super().__init__(function, self._blocks, None, False)
+
+    def _blocks(self, *args: Any) -> Shape:
+        return Shape((sum(covering(x.size, CHUNK) for x in args[: -1 : self._width]), 1, 1), THREADS)
+
+    @property
+    def _width(self) -> int:
+        return len(self.parameters) - 1
+
+    def join(self, first: CudaLaunch, second: CudaLaunch) -> CudaLaunch | None:
+        """Those with the same `hyper`, on arrays of one dtype, are one, if neither reads what the other writes."""
+        *arrays, hyper = (x.ctypes.data for x in first.args)
+        *others, of_second = (x.ctypes.data for x in second.args)
+        if hyper != of_second or self.signature(first.args) != self.signature(second.args):
+            return None
+        if not set(arrays).isdisjoint(others):
+            return None
+        args = (*first.args[:-1], *second.args)
+        return CudaLaunch(self, args, self._blocks(*args), None)
+
+    def python(self, tile: Tile | None = None) -> Callable:
+        """The function that is compiled: of a table, an array of the right type, and `hyper`."""
+        return _over_table(cuda_function(self.function), self._width)
+
+    @staticmethod
+    def signature(args: tuple) -> tuple:
+        """Types of the table, an array, and `hyper`."""
+        return types.Array(types.int64, 2, "C"), _type_of(args[0]), _type_of(args[-1])
+
+    def on_device(self, args: tuple) -> tuple:
+        """The table of the arrays, one of them, and `hyper`."""
+        *arrays, hyper = args
+        rows = [
+            [*(_address(x) + start * x.dtype.itemsize for x in group), min(CHUNK, group[0].size - start)]
+            for group in zip(*[iter(arrays)] * self._width, strict=True)
+            for start in range(0, group[0].size, CHUNK)
+        ]
+        return numba.cuda.to_device(np.array(rows, np.int64)), arrays[0], hyper
+
+
+def tensor_kernel(function: Callable) -> TensorKernel:
+    """Make a function of arrays and `hyper` a kernel that treats many sets of arrays in one launch."""
+    return TensorKernel(function)
+
+
+def _over_table(body: Callable, width: int) -> Callable:
+    """The kernel that gives each block the arrays of its row of the table."""
+
+    @cuda_function
+    def give(table, like, hyper, k, *arrays):
+        body(*arrays, hyper)
+
+    for _ in range(width):
+        give = _with_next_array(give, width)
+
+    def kernel(table, like, hyper):
+        give(table, like, hyper, 0)
+
+    return kernel
+
+
+def _with_next_array(give: Callable, width: int) -> Callable:
+    @cuda_function
+    def give_more(table, like, hyper, k, *arrays):
+        row = cuda.blockIdx.x
+        give(table, like, hyper, k + 1, *arrays, array_at(table[row, k], table[row, width], like))
+
+    return give_more
 
 
 def cuda_kernel(
@@ -294,6 +386,44 @@ def _type_of(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         return types.Array(typeof(value).dtype, value.ndim, "C")
     return typeof(value)
+
+
+def _address(array: Any) -> int:
+    """Where an array on the device begins."""
+    return int(array._ary.ctypes.data if SIMULATED else array.device_ctypes_pointer.value)
+
+
+if SIMULATED:
+
+    def array_at(address, size, like):
+        """The flat array of `size` elements of the dtype of `like` that begins at an address."""
+        nbytes = int(size) * like.dtype.itemsize
+        return np.frombuffer((ctypes.c_char * nbytes).from_address(int(address)), like.dtype)
+
+else:
+    from numba.cuda import cgutils
+    from numba.cuda.extending import intrinsic
+
+    @intrinsic
+    def array_at(typingctx, address, size, like):
+        """The flat array of `size` elements of the dtype of `like` that begins at an address."""
+        result = types.Array(like.dtype, 1, "C")
+
+        def codegen(context, builder, signature, args):
+            element = context.get_data_type(like.dtype)
+            array = context.make_array(result)(context, builder)
+            itemsize = context.get_constant(types.intp, context.get_abi_sizeof(element))
+            context.populate_array(
+                array,
+                data=builder.inttoptr(args[0], element.as_pointer()),
+                shape=cgutils.pack_array(builder, [args[1]]),
+                strides=cgutils.pack_array(builder, [itemsize]),
+                itemsize=itemsize,
+                meminfo=None,
+            )
+            return array._getvalue()
+
+        return result(types.int64, types.int64, like), codegen
 
 
 def _on_device(value: Any) -> Any:

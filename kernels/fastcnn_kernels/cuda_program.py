@@ -9,7 +9,7 @@ import bisect
 import os
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -133,9 +133,9 @@ class Program:
     """
 
     def __init__(self, launches: list[CudaLaunch]):
-        self.launches = [launch for launch in launches if launch.items > 0]
+        self.launches = joined(launch for launch in launches if launch.items > 0)
         self._calls: list[Callable[[], None]] = []
-        self._arrays: list[Any] = []  # copies of what lives on the host
+        self._arrays: list[Any] = []  # what the launches work on; copies of what lives on the host
         self._graph: Any = None
         self._runs = 0
 
@@ -157,7 +157,9 @@ class Program:
             call()
 
     def _call_of(self, launch: CudaLaunch) -> Callable[[], None]:
-        args = tuple(map(self._argument, launch.args))
+        there = tuple(map(self._argument, launch.args))
+        self._arrays.append(there)  # keeps the memory that a table has only addresses of
+        args = launch.kernel.on_device(there)
         configured = launch.kernel.dispatcher(launch.tile)
         where = launch.shape.blocks, launch.shape.threads, stream()
         return lambda: configured[where](*args)
@@ -169,8 +171,17 @@ class Program:
         region = region_of(value) if value.size else None
         if region is not None:
             return region.view(value)
-        self._arrays.append(target.to_device(np.ascontiguousarray(value)))
-        return self._arrays[-1]
+        return target.to_device(np.ascontiguousarray(value))
+
+
+def joined(launches: Iterable[CudaLaunch]) -> list[CudaLaunch]:
+    """The launches in order; neighbours that can be one launch are."""
+    found: list[CudaLaunch] = []
+    for launch in launches:
+        same = bool(found) and found[-1].kernel is launch.kernel
+        one = launch.kernel.join(found[-1], launch) if same else None
+        found[-1:] = [one] if one else [*found[-1:], launch]
+    return found
 
 
 USES_GRAPHS = not SIMULATED and os.environ.get("FASTCNN_CUDA_GRAPHS") != "0"

@@ -1,4 +1,7 @@
-"""One step of an optimizer, in place, on a CUDA device: the formulas and the `hyper` of `optimizer.py`."""
+"""One step of an optimizer, in place, on a CUDA device: the formulas and the `hyper` of `optimizer.py`.
+
+The steps of all variables are one launch: what a function here is given is a chunk of one of them (`tensor_kernel`).
+"""
 
 import math
 
@@ -12,8 +15,8 @@ from fastcnn_kernels.cuda import (
     cuda_function,
     cuda_kernel,
     flat,
-    map_binary,
     map_unary,
+    tensor_kernel,
 )
 from fastcnn_kernels.elementwise import larger
 from fastcnn_kernels.jit import CHUNK
@@ -38,47 +41,54 @@ from fastcnn_kernels.reduction import plus
 
 
 @cuda_function
+def step(f, w, g, *constants):
+    """w[i] = f(w[i], g[i], *constants)."""
+    for i in range(cuda.threadIdx.x, w.size, THREADS):
+        w[i] = f(w[i], g[i], *constants)
+
+
+@cuda_function
 def step_slot(f, w, g, m, *constants):
     """(w[i], m[i]) = f(w[i], g[i], m[i], *constants)."""
-    for i in range(cuda.grid(1), w.size, cuda.gridsize(1)):
+    for i in range(cuda.threadIdx.x, w.size, THREADS):
         w[i], m[i] = f(w[i], g[i], m[i], *constants)
 
 
 @cuda_function
 def step_two_slots(f, w, g, m, v, *constants):
     """(w[i], m[i], v[i]) = f(w[i], g[i], m[i], v[i], *constants)."""
-    for i in range(cuda.grid(1), w.size, cuda.gridsize(1)):
+    for i in range(cuda.threadIdx.x, w.size, THREADS):
         w[i], m[i], v[i] = f(w[i], g[i], m[i], v[i], *constants)
 
 
 @cuda_function
 def step_three_slots(f, w, g, m, v, a, *constants):
     """(w[i], m[i], v[i], a[i]) = f(w[i], g[i], m[i], v[i], a[i], *constants)."""
-    for i in range(cuda.grid(1), w.size, cuda.gridsize(1)):
+    for i in range(cuda.threadIdx.x, w.size, THREADS):
         w[i], m[i], v[i], a[i] = f(w[i], g[i], m[i], v[i], a[i], *constants)
 
 
-@cuda_kernel(flat)
+@tensor_kernel
 def sgd(w, g, hyper):
     """w -= lr g.  hyper = (lr,)."""
-    map_binary(sgd_step, w, g, w, w.dtype.type(hyper[0]))
+    step(sgd_step, w, g, w.dtype.type(hyper[0]))
 
 
-@cuda_kernel(flat)
+@tensor_kernel
 def sgd_momentum(w, g, m, hyper):
     """m = momentum m - lr g;  w += m.  hyper = (lr, momentum).  Polyak 1964."""
     number = w.dtype.type
     step_slot(momentum_step, w, g, m, number(hyper[0]), number(hyper[1]))
 
 
-@cuda_kernel(flat)
+@tensor_kernel
 def sgd_nesterov(w, g, m, hyper):
     """m = momentum m - lr g;  w += momentum m - lr g.  hyper = (lr, momentum).  Sutskever et al. 2013."""
     number = w.dtype.type
     step_slot(nesterov_step, w, g, m, number(hyper[0]), number(hyper[1]))
 
 
-@cuda_kernel(flat)
+@tensor_kernel
 def lion(w, g, m, hyper):
     """w -= lr sign(beta_1 m + (1 - beta_1) g);  m = beta_2 m + (1 - beta_2) g."""
     number = w.dtype.type
@@ -86,14 +96,14 @@ def lion(w, g, m, hyper):
     step_slot(lion_step, w, g, m, rate, share_1, share_2)
 
 
-@cuda_kernel(flat)
+@tensor_kernel
 def adagrad(w, g, v, hyper):
     """v += g g;  w -= lr g / sqrt(v + epsilon).  hyper = (lr, epsilon).  Duchi, Hazan & Singer 2011."""
     number = w.dtype.type
     step_slot(adagrad_step, w, g, v, number(hyper[0]), number(hyper[1]))
 
 
-@cuda_kernel(flat)
+@tensor_kernel
 def adadelta(w, g, v, u, hyper):
     """v = rho v + (1 - rho) g g;  d = g sqrt(u + epsilon) / sqrt(v + epsilon);  w -= lr d;"""
     number = w.dtype.type
@@ -101,7 +111,7 @@ def adadelta(w, g, v, u, hyper):
     step_two_slots(adadelta_step, w, g, v, u, rate, share, epsilon)
 
 
-@cuda_kernel(flat)
+@tensor_kernel
 def rmsprop(w, g, v, hyper):
     """v = rho v + (1 - rho) g g;  w -= lr g / sqrt(v + epsilon)."""
     number = w.dtype.type
@@ -109,7 +119,7 @@ def rmsprop(w, g, v, hyper):
     step_slot(rmsprop_step, w, g, v, rate, share, epsilon)
 
 
-@cuda_kernel(flat)
+@tensor_kernel
 def rmsprop_momentum(w, g, v, m, hyper):
     """v as in `rmsprop`;  m = momentum m + lr g / sqrt(v + epsilon);  w -= m."""
     number = w.dtype.type
@@ -118,7 +128,7 @@ def rmsprop_momentum(w, g, v, m, hyper):
     step_two_slots(rmsprop_momentum_step, w, g, v, m, rate, share, epsilon, momentum)
 
 
-@cuda_kernel(flat)
+@tensor_kernel
 def rmsprop_centered(w, g, v, a, m, hyper):
     """v as in `rmsprop`;  a = rho a + (1 - rho) g;  m = momentum m + lr g / sqrt(v - a a + epsilon);  w -= m."""
     number = w.dtype.type
@@ -127,7 +137,7 @@ def rmsprop_centered(w, g, v, a, m, hyper):
     step_three_slots(rmsprop_centered_step, w, g, v, a, m, rate, share, epsilon, momentum)
 
 
-@cuda_kernel(flat)
+@tensor_kernel
 def adam(w, g, m, v, hyper):
     """m = beta_1 m + (1 - beta_1) g;  v = beta_2 v + (1 - beta_2) g g;  w -= rate m / (sqrt(v) + epsilon)."""
     number = w.dtype.type
@@ -136,7 +146,7 @@ def adam(w, g, m, v, hyper):
     step_two_slots(adam_step, w, g, m, v, rate, share_1, share_2, epsilon)
 
 
-@cuda_kernel(flat)
+@tensor_kernel
 def adam_amsgrad(w, g, m, v, v_max, hyper):
     """m, v as in `adam`;  v_max = max(v_max, v);  w -= rate m / (sqrt(v_max) + epsilon)."""
     number = w.dtype.type
@@ -145,7 +155,7 @@ def adam_amsgrad(w, g, m, v, v_max, hyper):
     step_three_slots(adam_amsgrad_step, w, g, m, v, v_max, rate, share_1, share_2, epsilon)
 
 
-@cuda_kernel(flat)
+@tensor_kernel
 def adamax(w, g, m, u, hyper):
     """m = beta_1 m + (1 - beta_1) g;  u = max(beta_2 u, |g|);  w -= rate m / (u + epsilon)."""
     number = w.dtype.type
@@ -154,7 +164,7 @@ def adamax(w, g, m, u, hyper):
     step_two_slots(adamax_step, w, g, m, u, rate, share_1, beta_2, epsilon)
 
 
-@cuda_kernel(flat)
+@tensor_kernel
 def nadam(w, g, m, v, hyper):
     """m, v as in `adam`;  w -= lr (of_m m + of_g g) / (sqrt(of_v v) + epsilon)."""
     number = w.dtype.type
@@ -164,17 +174,17 @@ def nadam(w, g, m, v, hyper):
     step_two_slots(nadam_step, w, g, m, v, rate, share_1, share_2, epsilon, of_m, of_g, of_v)
 
 
-@cuda_kernel(flat)
+@tensor_kernel
 def decay_weights(w, hyper):
     """w -= w decay lr, before the step itself.  hyper = (lr, decay).  Loshchilov & Hutter 2019."""
-    map_binary(sgd_step, w, w, w, w.dtype.type(hyper[0] * hyper[1]))
+    step(sgd_step, w, w, w.dtype.type(hyper[0] * hyper[1]))
 
 
-@cuda_kernel(flat)
+@tensor_kernel
 def moving_average(average, value, hyper):
     """average = momentum average + (1 - momentum) value.  hyper = (momentum,); 0 copies the value."""
     momentum, share = (average.dtype.type(hyper[0]), average.dtype.type(1 - hyper[0]))
-    map_binary(weighted_average, average, value, average, momentum, share)
+    step(weighted_average, average, value, momentum, share)
 
 
 @cuda_kernel(flat)

@@ -89,6 +89,12 @@ def scale_and_shift(xs, a, b, ys, bounds):
 
 
 @scalar
+def away_from(base, factor, x, bounds):
+    """base + factor (x - base), kept within the bounds."""
+    return bounded(base + factor * (x - base), bounds[0], bounds[1])
+
+
+@scalar
 def grey_of(xs, at, g):
     """How light the pixel that begins at `at` is."""
     if g.c == 3:
@@ -106,7 +112,7 @@ def towards_grey(xs, factor, ys, bounds, g):
     for at in range(0, xs.size, g.c):
         grey = grey_of(xs, at, g)
         for ch in range(g.c):
-            ys[at + ch] = number(bounded(grey + factor * (xs[at + ch] - grey), bounds[0], bounds[1]))
+            ys[at + ch] = number(away_from(grey, factor, xs[at + ch], bounds))
 
 
 @device_function
@@ -123,24 +129,32 @@ def towards_mean(xs, factor, by_channel, ys, bounds, g):
                 total += xs[at]
         mean = total / pixels
         for at in range(ch, xs.size, g.c):
-            ys[at] = number(bounded(mean + factor * (xs[at] - mean), bounds[0], bounds[1]))
+            ys[at] = number(away_from(mean, factor, xs[at], bounds))
+
+
+@scalar
+def blurred_at(xs, iy, ix, ch, zeros, g):
+    """(8 neighbours + 5 x) / 13 of an image (h w c,); the edge stays, or zeros lie beyond it."""
+    width = g.w * g.c
+    x = float(xs[iy * width + ix * g.c + ch])
+    if zeros == 0 and (iy == 0 or ix == 0 or iy == g.h - 1 or ix == g.w - 1):
+        return x
+    total = 4.0 * x
+    for ky in range(max(iy - 1, 0), min(iy + 2, g.h)):
+        for kx in range(max(ix - 1, 0), min(ix + 2, g.w)):
+            total += xs[ky * width + kx * g.c + ch]
+    return total / 13.0
 
 
 @device_function
 def towards_blurred(xs, factor, zeros, ys, bounds, g):
-    """blurred + factor (x - blurred), blurred = (8 neighbours + 5 x) / 13; the edge stays, or zeros lie beyond it."""
-    number, width = ys.dtype.type, g.w * g.c
+    """blurred + factor (x - blurred)."""
+    number = ys.dtype.type
     for iy in range(g.h):
         for ix in range(g.w):
-            is_edge = iy == 0 or ix == 0 or iy == g.h - 1 or ix == g.w - 1
             for ch in range(g.c):
-                at = iy * width + ix * g.c + ch
-                total = 4.0 * xs[at]
-                for ky in range(max(iy - 1, 0), min(iy + 2, g.h)):
-                    for kx in range(max(ix - 1, 0), min(ix + 2, g.w)):
-                        total += xs[ky * width + kx * g.c + ch]
-                blurred = float(xs[at]) if is_edge and zeros == 0 else total / 13.0
-                ys[at] = number(bounded(blurred + factor * (xs[at] - blurred), bounds[0], bounds[1]))
+                at = (iy * g.w + ix) * g.c + ch
+                ys[at] = number(away_from(blurred_at(xs, iy, ix, ch, zeros, g), factor, xs[at], bounds))
 
 
 @scalar
@@ -155,21 +169,41 @@ def from_byte(x, bounds):
     return x * (bounds[1] - bounds[0]) / 255.0 + bounds[0]
 
 
+@scalar
+def without_lower_bits(x, step, bounds):
+    """x with its byte rounded down to a multiple of step."""
+    return from_byte(math.floor(math.floor(byte_of(x, bounds) + 1e-4) / step) * step, bounds)
+
+
 @device_function
 def keep_bits(xs, bits, ys, bounds):
     """The upper bits of every byte, the others 0."""
     number, step = ys.dtype.type, 2.0 ** (8 - bits)
     for i in range(xs.size):
-        ys[i] = number(from_byte(math.floor(math.floor(byte_of(xs[i], bounds) + 1e-4) / step) * step, bounds))
+        ys[i] = number(without_lower_bits(xs[i], step, bounds))
+
+
+@scalar
+def inverted_above(x, threshold, addition, bounds):
+    """x + addition where that is below the threshold, else 255 - (x + addition)."""
+    moved = bounded(byte_of(x, bounds) + addition, 0.0, 255.0)
+    return from_byte(moved if moved < threshold else 255.0 - moved, bounds)
 
 
 @device_function
 def invert_above(xs, threshold, addition, ys, bounds):
-    """x + addition where that is below the threshold, else 255 - (x + addition)."""
+    """`inverted_above` of every number."""
     number = ys.dtype.type
     for i in range(xs.size):
-        moved = bounded(byte_of(xs[i], bounds) + addition, 0.0, 255.0)
-        ys[i] = number(from_byte(moved if moved < threshold else 255.0 - moved, bounds))
+        ys[i] = number(inverted_above(xs[i], threshold, addition, bounds))
+
+
+@scalar
+def stretched(x, least, most, bounds):
+    """least moved to the lower bound, most to the upper; x where they are equal."""
+    if most > least:
+        return (x - least) * (bounds[1] - bounds[0]) / (most - least) + bounds[0]
+    return float(x)
 
 
 @device_function
@@ -181,10 +215,7 @@ def stretch(xs, ys, bounds, g):
         for i in range(ch, xs.size, g.c):
             least, most = min(least, float(xs[i])), max(most, float(xs[i]))
         for i in range(ch, xs.size, g.c):
-            if most > least:
-                ys[i] = number((xs[i] - least) * (bounds[1] - bounds[0]) / (most - least) + bounds[0])
-            else:
-                ys[i] = xs[i]
+            ys[i] = number(stretched(xs[i], least, most, bounds))
 
 
 @device_function
@@ -201,20 +232,31 @@ def flatten_histogram(xs, ys, counts, bounds, g):
             ys[i] = number(rank / to_bytes + bounds[0]) if filled > 1 else xs[i]
 
 
+@scalar
+def is_cut(iy, ix, place):
+    """Whether a pixel lies in the square of half the side place[2] around (place[0], place[1])."""
+    return abs(iy - place[0]) < place[2] and abs(ix - place[1]) < place[2]
+
+
 @device_function
 def cut_out(xs, place, ys, bounds, g):
-    """fill in the square of half the side place[2] around (place[0], place[1])."""
+    """fill in a square."""
     for iy in range(g.h):
         for ix in range(g.w):
-            inside = abs(iy - place[0]) < place[2] and abs(ix - place[1]) < place[2]
             at = (iy * g.w + ix) * g.c
             for ch in range(g.c):
-                ys[at + ch] = bounds[2] if inside else xs[at + ch]
+                ys[at + ch] = bounds[2] if is_cut(iy, ix, place) else xs[at + ch]
+
+
+@scalar
+def mixed(x, other, weight):
+    """(1 - weight) x + weight other."""
+    return (1.0 - weight) * x + weight * other
 
 
 @device_function
 def mix(xs, others, weight, ys):
-    """(1 - weight) x + weight other."""
+    """`mixed` of every number."""
     number = ys.dtype.type
     for i in range(xs.size):
-        ys[i] = number((1.0 - weight) * xs[i] + weight * others[i])
+        ys[i] = number(mixed(xs[i], others[i], weight))

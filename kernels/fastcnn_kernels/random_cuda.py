@@ -1,12 +1,12 @@
 """Random numbers on a CUDA device: those of `random.py`, so the same seed drops the same units on both.
 
-A thread draws the four numbers of one counter.
+A thread draws the four numbers of one counter; of gamma-distributed numbers, one.
 """
 
 import numpy as np
 
 from fastcnn_kernels.cuda import covering, cuda, cuda_function, cuda_kernel, elements
-from fastcnn_kernels.random import SHIFT, WORD, box_muller, keep, philox, unit
+from fastcnn_kernels.random import SHIFT, WORD, box_muller, keep, log_gamma_number, philox, unit
 
 
 def quads(x, *others):
@@ -68,3 +68,10 @@ def advance(state):
     """step += 1: new numbers in every stream."""
     if cuda.grid(1) == 0:
         state[1] += 1
+
+
+@cuda_kernel(lambda alpha, y, state, stream: elements(y.size))
+def random_log_gamma(alpha, y, state, stream):
+    """y[i] = the logarithm of a gamma-distributed number of shape alpha[i] > 0 and scale 1."""
+    for i in range(cuda.grid(1), y.size, cuda.gridsize(1)):
+        y[i] = log_gamma_number(float(alpha[i]), state, np.uint64(stream), i)

@@ -61,7 +61,7 @@ def is_inside(iy, ix, g):
 @scalar
 def half_even(x):
     """The whole number next to x; of two equally near the even one."""
-    return int(np.rint(x))
+    return round(x)
 
 
 @scalar
@@ -145,16 +145,27 @@ def gather_bilinear(xs, sy, sx, start, stop, fill, g, ys):
 # --- along a projective map ------------------------------------------------------------------------------------
 
 
+@scalar
+def map_of_row(transform, oy):
+    """What row oy of the result leaves of a map: `place_in_row` takes it."""
+    a0, a1, a2 = float(transform[0]), float(transform[1]) * oy + transform[2], float(transform[3])
+    b1, c0, c1 = float(transform[4]) * oy + transform[5], float(transform[6]), float(transform[7]) * oy + 1.0
+    return a0, a1, a2, b1, c0, c1
+
+
+@scalar
+def place_in_row(a0, a1, a2, b1, c0, c1, ox):
+    """The place (row, column) that column ox comes from."""
+    k = 1.0 / (c0 * ox + c1)
+    return (a2 * ox + b1) * k, (a0 * ox + a1) * k
+
+
 @device_function
 def row_of_map(transform, oy, start, stop, sy, sx):
     """sy, sx = the places that (oy, start) to (oy, stop - 1) come from."""
-    a0, a1, a2 = float(transform[0]), float(transform[1]) * oy + transform[2], float(transform[3])
-    b1, c0, c1 = float(transform[4]) * oy + transform[5], float(transform[6]), float(transform[7]) * oy + 1.0
+    a0, a1, a2, b1, c0, c1 = map_of_row(transform, oy)
     for i in range(stop - start):
-        ox = float(start + i)
-        k = 1.0 / (c0 * ox + c1)
-        sy[i] = (a2 * ox + b1) * k
-        sx[i] = (a0 * ox + a1) * k
+        sy[i], sx[i] = place_in_row(a0, a1, a2, b1, c0, c1, float(start + i))
 
 
 @cpu_kernel(lambda x, transform, y, fill, g: g.n * g.oh)

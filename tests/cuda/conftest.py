@@ -81,17 +81,6 @@ def on_the_cpu(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict
     return compute
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_call(item: Any) -> Any:
-    """What needs kernels that there are not on CUDA is skipped, and says so."""
-    try:
-        return (yield)
-    except Exception as error:
-        if type(error).__name__ == "MissingKernelError":
-            pytest.skip(str(error))
-        raise
-
-
 def pytest_collection_modifyitems(items: list[Any]) -> None:
     """What needs something to run on needs a GPU, unless it is simulated."""
     for item in items:

@@ -23,19 +23,16 @@ CPU_ONLY = {
     "winograd_weights": "conv_pack_weights",
     "winograd_weights_rotated": "conv_pack_weights_transposed",
 }
-# Families that have no CUDA file yet; ops that need them say so (`backend.cuda.Kernels`).
-NOT_YET = {"boxes", "color", "nms", "policy", "resample", "roi", "segment", "yolo"}
-NOT_YET_KERNELS = {"random_log_gamma"}
 OF_THE_TEAM = {"run_blocks"}  # executes lists of launches on the team of threads
 
 
-def kernels(paths: list[Path], decorator: str) -> dict[str, tuple[str, ast.FunctionDef]]:
+def kernels(paths: list[Path], *decorators: str) -> dict[str, tuple[str, ast.FunctionDef]]:
     """Name -> (family, function) of the kernels in the files."""
     found: dict[str, tuple[str, ast.FunctionDef]] = {}
     for path in paths:
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
             if isinstance(node, ast.FunctionDef) and any(
-                ast.unparse(d).startswith(f"{decorator}(") for d in node.decorator_list
+                ast.unparse(d).split("(")[0] in decorators for d in node.decorator_list
             ):
                 found[node.name] = path.stem.removesuffix("_cuda"), node
     return found
@@ -52,13 +49,10 @@ def parameters(function: ast.FunctionDef) -> list[str]:
     return [name for name in names if name not in ("first", "last", "thread")]
 
 
-CPU, CUDA = kernels(CPU_FILES, "cpu_kernel"), kernels(CUDA_FILES, "cuda_kernel")
+CPU, CUDA = kernels(CPU_FILES, "cpu_kernel"), kernels(CUDA_FILES, "cuda_kernel", "tensor_kernel")
 
 
-WAITING = NOT_YET_KERNELS | {name for name, (family, _) in CPU.items() if family in NOT_YET}
-
-
-@pytest.mark.parametrize("name", sorted(CPU.keys() - CPU_ONLY.keys() - OF_THE_TEAM - WAITING))
+@pytest.mark.parametrize("name", sorted(CPU.keys() - CPU_ONLY.keys() - OF_THE_TEAM))
 def test_pair(name: str) -> None:
     assert name in CUDA, "no CUDA kernel of this name"
     (family, on_cpu), (cuda_family, on_cuda) = CPU[name], CUDA[name]
@@ -72,10 +66,6 @@ def test_no_kernel_without_a_pair() -> None:
     assert {name for name in others if not name.endswith("_tf32")} == set()
     assert {name.removesuffix("_tf32") for name in others} <= CUDA.keys()
     assert CUDA.keys() & CPU_ONLY.keys() == set()
-
-
-def test_what_is_waiting_is_not_there() -> None:
-    assert CUDA.keys() & WAITING == set()
 
 
 def test_algorithms_of_processors_have_another_for_devices() -> None:

@@ -14,8 +14,15 @@ pytest.importorskip(
 from fastcnn_kernels import cuda_program
 from fastcnn_kernels.cuda import Shape, flat
 from fastcnn_kernels.elementwise_cuda import add, copy
+from fastcnn_kernels.optimizer_cuda import adam, sgd
 
+import fastcnn
+from fastcnn import layers
 from fastcnn.backend import cuda
+from fastcnn.data import Batch
+from fastcnn.models.step import Signature
+from fastcnn.plan.progress import compile_progress
+from fastcnn.tensor import TensorSpec
 
 
 class Driver:
@@ -126,3 +133,37 @@ def test_a_grid_is_no_larger_than_a_device_takes() -> None:
     tall = type(copy)(copy.function, lambda x, y: Shape((1, 70000, 1), 32), None, False)
     with pytest.raises(ValueError, match="larger than a device takes"):
         tall.bind(np.zeros(3), np.zeros(3))
+
+
+def test_launches_of_one_optimizer_are_one() -> None:
+    hyper = np.zeros(8)
+    first, second = ([np.zeros(size, np.float32) for _ in range(4)] for size in (3, 10_000))
+    (one,) = cuda_program.joined([adam.bind(*first, hyper), adam.bind(*second, hyper)])
+    assert one.shape.total == sum(adam.bind(*arrays, hyper).shape.total for arrays in (first, second))
+    assert [id(x) for x in one.args] == [id(x) for x in (*first, *second, hyper)]
+
+
+def test_launches_that_stay_apart() -> None:
+    hyper, other = np.zeros(8), np.zeros(8)
+    w, g, v, h = (np.zeros(3, np.float32) for _ in range(4))
+    double = np.zeros(3), np.zeros(3)
+    for following in (
+        sgd.bind(v, h, other),  # other rates
+        sgd.bind(w, h, hyper),  # the same variable again
+        sgd.bind(v, w, hyper),  # reads what the first writes
+        sgd.bind(*double, hyper),
+        add.bind(v, h, h),
+    ):
+        assert len(cuda_program.joined([sgd.bind(w, g, hyper), following])) == 2
+
+
+def test_a_step_of_training_has_one_launch_for_all_variables() -> None:
+    model = fastcnn.Sequential([fastcnn.Input((5,)), layers.Dense(4), layers.Dense(3), layers.Dense(2)])
+    model.compile(fastcnn.optimizers.AdamW(0.01, weight_decay=0.1, use_ema=True), "mse")
+    x, y = np.zeros((3, 5), np.float32), np.zeros((3, 2), np.float32)
+    with compile_progress(False):
+        function = model._step("train")._function(Signature.of(Batch(x, y)))
+        plan, _ = function.make([TensorSpec(array.shape) for array in (x, y)], "cuda")
+    names = [launch.kernel.__name__ for launch in plan.program.launches]
+    assert [names.count(name) for name in ("decay_weights", "adam", "moving_average")] == [1, 1, 1]
+    assert names[-3:] == ["decay_weights", "adam", "moving_average"]

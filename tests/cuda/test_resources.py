@@ -1,6 +1,7 @@
 """Every kernel compiled to machine code: nothing is spilled, and every launch is within what any device offers."""
 
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -31,6 +32,7 @@ from fastcnn.tensor import TensorSpec
 
 ALL = cuda_resources.launches("float32")
 WIDE = [one for one in [*ALL, *cuda_resources.launches("float64")] if one.tile in (TILES[-1], CORE_TILE)]
+ROOT = Path(__file__).parents[2]
 OF_COLUMNS = {"im2col", "col2im"}  # only `set_convolution_algorithm("columns")` uses them
 
 
@@ -49,7 +51,7 @@ def check(launch: CudaLaunch, capability: tuple[int, int]) -> None:
 
 
 # Sines of very large numbers take so many digits of pi that they do not fit into registers.
-WITH_A_STACK = {"cos", "sin", "random_normal"}
+WITH_A_STACK = {"cos", "sin", "random_log_gamma", "random_normal"}
 
 
 @pytest.mark.parametrize("launch", ALL, ids=named)
@@ -61,6 +63,17 @@ def test_kernel(launch: CudaLaunch) -> None:
 @pytest.mark.parametrize("launch", WIDE, ids=named)
 def test_product_on_newer_devices(launch: CudaLaunch, capability: tuple[int, int]) -> None:
     check(launch, capability)
+
+
+def test_the_saved_table_is_that_of_these_kernels() -> None:
+    """`bench/results/cuda-resources.md` has every kernel, and none that spills."""
+    lines = (ROOT / "bench" / "results" / "cuda-resources.md").read_text(encoding="utf-8").splitlines()
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if line.startswith("| ")]
+    assert cells[0][4:] == [f"sm_{major}{minor}" for major, minor in cuda_resources.CAPABILITIES]
+    assert {name for name, *_ in cells[1:]} == vars(cuda.kernels).keys() - OF_COLUMNS
+    for _, _, _, threads, *needs in cells[1:]:
+        for registers, shared, spilled in (map(int, one.split(" / ")) for one in needs if one != "-"):
+            assert registers * int(threads) <= MOST_REGISTERS and shared <= MOST_SHARED and spilled == 0
 
 
 def test_every_kernel_is_compiled() -> None:

@@ -1,0 +1,45 @@
+"""Segmentation of an image as a graph on a CUDA device: the kernel of `segment.py`.
+
+Edges are taken one after the other, which one thread does; a block of them does the rest. There for images whose edges
+are on the device: where they are not, the CPU is faster.
+"""
+
+from fastcnn_kernels.cuda import THREADS, Shape, cuda, cuda_function, cuda_kernel
+from fastcnn_kernels.segment import join, root_of
+
+
+@cuda_function
+def join_edges(first_ends, second_ends, weights, parent, size, limit, scale, smallest):
+    """All edges, the weakest first; then those of trees that are too small."""
+    for e in range(weights.size):
+        a, b = root_of(parent, first_ends[e]), root_of(parent, second_ends[e])
+        if a != b and weights[e] <= min(limit[a], limit[b]):
+            a = join(parent, size, a, b)
+            limit[a] = weights[e] + scale / size[a]
+    for e in range(weights.size):
+        a, b = root_of(parent, first_ends[e]), root_of(parent, second_ends[e])
+        if a != b and min(size[a], size[b]) < smallest:
+            join(parent, size, a, b)
+
+
+@cuda_kernel(
+    lambda first_ends, second_ends, weights, parent, size, limit, scale, smallest: Shape((1, 1, 1), THREADS)
+)
+def segment_graph(first_ends, second_ends, weights, parent, size, limit, scale, smallest):
+    """parent[i] = the root of the tree of pixel i.
+
+    Edges (first_ends, second_ends) come with ascending weights. An edge joins two trees if it is no stronger than the
+    strongest edge within either plus scale / its size; then trees smaller than `smallest` join a neighbour. parent,
+    size and limit (pixels,); limit: working memory.
+    """
+    for i in range(cuda.threadIdx.x, parent.size, THREADS):
+        parent[i], size[i], limit[i] = i, 1, scale
+    cuda.syncthreads()
+    if cuda.threadIdx.x == 0:
+        join_edges(first_ends, second_ends, weights, parent, size, limit, scale, smallest)
+    cuda.syncthreads()
+    for i in range(cuda.threadIdx.x, parent.size, THREADS):
+        root = parent[i]
+        while parent[root] != root:  # others may shorten the way meanwhile, which ends at the same root
+            root = parent[root]
+        parent[i] = root
