@@ -9,9 +9,9 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, dataclass_transform
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar, dataclass_transform
 
 import numpy as np
 
@@ -208,6 +208,14 @@ class Node:
         return f"<{self.scope or 'node'} {getattr(self.operation, 'name', self.operation)}>"
 
 
+class Report(NamedTuple):
+    """A function to call after each run of what is traced, with arrays in place of the tensors among its arguments."""
+
+    function: Callable[..., Any]
+    args: tuple
+    kwargs: dict[str, Any]
+
+
 class Trace:
     """What happens while a function of tensors runs once, symbolically, on known shapes."""
 
@@ -215,6 +223,8 @@ class Trace:
         self.training = training
         self.updates: list[Node] = []  # nodes that change variables
         self.losses: list[Tensor] = []  # added by layers: penalties, auxiliary losses
+        self.reports: list[Report] = []  # what is to be told after each run
+        self.optimizers: list[Any] = []  # whose updates of variables are among those
         self.scopes: list[str] = []
         self.mixed = False  # inside of a layer that computes in bfloat16
         self.after: Any = None  # a function (layer, outputs) -> outputs, called after each layer

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from fastcnn import Sequential, layers
 from fastcnn import callbacks as cb
 from fastcnn.callbacks.base import HOOKS
 from fastcnn.errors import Error
@@ -565,3 +566,20 @@ def test_progbar_logger_asks_for_logs_only_when_it_draws(monkeypatch):
     for batch in range(1000):
         callbacks.on_train_batch_end(batch, lambda: asked.append(1) or {"loss": 1.0})
     assert 1 <= len(asked) < 100
+
+
+def test_a_callback_may_end_evaluation_and_prediction():
+    class Stop(cb.Callback):
+        def on_test_batch_end(self, batch, logs=None):
+            self.model.stop_evaluating = batch == 1
+
+        def on_predict_batch_end(self, batch, logs=None):
+            self.model.stop_predicting = batch == 1
+
+    model = Sequential([layers.Input((3,)), layers.Dense(1)])
+    model.compile("sgd", "mse")
+    x = np.arange(30.0).reshape(10, 3)
+    found = model.evaluate(x, x[:, 0], 2, verbose=0, callbacks=[Stop()])
+    assert found == pytest.approx(model.evaluate(x[:4], x[:4, 0], verbose=0))
+    assert len(model.predict(x, 2, verbose=0, callbacks=[Stop()])) == 4
+    assert len(model.predict(x, 2, verbose=0)) == 10

@@ -111,17 +111,23 @@ def test_several_inputs_and_outputs_keep_their_structure():
     assert [name for name, _ in batch.named()] == ["x[0]", "x[1]", "y['a']", "y['b']"]
 
 
-def test_steps_cut_passes_into_epochs():
+@pytest.mark.filterwarnings("ignore:the data ran out")
+def test_steps_divide_passes_into_epochs():
     x, y = samples(5)
     batches = ArrayBatches(x, y, batch_size=2, steps=2)
-    assert [labels_of(batches, epoch) for epoch in range(3)] == [
-        [[0, 1], [2, 3]],
-        [[4], [0, 1]],
-        [[2, 3], [4]],
-    ]
+    first, second = [[0, 1], [2, 3]], [[4]]
+    assert [labels_of(batches, epoch) for epoch in range(4)] == [first, second, first, second]
     shuffled = ArrayBatches(x, y, batch_size=2, steps=2, shuffle=True, seed=3)
-    row = [label for epoch in range(3) for batch in labels_of(shuffled, epoch) for label in batch]
+    row = [label for epoch in range(4) for batch in labels_of(shuffled, epoch) for label in batch]
     assert sorted(row[:5]) == sorted(row[5:]) == list(range(5))
+    more = ArrayBatches(x, y, batch_size=2, steps=4)
+    assert [labels_of(more, epoch) for epoch in range(2)] == [[[0, 1], [2, 3], [4]]] * 2
+
+
+def test_a_short_epoch_is_told():
+    x, y = samples(5)
+    with pytest.warns(UserWarning, match="ran out after 1 of 2 batches"):
+        labels_of(ArrayBatches(x, y, batch_size=2, steps=2), 1)
 
 
 def test_peek_is_the_first_batch():
@@ -337,13 +343,31 @@ def test_a_sequence_is_shuffled_by_batches():
     assert first_labels(make_batches(Numbers(9), shuffle=True, seed=5), 1) == epochs[1]
 
 
+@pytest.mark.filterwarnings("ignore:the data ran out")
 def test_a_sequence_may_have_fewer_steps_and_change_its_length():
     source = Numbers(3)
     batches = make_batches(source, steps=2)
-    assert [first_labels(batches, epoch) for epoch in range(2)] == [[0, 1], [2, 0]]
+    assert [first_labels(batches, epoch) for epoch in range(3)] == [[0, 1], [2], [0, 1]]
     free = make_batches(source)
     source.n = 2
     assert first_labels(free) == [0, 1] and free.steps == 2
+
+
+@pytest.mark.parametrize("number", [3, None])
+def test_a_sequence_may_tell_its_number_of_batches_in_place_of_its_length(number):
+    class Counted(PyDataset):
+        num_batches = number
+
+        def __getitem__(self, index):
+            return np.full((2, 1), index), np.full(2, index)
+
+    if number is None:
+        with pytest.raises(Error, match="no end.*steps_per_epoch"):
+            make_batches(Counted())
+        endless = make_batches(Counted(), shuffle=True, steps=2)
+        assert [first_labels(endless, epoch) for epoch in range(2)] == [[0, 1], [2, 3]]
+    else:
+        assert first_labels(make_batches(Counted())) == [0, 1, 2]
 
 
 def test_a_duck_needs_no_base_class():

@@ -523,11 +523,20 @@ def test_decompositions():
     eager("lstsq", [d.array((5, 3), "float32"), d.array((5, 2), "float32")], {}, rtol=1e-3, atol=1e-4)
 
 
+def in_model_of_pairs(name, arrays):
+    """A function of one pair of tensors, in a functional model."""
+    inputs = [fastcnn.Input(x.shape[1:]) for x in arrays]
+    return fastcnn.Model(inputs, list(find(fastcnn, name)(tuple(inputs)))).predict(arrays, verbose=0)
+
+
 def test_fourier():
     d = Draw(0)
     x, y = d.array((3, 8), "float32"), d.array((3, 8), "float32")
     for name in ("fft", "fft2", "ifft2"):
         eager(name, [(x, y)], {}, rtol=1e-4, atol=1e-4)
+        image = [d.array((2, 3, 8), "float32") for _ in "xy"]
+        expected = call(keras, name, as_tensors(tuple(image)))
+        compare(expected, in_model_of_pairs(name, image), rtol=1e-4, atol=1e-4)
     for length in (None, 6, 10):
         expected = eager("rfft", [x], {"fft_length": length}, rtol=1e-4, atol=1e-4)
         eager("irfft", [tuple(expected)], {"fft_length": length}, rtol=1e-4, atol=1e-4)

@@ -8,6 +8,7 @@ import reference
 
 from fastcnn import Error, losses, ops
 from fastcnn.differentiate import value_and_gradient
+from fastcnn.losses.base import as_loss
 from fastcnn.plan import Function
 from fastcnn.registry import deserialize, serialize
 from fastcnn.tensor import Tensor
@@ -90,7 +91,7 @@ def function_of(case):
 
 
 def class_of(function):
-    return type(losses.get(function))
+    return type(as_loss(function))
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
@@ -192,6 +193,14 @@ def test_weights_of_a_scalar_loss():
     np.testing.assert_allclose(losses.Dice()(y, p, np.array([1.0, 2.0, 0.0, 1.0])), value)
 
 
+@pytest.mark.parametrize("weight", [0.5, np.float32(0.5), [0.5]], ids=["number", "scalar", "one in a list"])
+def test_one_weight_for_all_scales_the_loss(weight):
+    y, p = np.zeros((3, 2, 4)), np.arange(24.0).reshape(3, 2, 4)
+    for reduction in ("sum_over_batch_size", "sum", "none"):
+        loss = losses.MeanSquaredError(reduction=reduction)
+        np.testing.assert_allclose(loss(y, p, weight), 0.5 * loss(y, p))
+
+
 def test_weights_that_do_not_fit():
     y, p = REAL
     for shape in ((5,), (4, 2), (4, 3, 5), (3,)):
@@ -237,9 +246,9 @@ def test_functions_of_the_user_see_a_column():
             return squared(y_true, y_pred)
 
     y, p = np.array([1.0, 2.0]), np.array([[1.5], [1.0]])
-    for loss in (losses.get(squared), Squared()):
+    for loss in (as_loss(squared), Squared()):
         assert loss(y, p) == 0.625
-    assert losses.get(squared).name == "squared" and Squared(name="mine").name == "mine"
+    assert as_loss(squared).name == "squared" and Squared(name="mine").name == "mine"
 
 
 def test_labels_and_one_hot_rows_are_told_apart():
@@ -319,7 +328,7 @@ def test_targets_that_are_fine():
     losses.MeanSquaredError().check_targets(np.zeros(7), (32, 1))
     losses.MeanSquaredError().check_targets(np.zeros((7, 4, 4)), (32, 4, 4, 1))
     losses.Circle().check_targets(np.arange(7), (32, 16))
-    losses.get(lambda y, p: p).check_targets(np.zeros((3, 9)), (32, 1))
+    as_loss(lambda y, p: p).check_targets(np.zeros((3, 9)), (32, 1))
 
 
 @pytest.mark.parametrize(
@@ -343,8 +352,8 @@ def test_targets_that_are_fine():
 )  # fmt: skip
 def test_targets_that_cannot_be_meant(loss, y, shape, message):
     with pytest.raises(Error, match=message) as caught:
-        losses.get(loss).check_targets(y, shape)
-    assert str(caught.value).startswith(f"loss '{losses.get(loss).name}': ")
+        as_loss(loss).check_targets(y, shape)
+    assert str(caught.value).startswith(f"loss '{as_loss(loss).name}': ")
 
 
 def test_the_first_bad_label_of_many_is_named():
@@ -374,26 +383,40 @@ NAMES = {
 
 @pytest.mark.parametrize("name", NAMES)
 def test_get_by_name(name):
-    assert type(losses.get(name)).__name__ == NAMES[name]
+    assert type(as_loss(name)).__name__ == NAMES[name]
 
 
-def test_get_of_other_things():
-    assert losses.get(None) is None
+def test_get_is_that_of_keras():
+    """Of a name like a function's it gives the function, which does not reduce; compile makes a loss of either."""
+    y, p = REAL[0][:, 0], REAL[1][:, 0]
+    assert losses.get("mse") is losses.mean_squared_error and losses.get("mse")(y, p).shape == (4,)
+    assert (
+        type(losses.get("MeanSquaredError"))
+        is type(losses.get(losses.MeanSquaredError))
+        is losses.MeanSquaredError
+    )
+    assert losses.get(None) is None and losses.get(abs) is abs
+    with pytest.raises(Error, match="loss"):
+        losses.get(3)
+
+
+def test_as_loss_of_other_things():
+    assert as_loss(None) is None
     loss = losses.Huber()
-    assert losses.get(loss) is loss
-    assert type(losses.get(losses.Huber)) is type(losses.get(losses.huber)) is losses.Huber
+    assert as_loss(loss) is loss
+    assert type(as_loss(losses.Huber)) is type(as_loss(losses.huber)) is losses.Huber
     with pytest.raises(
         Error, match="unknown loss 'categorical_crosentropy'; did you mean .*'CategoricalCrossentropy'"
     ):
-        losses.get("categorical_crosentropy")
+        as_loss("categorical_crosentropy")
     with pytest.raises(Error, match="loss"):
-        losses.get(3)
+        as_loss(3)
 
 
 @pytest.mark.parametrize("name", sorted(set(NAMES.values())))
 def test_configuration_round_trip(name):
     loss = getattr(losses, name)(reduction="sum", name="mine")
-    again = losses.get(serialize(loss))
+    again = as_loss(serialize(loss))
     assert type(again) is type(loss) and again.get_config() == loss.get_config()
     assert (again.reduction, again.name) == ("sum", "mine")
 
@@ -414,7 +437,7 @@ def test_functions_by_configuration():
 
     loss = losses.LossFunctionWrapper(stretched, name="stretched", factor=3.0)
     assert loss(np.zeros((2, 2)), np.ones((2, 2))) == 3
-    assert losses.get(serialize(losses.huber)).name == "huber_loss"
+    assert as_loss(serialize(losses.huber)).name == "huber_loss"
 
 
 @pytest.mark.parametrize(

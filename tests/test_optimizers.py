@@ -177,6 +177,13 @@ def test_a_number_set_counts_from_the_next_step():
     assert optimizer.learning_rate == 0.2
 
 
+def test_the_number_of_updates_is_a_number_with_numpy():
+    optimizer = optimizers.SGD(0.1)
+    variable = Variable(np.zeros(2))
+    optimizer.apply([np.ones(2)], [variable])
+    assert optimizer.iterations == 1 == optimizer.iterations.numpy() and optimizer.iterations + 1 == 2
+
+
 @pytest.mark.parametrize("weight_decay", [None, 0.3])
 def test_a_schedule_counts_iterations(weight_decay):
     schedule = optimizers.schedules.ExponentialDecay(0.1, 2, 0.5, staircase=True)

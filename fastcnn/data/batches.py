@@ -6,12 +6,13 @@ Each kind of source has one adapter, all with the same face: `steps` (batches an
 
 import math
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from fastcnn.data.arrays import Arrays, Batch, as_batch, check_finite
+from fastcnn.data.sequence import PyDataset
 from fastcnn.errors import Error
 
 EAGER_CHECK_BYTES = 1 << 30
@@ -58,8 +59,8 @@ class ArrayBatches(Batches):
     """Batches out of arrays held in memory or mapped from disk; the data set itself is never copied.
 
     Batch k of a pass holds samples k * batch_size and on, in the order of `permutation(n, seed, pass)` when
-    shuffled; the last one may be short. Fewer or more `steps` than a pass has cut the endless row of passes
-    into epochs of that many batches. Data beyond 1 GiB is checked for NaN batch by batch.
+    shuffled; the last one may be short. Fewer `steps` than a pass has divide it into several epochs, of which the
+    last may be short, as in Keras; more do nothing. Data beyond 1 GiB is checked for NaN batch by batch.
     """
 
     def __init__(
@@ -93,11 +94,9 @@ class ArrayBatches(Batches):
 
     def epoch(self, epoch: int = 0, out: Batch | None = None) -> Iterator[Batch]:
         """The batches of one epoch, in the buffers `out` (of at least batch_size rows) when given."""
-        order = None
-        for step in range(epoch * self.steps, (epoch + 1) * self.steps):
-            number, place = divmod(step, self.pass_steps)
-            if self.shuffle and (order is None or place == 0):
-                order = permutation(self.size, self.seed, number)
+        number, places = part_of_pass(epoch, self.steps, self.pass_steps)
+        order = permutation(self.size, self.seed, number) if self.shuffle else None
+        for place in places:
             yield self._batch(place, order, out)
 
     def _batch(self, place: int, order: np.ndarray | None, out: Batch | None) -> Batch:
@@ -108,10 +107,21 @@ class ArrayBatches(Batches):
         return batch
 
 
+def part_of_pass(epoch: int, steps: int, length: int) -> tuple[int, range]:
+    """(number of the pass, places in it) of the batches of an epoch, where a pass has `length` of them."""
+    number, part = divmod(epoch, math.ceil(length / steps))
+    places = range(part * steps, min((part + 1) * steps, length))
+    if len(places) < steps:
+        text = f"the data ran out after {len(places)} of {steps} batches of this epoch"
+        warnings.warn(text, stacklevel=3)
+    return number, places
+
+
 class SequenceBatches(Batches):
     """Batches from an object with `__len__` (batches) and `__getitem__` (one batch), such as a PyDataset.
 
-    When shuffled, the batches of a pass come in the order of `permutation(len, seed, pass)`.
+    When shuffled, the batches of a pass come in the order of `permutation(len, seed, pass)`. `steps` as for arrays.
+    A PyDataset whose `num_batches` is None has no end: an epoch has `steps` batches, never shuffled.
     """
 
     def __init__(
@@ -128,7 +138,7 @@ class SequenceBatches(Batches):
         self.shuffle = shuffle
         self.seed = seed
         self.asked_steps = steps
-        self.steps: int = steps or self._length()
+        self.steps: int = steps or self._length() or self._endless()
 
     def peek(self) -> Batch:
         return self._prepare(self.source[0])
@@ -136,20 +146,29 @@ class SequenceBatches(Batches):
     def epoch(self, epoch: int = 0, out: Batch | None = None) -> Iterator[Batch]:
         """The batches of one epoch, between the source's `on_epoch_begin` and `on_epoch_end`."""
         _call(self.source, "on_epoch_begin")
-        length = self._length()
-        self.steps = self.asked_steps or length
-        order = None
-        for step in range(epoch * self.steps, (epoch + 1) * self.steps):
-            number, place = divmod(step, length)
-            if order is None or place == 0:
-                order = permutation(length, self.seed, number) if self.shuffle else np.arange(length)
-            yield _into(self._prepare(self.source[int(order[place])]), out)
+        for place in self._places(epoch):
+            yield _into(self._prepare(self.source[int(place)]), out)
         _call(self.source, "on_epoch_end")
 
-    def _length(self) -> int:
-        if (length := len(self.source)) < 1:
+    def _places(self, epoch: int) -> Sequence[int] | np.ndarray:
+        length = self._length()
+        self.steps = self.asked_steps or length or self.steps
+        if length is None:
+            return range(epoch * self.steps, (epoch + 1) * self.steps)
+        number, places = part_of_pass(epoch, self.steps, length)
+        return permutation(length, self.seed, number)[places] if self.shuffle else places
+
+    def _length(self) -> int | None:
+        length = self.source.num_batches if isinstance(self.source, PyDataset) else len(self.source)
+        if length is not None and length < 1:
             raise Error(f"{type(self.source).__name__} has no batch: its len() is {length}")
         return length
+
+    def _endless(self) -> int:
+        raise Error(
+            f"{type(self.source).__name__} has no end, its num_batches is None; "
+            "give steps_per_epoch (steps, validation_steps): the number of batches"
+        )
 
 
 class StreamBatches(Batches):

@@ -17,7 +17,7 @@ from fastcnn.graph import Node, Trace, current_trace, tracing
 from fastcnn.layers.specification import InputSpec
 from fastcnn.plan.function import Function
 from fastcnn.registry import Configurable, auto_name, deserialize, is_builtin
-from fastcnn.tensor import Shape, Tensor, Variable
+from fastcnn.tensor import Shape, Tensor, TensorSpec, Variable
 
 _FIRST = ("name", "trainable", "dtype")  # in a configuration, as in Keras
 _MODES = ("training", "mask")  # arguments of `call` that are no inputs
@@ -405,19 +405,30 @@ class Layer(Configurable):
 
     def _call_symbolically(self, args: tuple, kwargs: dict[str, Any]) -> Any:
         """Describe the call in a functional model: outputs are tensors whose node is this layer."""
+        try:
+            inner = self._call_on_stand_ins(args, kwargs)
+            specs = [y.spec for y in tensors_in(inner)]
+        except (TypeError, Error) as problem:
+            if not any(None in x.shape for x in tensors_in((args, kwargs))) or not _wants_sizes(problem):
+                raise
+            inner, other = (self._call_on_stand_ins(args, kwargs, size) for size in STAND_IN_SIZES)
+            specs = [_common(*pair) for pair in zip(tensors_in(inner), tensors_in(other), strict=True)]
+        node = Node(self, list(tensors_in((args, kwargs))), specs, call=(args, kwargs))
+        self._calls.append(node)
+        replacement = {id(y): new for y, new in zip(tensors_in(inner), node.outputs, strict=True)}
+        return map_tensors(inner, lambda y: replacement[id(y)])
+
+    def _call_on_stand_ins(self, args: tuple, kwargs: dict[str, Any], size: int | None = None) -> Any:
+        """Outputs for tensors like the given ones, with `size` in place of unknown dimensions."""
         stand_ins: dict[int, Tensor] = {}
 
         def stand_in(x: Tensor) -> Tensor:
-            return stand_ins.setdefault(id(x), x if isinstance(x, Variable) else Tensor(x.shape, x.dtype))
+            shape = tuple(size if n is None else n for n in x.shape)
+            return stand_ins.setdefault(id(x), x if isinstance(x, Variable) else Tensor(shape, x.dtype))
 
         inner_args, inner_kwargs = map_tensors((args, kwargs), stand_in)
         with tracing(Trace(training=False)):
-            inner = self._call_in_trace(inner_args, inner_kwargs)
-        found = list(tensors_in(inner))
-        node = Node(self, list(tensors_in((args, kwargs))), [y.spec for y in found], call=(args, kwargs))
-        self._calls.append(node)
-        replacement = {id(y): new for y, new in zip(found, node.outputs, strict=True)}
-        return map_tensors(inner, lambda y: replacement[id(y)])
+            return self._call_in_trace(inner_args, inner_kwargs)
 
     def _call_now(self, args: tuple, kwargs: dict[str, Any]) -> Any:
         training = bool(kwargs.pop("training", False) or False)
@@ -649,6 +660,19 @@ def _flat(value: Any) -> list[Any]:
 
 
 # --- nested structures of tensors ------------------------------------------------------------------------------
+
+
+# A call() that computes with dimensions is tried with these: what differs between the two is unknown.
+STAND_IN_SIZES = (96, 144)
+
+
+def _wants_sizes(problem: Exception) -> bool:
+    """Whether it says that a dimension was not known."""
+    return "NoneType" in str(problem) or "not known completely" in str(problem)
+
+
+def _common(x: Tensor, y: Tensor) -> TensorSpec:
+    return TensorSpec(tuple(n if n == m else None for n, m in zip(x.shape, y.shape, strict=True)), x.dtype)
 
 
 def tensors_in(value: Any) -> Iterator[Tensor]:

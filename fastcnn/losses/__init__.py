@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from fastcnn import registry
-from fastcnn.losses.base import Loss, LossFunctionWrapper, as_loss
+from fastcnn.errors import Error
+from fastcnn.losses.base import Loss, LossFunctionWrapper
 from fastcnn.losses.crossentropy import (
     BinaryCrossentropy,
     BinaryFocalCrossentropy,
@@ -105,8 +106,15 @@ __all__ = [
     "tversky",
 ]
 
-get = as_loss
 serialize = registry.serialize
+
+
+def get(identifier: Any) -> Any:
+    """A loss by name, class or configuration. As in Keras "mse" is the function, "MeanSquaredError" an object."""
+    found = registry.deserialize("loss", identifier)
+    if found is not None and not callable(found):
+        raise Error(f"loss: expected a loss, its name or a function, got {identifier!r}")
+    return found
 
 
 def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None) -> Any:

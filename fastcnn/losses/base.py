@@ -26,7 +26,7 @@ class Loss(Configurable):
 
     reduction of the weighted values: "sum_over_batch_size" or "mean", sum / number of values; "sum";
     "mean_with_sample_weight", sum / sum of the weights; "none" or None, the values themselves.
-    sample_weight: (n,), (n, 1), or one weight for every value.
+    sample_weight: a number, (n,), (n, 1), or one weight for every value.
     dtype: of the computation on arrays; default, that of y_pred where it is floating, else floatx. Tensors keep theirs.
     """
 
@@ -241,13 +241,12 @@ def divide(total: Tensor, divisor: Tensor) -> Tensor:
 
 
 def align_weight(weight: Tensor, shape: Shape) -> Tensor:
-    """Weights (n,), (n, 1) or of the shape of the values, with axes of length 1 where values share a weight."""
+    """Weights (), (n,), (n, 1) or of the shape of the values, with axes of length 1 where values share a weight."""
     axes: Sequence[int | None] = weight.shape
     if len(axes) == len(shape) + 1 and axes[-1] == 1:
         axes = axes[:-1]
     axes = (*axes, *[1] * (len(shape) - len(axes)))
-    fits = len(axes) == len(shape) and axes[0] == shape[0]
-    if not fits or any(axis not in (1, length) for axis, length in zip(axes[1:], shape[1:], strict=True)):
+    if len(axes) != len(shape) or any(a not in (1, n) for a, n in zip(axes, shape, strict=True)):
         raise Error(
             f"sample_weight has shape {weight.shape}, but there are values of shape {shape} to weigh; "
             f"give one weight a sample, shape {shape[:1]}, or one for each value"

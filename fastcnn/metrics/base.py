@@ -1,5 +1,6 @@
 """What metrics are made of: their state, their base class, and means of values over samples."""
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
@@ -9,6 +10,7 @@ import numpy.typing as npt
 from fastcnn import initializers, registry
 from fastcnn.config import floatx
 from fastcnn.errors import Error, did_you_mean
+from fastcnn.graph import Report, current_trace
 from fastcnn.registry import Configurable
 
 Array = npt.NDArray[Any]
@@ -128,17 +130,65 @@ class State(np.lib.mixins.NDArrayOperatorsMixin):
         return f"<State {self.name!r} {self.value}>"
 
 
+class Later(np.lib.mixins.NDArrayOperatorsMixin):
+    """A value that is known when the step that is being traced has run; so is what arithmetic makes of it."""
+
+    def __init__(self, known: Callable[[], Any]):
+        self.known = known
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> "Later":
+        def known() -> Any:
+            return ufunc(*(item.known() if isinstance(item, Later) else item for item in inputs), **kwargs)
+
+        return Later(known)
+
+    def _unknown(self, *args: Any, **kwargs: Any) -> Any:
+        raise Error("the result of a metric is known after the step only; return it from the step as it is")
+
+    __array__ = __float__ = __int__ = __bool__ = _unknown
+
+
+def _told_after_the_run(method: Callable[..., Any]) -> Callable[..., Any]:
+    """`update_state` that, in a step or layer that is being traced, waits for the numbers."""
+
+    @functools.wraps(method)
+    def update_state(self: Any, *args: Any, **kwargs: Any) -> Any:
+        trace = current_trace()
+        if trace is None:
+            return method(self, *args, **kwargs)
+        trace.reports.append(Report(functools.partial(method, self), args, kwargs))
+
+    return update_state
+
+
+def _known_after_the_run(method: Callable[..., Any]) -> Callable[..., Any]:
+    """`result` that, in a step that is being traced, is a `Later`."""
+
+    @functools.wraps(method)
+    def result(self: Any) -> Any:
+        return method(self) if current_trace() is None else Later(functools.partial(method, self))
+
+    return result
+
+
 class Metric(Configurable):
     """Base class of metrics.
 
     A subclass makes its variables in `__init__` with `add_weight`, adds to them in `update_state(y_true, y_pred,
     sample_weight=None)`, and computes a number (an array, a dict of numbers) from them in `result()`.
+    In a `train_step` or a layer's `call`, where there are no numbers yet, a metric is updated after each run.
     `_direction` says whether more is better ("up") or less ("down"); callbacks that watch the metric ask.
     """
 
     kind: ClassVar[str] = "metric"
     _direction: str | None = None
     _variables: list[State]
+
+    def __init_subclass__(cls, **kwargs: Any):
+        super().__init_subclass__(**kwargs)
+        for name, wrap in (("update_state", _told_after_the_run), ("result", _known_after_the_run)):
+            if name in vars(cls):
+                setattr(cls, name, wrap(vars(cls)[name]))
 
     def __init__(self, dtype: str | None = None, name: str | None = None):
         super().__init__()

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from fastcnn import losses, metrics
+from fastcnn import metrics
 from fastcnn.errors import Error, did_you_mean
 from fastcnn.losses import Loss
+from fastcnn.losses.base import as_loss
 from fastcnn.metrics import Mean, Metric
 from fastcnn.registry import deserialize
 from fastcnn.tensor import Shape, Tensor
@@ -52,7 +53,7 @@ class Objective:
     def __init__(self, loss: Any, loss_weights: Any, names: Sequence[str]):
         self.names = list(names)
         given = per_output(loss, names, "compile: loss")
-        self.losses: list[Loss | None] = [losses.get(item) if item is not None else None for item in given]
+        self.losses: list[Loss | None] = [as_loss(item) for item in given]
         weights = per_output(loss_weights, names, "compile: loss_weights")
         self.weights = [1.0 if weight is None else float(weight) for weight in weights]
 
@@ -122,7 +123,7 @@ class MetricSet:
             for output, identifiers in enumerate(given):
                 y, p = targets[output], predictions[output]
                 for identifier in identifiers:
-                    shape = np.shape(y) if y is not None else p.shape
+                    shape = y.shape if y is not None else p.shape
                     metric, name = _resolve(identifier, shape, p.shape)
                     name = self._free_name(name, f"{self.names[output]}_" if several else "", weighted)
                     self.entries.append((output, name, metric, weighted))
@@ -162,6 +163,18 @@ class MetricSet:
             else:
                 results[name] = float(value) if np.ndim(value) == 0 else value
         return results if len(self.names) == 1 else dict(sorted(results.items()))
+
+
+def results_of(found: Sequence[Metric]) -> dict[str, Any]:
+    """Name -> value of metrics."""
+    results: dict[str, Any] = {}
+    for metric in found:
+        value = metric.result()
+        if isinstance(value, Mapping):
+            results.update(value)
+        else:
+            results[metric.name] = float(value) if np.ndim(value) == 0 else value
+    return results
 
 
 def _as_list(value: Any) -> list[Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -13,11 +13,20 @@ from fastcnn.backend import device
 from fastcnn.backend.cpu import num_threads
 from fastcnn.data.arrays import Arrays, Batch
 from fastcnn.errors import Error
-from fastcnn.graph import gradients
+from fastcnn.graph import Report, current_trace, gradients
 from fastcnn.layers.base import Layer, tensors_in
+from fastcnn.metrics.base import Later
+from fastcnn.optimizers import Optimizer
 from fastcnn.plan import Function, Plan
 from fastcnn.plan.function import fill
 from fastcnn.tensor import Tensor, TensorSpec
+from fastcnn.utils.batches import pack_x_y_sample_weight, unpack_x_y_sample_weight
+
+CUSTOM = {  # mode -> methods of which any, written anew, makes the step the user's
+    "train": ("train_step", "compute_metrics"),
+    "test": ("test_step", "compute_metrics"),
+    "predict": ("predict_step",),
+}
 
 
 @dataclass
@@ -88,23 +97,81 @@ class Step:
     def _body(self, x: Any, y: Any, weight: Any) -> Any:
         if self.mixup is not None:
             x, y = self.mixup.begin(self.model, x, y)
+        if self.is_custom:
+            return self._custom(pack_x_y_sample_weight(x, y, weight))
         predictions = self.model(x)
         if self.mode == "predict":
             return {"predictions": predictions}
+        losses = self._learn(x, y, predictions, weight)
+        return {"losses": losses, "predictions": list(tensors_in(predictions))}
+
+    def _learn(self, x: Any, y: Any, predictions: Any, weight: Any) -> list[Tensor]:
+        """The total loss and its parts; in training, also the update of the weights."""
+        model = self.model
+        if model._objective is None:
+            model._match_outputs(_names(predictions))
         self._parts: list[Tensor] = []
-        total = self.model.compute_loss(x, y, predictions, weight, training=self.mode == "train")
+        total = model.compute_loss(x, y, predictions, weight, training=self.mode == "train")
         if total is None:
-            raise Error(f"model {self.model.name!r} has no loss; give compile one, or add_loss in a layer")
+            raise Error(f"model {model.name!r} has no loss; give compile one, or add_loss in a layer")
         if self.mode == "train":
             self._train(total)
-        return {"losses": [total, *self._parts], "predictions": list(tensors_in(predictions))}
+        return [total, *self._parts]
+
+    # --- steps of the user's -----------------------------------------------------------------------------------
+
+    @property
+    def is_custom(self) -> bool:
+        """Whether the model's class has a step, or what it reports, of its own."""
+        return any(is_overridden(self.model, name) for name in CUSTOM[self.mode])
+
+    def _custom(self, data: Any) -> Any:
+        """Trace the model's own step; its logs are told after each run."""
+        result = getattr(self.model, f"{self.mode}_step")(data)
+        if self.mode == "predict":
+            return {"predictions": result}
+        trace = current_trace()
+        assert trace is not None
+        trace.reports.append(Report(self._receive, (result,), {}))
+        return {}
+
+    def _receive(self, logs: Any) -> None:
+        found: dict[str, Any] = {}
+        for name, value in (logs or {}).items():
+            value = value.known() if isinstance(value, Later) else value
+            found.update(value if isinstance(value, Mapping) else {name: _number(value)})
+        self.model._step_logs = found
+
+    def usual(self, data: Any) -> dict[str, Any]:
+        """What `train_step` and `test_step` do when nobody has written others."""
+        x, y, weight = unpack_x_y_sample_weight(data)
+        predictions = self.model(x)
+        losses = self._learn(x, y, predictions, weight)
+        trace, size = current_trace(), next(tensors_in(x)).shape[0]
+        assert trace is not None
+        trace.reports.append(Report(self._count, (losses, size), {}))
+        return self.model.compute_metrics(x, y, predictions, weight)
+
+    def _count(self, losses: Sequence[np.ndarray], size: int) -> None:
+        self.model._losses_seen.update([loss.item() for loss in losses], size)
+
+    def run_custom(self, planned: Planned) -> None:
+        """Run a batch through the model's own step."""
+        plan, _, arrays = planned
+        with plan.lock:
+            for target, array in zip(plan.input_arrays, arrays, strict=True):
+                np.copyto(target, array, casting="unsafe")
+            for optimizer in plan.optimizers:
+                optimizer.before_step()
+            plan.run()
+            for optimizer in plan.optimizers:
+                optimizer.after_step()
+            plan.tell()
 
     def default_loss(self, y: Any, predictions: Any, weight: Any) -> Tensor | None:
         """Compiled losses, penalties on weights, and what layers added."""
         model = self.model
         flat = list(tensors_in(predictions))
-        if model._objective is None:
-            model._match_outputs(_names(predictions))
         names = model._objective.names
         total, parts = model._objective.total(
             arrange(y, names, "y"), flat, arrange(weight, names, "sample_weight", repeat=True)
@@ -126,12 +193,18 @@ class Step:
     def planned(self, batch: Batch) -> Planned:
         """What runs for a batch of these shapes, and the arrays that it wants."""
         arrays = [array for part in batch for array in _arrays(part)]
-        phase = self.model.optimizer.phase if self.mode == "train" else None
+        phase = self._phases() if self.mode == "train" else None
         key = Signature.of(batch), phase, [array.shape for array in arrays], num_threads(), device()
         if self._latest is None or self._latest[0] != key:
             specs = [TensorSpec(array.shape, self.model.dtype) for array in arrays]
             self._latest = key, *self._function(key[0]).plan(specs, phase)
         return Planned(self._latest[1], self._latest[2], arrays)
+
+    def _phases(self) -> Any:
+        """What the next step of each optimizer is: one plan for each."""
+        if not self.is_custom:
+            return self.model.optimizer.phase
+        return tuple(value.phase for value in vars(self.model).values() if isinstance(value, Optimizer))
 
     def run(self, batch: Batch, planned: Planned) -> StepResult:
         """Run a batch; the caller must `release` the result. Each of its losses is finite or NaN, never checked."""
@@ -145,6 +218,7 @@ class Step:
             plan.run()
             if self.mode == "train":
                 self.model.optimizer.after_step()
+            plan.tell()
             losses = [plan.output_arrays[i].item() for i in structure["losses"]]
             predictions = [plan.output_arrays[i] for i in structure["predictions"]]
             names = self.model._objective.names if self.model._objective else ["output"]
@@ -163,6 +237,7 @@ class Step:
             for target, array in zip(plan.input_arrays, arrays, strict=True):
                 np.copyto(target, array, casting="unsafe")
             plan.run()
+            plan.tell()
             return structure["predictions"], [y.copy() for y in plan.output_arrays]
 
     def restore(self, structure: Any, arrays: Sequence[np.ndarray]) -> Any:
@@ -171,6 +246,8 @@ class Step:
 
     def check(self, planned: Planned, data: Batch) -> None:
         """Refuse data that cannot be trained on: looks at all targets. planned: of one of their batches."""
+        if self.is_custom:
+            return
         plan, structure, _ = planned
         objective = self.model._objective
         shapes = [plan.output_arrays[i].shape for i in structure["predictions"]]
@@ -191,6 +268,21 @@ class Step:
             y = [np.zeros(shape, self.model.dtype) for shape in self.model._objective.target_shapes(shapes)]
             batch = Batch(x[0] if len(x) == 1 else tuple(x), y[0] if len(y) == 1 else tuple(y))
         return self.planned(batch).plan.describe(timed)
+
+
+def usual(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Mark a method of all models that users may write anew."""
+    method.is_usual = True  # type: ignore[attr-defined]
+    return method
+
+
+def is_overridden(model: Any, name: str) -> bool:
+    """Whether the model's class, or the model itself, has another method of this name than all models."""
+    return not getattr(getattr(model, name), "is_usual", False)
+
+
+def _number(value: Any) -> Any:
+    return float(value) if np.ndim(value) == 0 else value
 
 
 def _list(shapes: Any) -> list:

@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,12 +20,16 @@ from fastcnn.data import Batch, make_batches, split_validation
 from fastcnn.data.arrays import as_batch, check_finite, each
 from fastcnn.data.batches import Batches, weigh_classes
 from fastcnn.errors import Error
+from fastcnn.graph import Report, current_trace, tracing
+from fastcnn.layers.base import tensors_in
+from fastcnn.metrics.base import Later, Metric
 from fastcnn.models.manifold import ManifoldMixup
-from fastcnn.models.objective import LossTracker, MetricSet, Objective, revived
-from fastcnn.models.step import Step, StepResult
+from fastcnn.models.objective import LossTracker, MetricSet, Objective, results_of, revived
+from fastcnn.models.step import Planned, Step, StepResult, arrange, usual
 from fastcnn.optimizers import Optimizer
 from fastcnn.plan.progress import compile_progress
 from fastcnn.registry import serialize
+from fastcnn.utils.batches import unpack_x_y_sample_weight
 
 
 class Trainer:
@@ -34,7 +39,7 @@ class Trainer:
         self.optimizer: Optimizer | None = None
         self.loss: Any = None
         self.history: History | None = None
-        self.stop_training = False
+        self.stop_training = self.stop_evaluating = self.stop_predicting = False
         self.run_eagerly, self.jit_compile = False, "auto"
         self._compiled: dict[str, Any] | None = None
         self.device: str | None = None  # None: that of `set_device`
@@ -46,6 +51,7 @@ class Trainer:
         self._objective: Objective | None = None
         self._metric_set: MetricSet | None = None
         self._losses_seen: LossTracker | None = None
+        self._step_logs: dict[str, Any] | None = None  # what a step of the user's has returned
 
     # --- compile ---------------------------------------------------------------------------------------------
 
@@ -95,9 +101,19 @@ class Trainer:
 
     @property
     def metrics(self) -> list[Any]:
-        """The metrics in use: the loss, then those given to compile."""
-        found = list(self._losses_seen.means) if self._losses_seen else []
-        return found + ([entry[2] for entry in self._metric_set.entries] if self._metric_set else [])
+        """The metrics in use: the loss, those given to compile, and those that the model and its layers hold."""
+        found: list[Any] = list(self._losses_seen.means) if self._losses_seen else []
+        found += [entry[2] for entry in self._metric_set.entries] if self._metric_set else []
+        return found + self._held_metrics()
+
+    def _held_metrics(self) -> list[Metric]:
+        """Metrics that are attributes of the model and of the layers in it."""
+        found: dict[int, Metric] = {}
+        for layer in self.layers_inside:  # type: ignore[attr-defined]
+            for name, value in vars(layer).items():
+                several = value if isinstance(value, list | tuple) and name != "_compiled" else [value]
+                found |= {id(item): item for item in several if isinstance(item, Metric)}
+        return list(found.values())
 
     @property
     def metrics_names(self) -> list[str]:
@@ -109,10 +125,16 @@ class Trainer:
             self._losses_seen.reset()
         if self._metric_set is not None:
             self._metric_set.reset()
+        for metric in self.metrics:
+            metric.reset_state()
 
     def get_metrics_result(self) -> dict[str, Any]:
         """Name -> value of the losses and metrics since they were last reset."""
-        return self._logs() if self._losses_seen is not None and self._metric_set is not None else {}
+        if getattr(type(self), "metrics", None) is not Trainer.metrics:
+            return results_of(self.metrics)
+        losses = self._losses_seen.results() if self._losses_seen is not None else {}
+        metrics = self._metric_set.results() if self._metric_set is not None else {}
+        return {**losses, **metrics, **results_of(self._held_metrics())}
 
     def _known_output_names(self) -> list[str] | None:
         if getattr(self, "network", None) is None:
@@ -134,6 +156,47 @@ class Trainer:
         self._losses_seen = LossTracker(["loss", *(parts if len(parts) > 1 else [])])
 
     # --- steps -----------------------------------------------------------------------------------------------
+
+    @usual
+    def train_step(self, data: Any) -> dict[str, Any]:
+        """One training step on tensors; returns its logs, name -> number. Override for your own.
+
+        data: x, (x, y) or (x, y, sample_weight). The step is traced: it is executed once for each shape, and what it
+        computes with tensors is run for every batch. Gradients are `fastcnn.gradients(loss, self.trainable_weights)`,
+        updates `self.optimizer.apply(grads, self.trainable_weights)`. Metrics are updated with tensors and returned
+        as results, and have their numbers after the run.
+        """
+        return self._step("train").usual(data)
+
+    @usual
+    def test_step(self, data: Any) -> dict[str, Any]:
+        """Loss and metrics of a batch of tensors, as `train_step`, without a change of weights."""
+        return self._step("test").usual(data)
+
+    @usual
+    def predict_step(self, data: Any) -> Any:
+        """Outputs for a batch of tensors."""
+        return self(unpack_x_y_sample_weight(data)[0])  # type: ignore[operator]
+
+    @usual
+    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
+        """Update the compiled metrics with a batch; the values of all metrics, known after the step."""
+        assert self._objective is not None and self._metric_set is not None
+        names = self._objective.names
+        targets, predictions = arrange(y, names, "y"), list[Any](tensors_in(y_pred))
+        weights = arrange(sample_weight, names, "sample_weight", repeat=True)
+        self._metric_set.build(targets, predictions)
+        trace = current_trace()
+        if trace is None:
+            self._metric_set.update(targets, predictions, weights)
+            return self.get_metrics_result()
+        trace.reports.append(Report(self._metric_set.update, (targets, predictions, weights), {}))
+        with tracing(None):
+            found = list(self.get_metrics_result())
+        return {name: Later(partial(self._metric_result, name)) for name in found}
+
+    def _metric_result(self, name: str) -> Any:
+        return self.get_metrics_result()[name]
 
     def compute_loss(
         self,
@@ -173,7 +236,14 @@ class Trainer:
         planned = step.planned(batch)
         if source.data is None:
             step.check(planned, batch)
-        self._take(step.run(batch, planned), batch)
+        self._execute(step, planned, batch)
+
+    def _execute(self, step: Step, planned: Planned, batch: Batch) -> None:
+        self._step_logs = None
+        if step.is_custom:
+            step.run_custom(planned)
+        else:
+            self._take(step.run(batch, planned), batch)
 
     def _take(self, result: StepResult, batch: Batch) -> None:
         """Put losses and metrics of a batch into the running means."""
@@ -183,8 +253,12 @@ class Trainer:
         result.release()
 
     def _logs(self) -> dict[str, Any]:
-        assert self._losses_seen is not None and self._metric_set is not None
-        return {**self._losses_seen.results(), **self._metric_set.results()}
+        """Losses and metrics since the last reset; what the latest step returned where that has other names."""
+        found, latest = self.get_metrics_result(), self._step_logs
+        return found if latest is None or latest.keys() == found.keys() else latest
+
+    def _batch_logs(self) -> dict[str, Any]:
+        return self._logs() if self._step_logs is None else self._step_logs
 
     # --- fit -------------------------------------------------------------------------------------------------
 
@@ -257,7 +331,7 @@ class Trainer:
         for number, batch in enumerate(_first_steps(train.epoch(epoch))):
             listeners.on_train_batch_begin(number)
             self._run_batch("train", batch, train)
-            listeners.on_train_batch_end(number, self._logs)
+            listeners.on_train_batch_end(number, self._batch_logs)
             if self.stop_training:
                 break
         logs = self._logs()
@@ -297,11 +371,14 @@ class Trainer:
 
     def _evaluate(self, batches: Batches, listeners: CallbackList) -> dict[str, Any]:
         self.reset_metrics()
+        self.stop_evaluating = False
         listeners.on_test_begin()
         for number, batch in enumerate(_first_steps(batches.epoch(0))):
             listeners.on_test_batch_begin(number)
             self._run_batch("test", batch, batches)
-            listeners.on_test_batch_end(number, self._logs)
+            listeners.on_test_batch_end(number, self._batch_logs)
+            if self.stop_evaluating:
+                break
         logs = self._logs()
         listeners.on_test_end(logs)
         return logs
@@ -316,6 +393,7 @@ class Trainer:
             callbacks, add_progbar=_verbosity(verbose) != 0, model=self,
             verbose=_verbosity(verbose), epochs=1, steps=batches.steps,
         )  # fmt: skip
+        self.stop_predicting = False
         listeners.on_predict_begin()
         step = self._step("predict")
         pieces: list[list[np.ndarray]] = []
@@ -326,6 +404,8 @@ class Trainer:
                 structure, arrays = step.predict(batch.x)
             pieces.append(arrays)
             listeners.on_predict_batch_end(number, {"outputs": step.restore(structure, arrays)})
+            if self.stop_predicting:
+                break
         listeners.on_predict_end()
         return step.restore(structure, [np.concatenate(arrays) for arrays in zip(*pieces, strict=True)])
 
@@ -360,8 +440,8 @@ class Trainer:
         planned = step.planned(batch)
         step.check(planned, batch)
         self.reset_metrics()
-        self._take(step.run(batch, planned), batch)
-        return _result(self._logs(), return_dict)
+        self._execute(step, planned, batch)
+        return _result(self._batch_logs(), return_dict)
 
     def predict_on_batch(self, x: Any) -> Any:
         """The model's outputs for one batch, as arrays."""

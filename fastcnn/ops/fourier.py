@@ -4,7 +4,12 @@ from typing import Any
 
 import numpy as np
 
+from fastcnn.errors import Error
+from fastcnn.ops.core import convert
 from fastcnn.ops.known import as_floating, on_arrays
+from fastcnn.ops.matmul import matmul
+from fastcnn.ops.shape import swapaxes
+from fastcnn.tensor import Constant, Tensor, Variable
 
 __all__ = [
     "bartlett", "blackman", "correlate", "fft", "fft2", "hamming", "hanning", "ifft2", "irfft", "kaiser", "rfft",
@@ -23,19 +28,47 @@ def _pair(z: np.ndarray, like: Any) -> Pair:
     return z.real.astype(dtype), z.imag.astype(dtype)
 
 
-def fft(x: Any) -> Pair:
-    """y_k = sum of x_n exp(-2 pi i k n / N), along the last axis."""
-    return _pair(np.fft.fft(_complex(x)), x[0])
+def fft(x: Any) -> Any:
+    """y_k = sum of x_n exp(-2 pi i k n / N), along the last axis.
+
+    Of tensors in models it is a product with the matrix of these numbers: N^2 multiplications, and a gradient.
+    """
+    return _transformed(x, (-1,)) if _in_model(x) else _pair(np.fft.fft(_complex(x)), x[0])
 
 
-def fft2(x: Any) -> Pair:
+def fft2(x: Any) -> Any:
     """`fft` along the last two axes."""
-    return _pair(np.fft.fft2(_complex(x)), x[0])
+    return _transformed(x, (-1, -2)) if _in_model(x) else _pair(np.fft.fft2(_complex(x)), x[0])
 
 
-def ifft2(x: Any) -> Pair:
+def ifft2(x: Any) -> Any:
     """What `fft2` undoes."""
-    return _pair(np.fft.ifft2(_complex(x)), x[0])
+    return _transformed(x, (-1, -2), inverse=True) if _in_model(x) else _pair(np.fft.ifft2(_complex(x)), x[0])
+
+
+def _in_model(parts: Any) -> bool:
+    return any(isinstance(x, Tensor) and not isinstance(x, Variable | Constant) for x in parts)
+
+
+def _transformed(parts: Any, axes: tuple[int, ...], inverse: bool = False) -> tuple[Tensor, Tensor]:
+    """The transform of a pair of tensors along some axes, or its inverse."""
+    real, imaginary = (convert(x) for x in parts)
+    for axis in axes:
+        n = real.shape[axis]
+        if n is None:
+            raise Error(
+                f"fft: axis {axis} of shape {real.shape} is not known; give the model's Input its size"
+            )
+        angles = 2 * np.pi / n * (np.outer(np.arange(n), np.arange(n)) % n)
+        scale, sign = (1 / n, 1) if inverse else (1.0, -1)
+        cosine, sine = (scale * wave.astype(real.dtype) for wave in (np.cos(angles), sign * np.sin(angles)))
+        real, imaginary = (swapaxes(x, axis, -1) for x in (real, imaginary))
+        real, imaginary = (
+            matmul(real, cosine) - matmul(imaginary, sine),
+            matmul(real, sine) + matmul(imaginary, cosine),
+        )
+        real, imaginary = (swapaxes(x, axis, -1) for x in (real, imaginary))
+    return real, imaginary
 
 
 @on_arrays

@@ -181,7 +181,7 @@ class Optimizer(Configurable):
     def iterations(self) -> Any:
         """The number of updates made; in `update_step`, a scalar tensor."""
         if current_trace() is None:
-            return self._updates
+            return Count(self._updates)
         dtype = self._trainable_variables[0].dtype if self._trainable_variables else config.floatx()
         return self._scalar_variables(dtype)[1]
 
@@ -376,6 +376,14 @@ class Optimizer(Configurable):
 
     def _add_to_trace(self, pairs: Sequence[tuple[Tensor, Variable]]) -> None:
         """What this phase does with gradients."""
+        trace = current_trace()
+        if trace is not None and self in trace.optimizers:
+            raise Error(
+                f"optimizer {self.name!r} is applied twice in one step; give apply all variables at once, "
+                "or make a second optimizer"
+            )
+        if trace is not None:
+            trace.optimizers.append(self)
         if self.loss_scale_factor is not None and self._scaled_in is current_trace():
             pairs = [(gradient / self.loss_scale_factor, variable) for gradient, variable in pairs]
         if self.phase == "accumulate":
@@ -531,6 +539,14 @@ class Optimizer(Configurable):
             )
             self._scalars[dtype] = scalars
         return self._scalars[dtype]
+
+
+class Count(int):
+    """A number of updates, with the method that scripts use on the variable that Keras has in its place."""
+
+    def numpy(self) -> np.integer:
+        """The number as NumPy has it."""
+        return np.int64(self)
 
 
 class CurrentRate(float):

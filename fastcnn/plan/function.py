@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from fastcnn import backend
-from fastcnn.graph import Trace, tracing
-from fastcnn.plan.run import Plan
+from fastcnn import backend, tree
+from fastcnn.graph import Report, Trace, tracing
+from fastcnn.plan.run import Place, Plan
 from fastcnn.tensor import Tensor, TensorSpec
 
 MAX_PLANS = 8  # of one function; the least recently used goes first, so that memory stays bounded
@@ -56,7 +56,10 @@ class Function:
             result = self.body(*inputs)
         outputs: list[Tensor] = []
         structure = _number(result, outputs)
-        return Plan(inputs, outputs, trace.updates, backend.get(device)), structure
+        reports = [_located(report, outputs) for report in trace.reports]
+        plan = Plan(inputs, outputs, trace.updates, backend.get(device))
+        plan.reports, plan.optimizers = reports, trace.optimizers
+        return plan, structure
 
     def __call__(self, *arrays: np.ndarray, key: object = None) -> Any:
         """Run on arrays (of the dtypes to compute in); returns fresh arrays in the body's result structure."""
@@ -65,6 +68,7 @@ class Function:
             for target, array in zip(plan.input_arrays, arrays, strict=True):
                 target[...] = array
             plan.run()
+            plan.tell()
             return fill(structure, [y.copy() for y in plan.output_arrays])
 
 
@@ -78,6 +82,20 @@ def _number(result: Any, outputs: list[Tensor]) -> Any:
     if isinstance(result, list | tuple):
         return type(result)(_number(value, outputs) for value in result)
     return None
+
+
+def _located(report: Report, outputs: list[Tensor]) -> Report:
+    """The report with each tensor replaced by its place in `outputs`, which grows."""
+
+    def place(value: Any) -> Any:
+        if not isinstance(value, Tensor):
+            return value
+        outputs.append(value)
+        return Place(len(outputs) - 1)
+
+    return Report(
+        report.function, tree.map_structure(place, report.args), tree.map_structure(place, report.kwargs)
+    )
 
 
 def fill(structure: Any, arrays: Sequence[np.ndarray]) -> Any:

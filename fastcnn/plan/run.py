@@ -5,9 +5,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
-from fastcnn.graph import Node, ancestors, variables_of
+from fastcnn import tree
+from fastcnn.graph import Node, Report, ancestors, variables_of
 from fastcnn.plan.algorithms import choose_algorithms
 from fastcnn.plan.bind import Binding, Bound
 from fastcnn.plan.chain import Chain, continues, form_chains, local_first
@@ -21,6 +22,12 @@ from fastcnn.tensor import Clock, Tensor, Variable
 # What happens to the nodes before they get memory and kernels, in this order.
 PASSES: list[Callable[[Rewrite], None]] = [absorb_readers, choose_algorithms]
 BLOCK_PASSES: list[Callable[[Rewrite], None]] = [take_apart, compute_again]  # for backends with blocks
+
+
+class Place(NamedTuple):
+    """Number of an output that stands for its array in the arguments of a report."""
+
+    number: int
 
 
 class Plan:
@@ -37,6 +44,8 @@ class Plan:
         backend: ModuleType,
     ):
         self.lock = threading.Lock()
+        self.reports: list[Report] = []
+        self.optimizers: list[Any] = []  # whose updates are among these
         read_by_updates = [x for node in updates for x in node.inputs]
         wanted = [*outputs, *read_by_updates]
         rewrite = Rewrite(ancestors(wanted), wanted, updates, backend)
@@ -81,6 +90,15 @@ class Plan:
         if self._is_changing:
             self._clock.tick()
         self._transfer.after()
+
+    def tell(self) -> None:
+        """Make the reports of the run that has just ended."""
+        for function, args, kwargs in self.reports:
+            args, kwargs = (tree.traverse(self._array_at, value) for value in (args, kwargs))
+            function(*args, **kwargs)
+
+    def _array_at(self, value: Any) -> Any:
+        return self.output_arrays[value.number].copy() if isinstance(value, Place) else None
 
     @property
     def nbytes(self) -> int:

@@ -169,3 +169,39 @@ def test_clone_of_what_cannot_be_taken_apart():
         keras.models.clone_model(Own(), clone_function=lambda layer: layer)
     with pytest.raises(Error, match="call_function is for functional models"):
         keras.models.clone_model(keras.Sequential(), call_function=lambda layer, x: layer(x))
+
+
+class DepthToSpace(layers.Layer):
+    """Computes with the dimensions of its input, which a functional model may not know yet."""
+
+    def call(self, x):
+        n, h, w, c = ops.shape(x)
+        parts = ops.transpose(ops.reshape(x, (n, h, w, 2, 2, c // 4)), (0, 1, 3, 2, 4, 5))
+        return ops.reshape(parts, (n, 2 * h, 2 * w, c // 4))
+
+
+class Ones(layers.Layer):
+    def call(self, x):
+        return ops.add(ops.ones((ops.shape(x)[0] * 1, 3)), x[:, :3])
+
+
+def test_a_call_may_compute_with_unknown_dimensions():
+    inputs = layers.Input((None, None, 4))
+    model = keras.Model(inputs, DepthToSpace()(inputs))
+    assert model.output_shape == (None, None, None, 1)
+    for h, w in ((2, 3), (5, 1)):
+        x = np.arange(4.0 * h * w).reshape(1, h, w, 4)
+        assert model.predict(x, verbose=0).shape == (1, 2 * h, 2 * w, 1)
+    inputs = layers.Input((4,))
+    model = keras.Model(inputs, Ones()(inputs))
+    assert model.output_shape == (None, 3)
+    np.testing.assert_array_equal(model.predict(np.eye(4), verbose=0), 1 + np.eye(4)[:, :3])
+
+
+def test_another_mistake_with_unknown_dimensions_is_told_as_it_is():
+    class Wrong(layers.Layer):
+        def call(self, x):
+            return x + None
+
+    with pytest.raises((TypeError, Error)):
+        Wrong()(layers.Input((None, 2)))
