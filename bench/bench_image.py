@@ -67,6 +67,16 @@ def bench_equalize(measure: Meter) -> None:
     measure.kernels(color.equalize.bind(x, y, histogram, 0.0, 255.0, 256, g), flops=y.size)
 
 
+def bench_clahe(measure: Meter) -> None:
+    x, y = source(), np.empty(X, np.float32)
+    tables, g = (
+        np.zeros((X[0] * X[3] * 64, 256), np.int64),
+        color.TileGeometry(*X, 8, 8, X[1] // 8, X[2] // 8, 256),
+    )
+    find = color.clahe_tables.bind(x, tables, 0.0, 255.0, 2.0, g)
+    measure.kernels(find, color.clahe.bind(x, tables, y, 0.0, 255.0, g), flops=8 * y.size)
+
+
 @pytest.mark.parametrize("name", policy.OPERATIONS)
 def bench_policy_step(measure: Meter, name: str) -> None:
     x = source().astype(np.float32).reshape(X[0], -1)

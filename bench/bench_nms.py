@@ -42,6 +42,15 @@ def bench_nms(measure: Meter, kernel: Any, n: int) -> None:
 
 
 @few
+@pytest.mark.parametrize("n", [10, 100, 500])
+def bench_nms_few(measure: Meter, n: int) -> None:
+    boxes, scores = scene(n)
+    work, order = np.empty((6, n + kernels.LANES), np.float32), np.empty((2, n), np.int64)
+    limits = np.array([THRESHOLD, -np.inf], np.float32)
+    measure.kernels(kernels.nms_few.bind(boxes, scores, scores * 0, work, order, np.array([n, 0]), limits))
+
+
+@few
 @pytest.mark.parametrize("n", [100, 1_000, 10_000])
 @pytest.mark.parametrize(("name", "constant"), [("nms_linear", 0.3), ("nms_gaussian", 0.5)])
 def bench_soft_nms(measure: Meter, name: str, constant: float, n: int) -> None:

@@ -330,6 +330,38 @@ def with_box(box, form="xyxy"):
     return Dataset(X[:1], boxes=[[box]], box_labels=[[1]], bounding_box_format=form)
 
 
+def test_bad_boxes_and_labels_are_left_out():
+    """on_error="skip": box by box, sample by sample, each named; the lists that were given stay."""
+    boxes = [[[0, 0, 4, 4], [3, 3, 2, 5]], [[20, 0, 30, 4]], [[1, 1, np.inf, 2], [1, 2, 5, 6]]]
+    labels = [[0, 1], [1], [0, 5]]
+    options = {"bounding_box_format": "xyxy", "class_names": ["a", "b"], "on_error": "skip"}
+    dataset = Dataset(X[:3], boxes=boxes, box_labels=labels, **options).batch(3)
+    assert [message[:14] for message in dataset.skipped] == [
+        "image 0: box 1", "image 1: box 0", "image 2: box 0", "image 2: box 1",
+    ]  # fmt: skip
+    assert "has the label 5" in dataset.skipped[3]
+    _, y = next(iter(dataset))
+    assert y["labels"].tolist() == [[0], [-1], [-1]] and len(boxes[0]) == 2
+    some = Dataset(X[:4], np.array([0, 7, 1, -1]), class_names=["a", "b"], on_error="skip").batch(4)
+    assert some.size == 2 and len(some.skipped) == 2 and next(iter(some))[1].tolist() == [0, 1]
+    with pytest.raises(Error, match="no sample is left"):
+        Dataset(X[:1], np.array([3]), class_names=["a"], on_error="skip")
+
+
+@pytest.mark.parametrize("form", ["center_yxhw", "yxyx", "rel_center_xywh"])
+def test_boxes_of_every_format_are_checked(form):
+    """A box of the left edge, 2 wide and 4 high, is good; moved to the right by 20 columns it is not."""
+    height, width = X.shape[1:3]
+    of = {
+        "center_yxhw": lambda x: [2, x + 1, 4, 2],
+        "yxyx": lambda x: [0, x, 4, x + 2],
+        "rel_center_xywh": lambda x: [(x + 1) / width, 2 / height, 2 / width, 4 / height],
+    }[form]
+    with_box(of(0), form)
+    with pytest.raises(Error, match="lies outside"):
+        with_box(of(20), form)
+
+
 # --- bad input -------------------------------------------------------------------------------------------------
 
 
@@ -345,6 +377,7 @@ def with_box(box, form="xyxy"):
         (lambda: Dataset(X, boxes=[[]], box_labels=[[]]), "an entry for each of 23"),
         (lambda: Dataset(X[:1], boxes=[[[0, 0, 1, 1]]], box_labels=[[]]), "image 0 has 1 boxes and 0"),
         (lambda: Dataset(X[:1], boxes=[[[0, 0, np.nan, 1]]], box_labels=[[1]]), "finite"),
+        (lambda: with_box([3, 3, 2, 5], "xyxx"), "bounding_box_format 'xyxx' is unknown; did you mean"),
         (lambda: with_box([3, 3, 2, 5]), "image 0: box 0.*no positive width"),
         (lambda: with_box([9, 3, 12, 5]), "lies outside of 9 x 8 pixels"),
         (lambda: with_box([1, 1, -2, 5], "xywh"), "no positive width"),

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from fastcnn.detection import Augmentation, Detector, read_yolo, tiny_backbone
+from fastcnn.detection.data_yaml import read_data_yaml
 from fastcnn.detection.detector import read_epochs
 from fastcnn.detection.voc import EXTENSIONS
-from fastcnn.detection.yolo import read_data_yaml
 from fastcnn.errors import Error
 from fastcnn.utils.files import atomic_write
 
@@ -30,6 +30,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     train.add_argument("--flip-vertical", type=float, default=0.0, help="chance of images upside down")
     train.add_argument("--seed", type=int, default=0)
     train.add_argument("--name", help="folder of runs/; by default the next of detect1, detect2, ...")
+    train.add_argument(
+        "--skip", action="store_true", help="read all images first and leave out those that cannot be read"
+    )
     train.add_argument("--resume", action="store_true", help="go on with the training in the folder --name")
     train.set_defaults(act=_train)
     val = actions.add_parser("val", help="average precision on a split")
@@ -54,10 +57,14 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _train(arguments: argparse.Namespace) -> int:
-    train = read_yolo(arguments.data, "train")
-    validation = read_yolo(arguments.data, "val") if "val" in read_data_yaml(arguments.data).splits else None
+    on_error = "skip" if arguments.skip else "raise"
+    train = read_yolo(arguments.data, "train", on_error)
+    splits = read_data_yaml(arguments.data).splits
+    validation = read_yolo(arguments.data, "val", on_error) if "val" in splits else None
     for problem in train.problems[:10]:
         print(f"left out: {problem}")
+    if len(train.problems) > 10:
+        print(f"left out: {len(train.problems)} in all; python -m fastcnn check {arguments.data} lists them")
     if arguments.resume and not arguments.name:
         raise Error("detect train --resume: say which training with --name")
     folder = Path("runs", arguments.name) if arguments.name else _next_folder("detect")

@@ -69,13 +69,15 @@ def _compile(function: Callable[..., Any], specs: list[TensorSpec]) -> set[str]:
 def _suppress(dtype: str) -> set[str]:
     """Run suppression and segmentation, which no plan does, once by each of their kernels; returns the names."""
     boxes, scores = np.array([[0, 0, 1, 1]], dtype), np.ones(1, dtype)
-    for criterion in ("iou", "diou"):
-        ops.nms(boxes, scores, criterion=criterion)
+    ops.nms(boxes, scores)
+    for criterion in ("iou", "diou"):  # of more than a few
+        ops.nms(np.repeat(boxes, 600, 0), np.repeat(scores, 600), criterion=criterion)
     for method in ("linear", "gaussian"):
         ops.soft_nms(boxes, scores, method=method)
     ops.weighted_box_fusion(boxes, scores)
     ops.segment_image(np.zeros((2, 2)))
-    return {"nms_greedy", "nms_distance", "nms_linear", "nms_gaussian", "fuse_boxes", "segment_graph"}
+    suppression = {"nms_few", "nms_greedy", "nms_distance", "nms_linear", "nms_gaussian", "fuse_boxes"}
+    return suppression | {"segment_graph"}
 
 
 def all_work(dtype: str) -> Iterator[Work]:
@@ -187,6 +189,7 @@ def _picture_work() -> Iterator[Work]:
     yield "color_matrix", lambda x, m: ops.color_matrix(ops.cast(x, "uint8"), m), [pictures, (2, 3, 4)]
     yield "hue_saturation", ops.hue_saturation, [pictures, numbers, numbers]
     yield "equalize", ops.equalize, [pictures]
+    yield "clahe", ops.clahe, [pictures]
     yield "policy_step", ops.policy_step, [pictures, numbers, maps]
     state = ops.RandomState(1)
     yield "random_log_gamma", lambda x: ops.random_log_gamma(x, state), [ROWS]

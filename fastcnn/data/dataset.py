@@ -28,8 +28,9 @@ from fastcnn.data.sources import (
     ItemSource,
     Source,
     Stream,
-    check_boxes,
-    check_labels,
+    check_box_format,
+    faulty_labels,
+    good_boxes,
     padded_boxes,
 )
 from fastcnn.data.splits import split_indices
@@ -42,25 +43,37 @@ class Dataset:
     """Samples: arrays or memory-mapped arrays x with y and sample_weight, or an object with a length and items.
 
     boxes: for each image an (m, 4) array of boxes and box_labels (m,), in place of y; batches then have
-    y = {"boxes" (n, most, 4), "labels" (n, most)}, filled up with labels -1. With a bounding_box_format boxes without a
-    size, or outside of their image, are refused. class_names: a label beyond them is refused.
+    y = {"boxes" (n, most, 4), "labels" (n, most)}, filled up with labels -1. Boxes that are not finite, with a
+    bounding_box_format also those without a size or outside of their image, and labels beyond class_names are an
+    `Error`; with on_error="skip" such boxes and samples are left out and listed in `skipped`.
     Methods return another Dataset on the same samples; nothing is read before a batch is asked for.
     """
 
     def __init__(
         self, x: Any, y: Any = None, sample_weight: Any = None, *, boxes: Any = None, box_labels: Any = None,
-        bounding_box_format: str | None = None, class_names: Sequence[str] | None = None,
+        bounding_box_format: str | None = None, class_names: Sequence[str] | None = None, on_error: str = "raise",
     ):  # fmt: skip
+        _check_on_error("Dataset", on_error)
+        faults: list[str] = []
+        if boxes is not None and box_labels is not None:
+            form = None if bounding_box_format is None else check_box_format("Dataset", bounding_box_format)
+            boxes, box_labels, faults = good_boxes(boxes, box_labels, form, np.shape(x)[1:3], class_names)
         self._source: Source | Stream = _source(x, y, sample_weight, boxes, box_labels)
-        self._begin(class_names)
-        check_labels(self._source.labels(), class_names)
-        if boxes is not None and bounding_box_format is not None:
-            check_boxes(boxes, bounding_box_format, (x.shape[1], x.shape[2]))
+        wrong = faulty_labels(self._source.labels(), class_names)
+        faults += wrong.values()
+        if faults and on_error == "raise":
+            raise Error(f"Dataset: {faults[0]}; correct or remove it ({len(faults)} such in all)")
+        kept = np.setdiff1d(np.arange(len(self._source)), list(wrong)) if wrong else None
+        if kept is not None and not len(kept):
+            raise Error(f"Dataset: no sample is left; the first: {faults[0]}")
+        self._begin(class_names, kept, faults)
 
-    def _begin(self, class_names: Sequence[str] | None) -> None:
+    def _begin(
+        self, class_names: Sequence[str] | None, indices: np.ndarray | None = None, skipped: Sequence[str] = ()
+    ) -> None:  # fmt: skip
         self.class_names = None if class_names is None else list(class_names)
-        self.skipped: list[str] = []  # messages about files that were left out
-        self._indices: np.ndarray | None = None  # of the samples of the source that belong to it; None: all
+        self.skipped = list(skipped)  # messages about what was left out
+        self._indices = indices  # of the samples of the source that belong to it; None: all
         self._weights: np.ndarray | None = None  # probabilities of these; None: each once an epoch
         self._seed: int | None = None  # of the order; None: as the samples are
         self._buffer = 0  # samples of a stream that are shuffled together
@@ -84,8 +97,7 @@ class Dataset:
         lists them in `skipped`.
         """
         pillow()
-        if on_error not in ("raise", "skip"):
-            raise Error(f"Dataset.from_folder: on_error must be 'raise' or 'skip', got {on_error!r}")
+        _check_on_error("Dataset.from_folder", on_error)
         files = index_files(Path(directory), labels, class_names, follow_links)
         if not files.paths:
             raise Error(f"{fspath(directory)}: there is no image in this folder, nor in those below it")
@@ -372,6 +384,11 @@ class _Mapped:
         return batch._replace(
             **dict(zip([n for n in batch._fields if getattr(batch, n) is not None], parts, strict=True))
         )
+
+
+def _check_on_error(owner: str, on_error: str) -> None:
+    if on_error not in ("raise", "skip"):
+        raise Error(f"{owner}: on_error must be 'raise' or 'skip', got {on_error!r}")
 
 
 def _parts(batch: Batch) -> Any:

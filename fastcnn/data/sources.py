@@ -9,9 +9,11 @@ import numpy as np
 
 from fastcnn.data.arrays import Batch, as_batch
 from fastcnn.data.image_folder import THREADS, ImageReader, LabelledFiles
-from fastcnn.errors import Error
+from fastcnn.errors import Error, did_you_mean
 
-NO_BOX = -1  # the label of boxes that fill up
+NO_BOX = -1  # the label of boxes that fill up, or of which nothing is left
+_CORNERS = ("xyxy", "yxyx", "xywh", "center_xywh", "center_yxhw")
+BOX_FORMATS = (*_CORNERS, "rel_xyxy", "rel_yxyx", "rel_xywh", "rel_center_xywh")  # as Keras names them
 
 
 class Source:
@@ -113,39 +115,71 @@ def stacked(items: Sequence[Any], what: str) -> Batch:
     return as_batch(*columns)
 
 
-def check_labels(labels: np.ndarray | None, class_names: Sequence[str] | None) -> None:
-    """Raise where a class number has no name."""
+def check_box_format(owner: str, name: Any) -> str:
+    """The name of a format in lower case; an `Error` if there is none of that name."""
+    word = name.lower() if isinstance(name, str) else name
+    if word not in BOX_FORMATS:
+        raise Error(f"{owner}: bounding_box_format {name!r} is unknown{did_you_mean(str(name), BOX_FORMATS)}")
+    return str(word)
+
+
+def faulty_labels(labels: np.ndarray | None, class_names: Sequence[str] | None) -> dict[int, str]:
+    """What is wrong, by the number of the sample, where a class number has no name."""
     if labels is None or class_names is None or labels.dtype.kind not in "iu" or labels.ndim > 1:
-        return
+        return {}
     wrong = np.flatnonzero((labels < 0) | (labels >= len(class_names)))
-    if len(wrong):
-        raise Error(
-            f"Dataset: sample {wrong[0]} has the label {labels[wrong[0]]}, but {len(class_names)} class_names are "
-            f"for labels from 0 to {len(class_names) - 1} ({len(wrong)} samples have such labels)"
-        )
+    return {int(i): f"sample {i} has the label {labels[i]}, {_named(class_names)}" for i in wrong}
 
 
-def check_boxes(boxes: Any, form: str, size: tuple[int, int]) -> None:
-    """Raise where a box (m, 4) of a format has no positive size, or does not touch its image (height, width)."""
+def _named(class_names: Sequence[str]) -> str:
+    return f"but {len(class_names)} class_names are for labels from 0 to {len(class_names) - 1}"
+
+
+def good_boxes(
+    boxes: Any, labels: Any, form: str | None, size: tuple[int, int], class_names: Sequence[str] | None
+) -> tuple[list[np.ndarray], list[np.ndarray], list[str]]:
+    """The boxes and labels of each image without the bad ones, and what is wrong with those.
+
+    form: of the numbers, None if that is not known; size: (height, width) of the images.
+    """
+    if len(boxes) != len(labels):
+        raise Error(f"boxes and box_labels need an entry for each image, got {len(boxes)} and {len(labels)}")
+    kept: list[np.ndarray] = []
+    named: list[np.ndarray] = []
+    messages = []
+    for i, (its, classes) in enumerate(zip(boxes, labels, strict=True)):
+        array, numbers = np.asarray(its, np.float64).reshape(-1, 4), np.asarray(classes).reshape(-1)
+        if len(array) != len(numbers):
+            raise Error(f"image {i} has {len(array)} boxes and {len(numbers)} box_labels")
+        faults = _faults(array, form, size)
+        if class_names is not None:
+            for k in np.flatnonzero((numbers < 0) | (numbers >= len(class_names))):
+                faults[int(k)] = f"has the label {numbers[k]}, {_named(class_names)}"
+        messages += [
+            f"image {i}: box {k}, {array[k].tolist()}, {fault}" for k, fault in sorted(faults.items())
+        ]
+        good = [k for k in range(len(array)) if k not in faults]
+        kept.append(array[good])
+        named.append(numbers[good])
+    return kept, named, messages
+
+
+def _faults(array: np.ndarray, form: str | None, size: tuple[int, int]) -> dict[int, str]:
+    """What is wrong with boxes (m, 4), by number: no size, or nothing of them inside of their image."""
+    if form is None:
+        return {int(k): "is not finite" for k in np.flatnonzero(~np.isfinite(array).all(1))}
     plain, most = form.removeprefix("rel_"), (1.0, 1.0) if form.startswith("rel_") else size[::-1]
-    for i, its in enumerate(boxes):
-        array = np.asarray(its, np.float64).reshape(-1, 4)
-        first, second = array[:, :2], array[:, 2:]
-        if plain.startswith("yx"):
-            first, second = first[:, ::-1], second[:, ::-1]
-        if plain.endswith("wh"):
-            first, second = (
-                (first - second / 2, first + second / 2) if "center" in plain else (first, first + second)
-            )
-        small = np.asarray((second <= first).any(1))
-        outside = (second <= 0).any(1) | (first >= np.array(most)).any(1)
-        for k in np.flatnonzero(small | outside):
-            what = (
-                "has no positive width and height"
-                if small[k]
-                else f"lies outside of {size[1]} x {size[0]} pixels"
-            )
-            raise Error(f"image {i}: box {k}, {array[k].tolist()} in {form}, {what}; correct or remove it")
+    first, second = array[:, :2], array[:, 2:]
+    if plain in ("yxyx", "center_yxhw"):
+        first, second = first[:, ::-1], second[:, ::-1]
+    if plain.startswith("center"):
+        first, second = first - second / 2, first + second / 2
+    elif plain == "xywh":
+        second = first + second
+    outside = (second <= 0).any(1) | (first >= np.array(most)).any(1)
+    faults = {int(k): f"lies outside of {size[1]} x {size[0]} pixels" for k in np.flatnonzero(outside)}
+    small = ~((second > first).all(1) & np.isfinite(array).all(1))
+    return {**faults, **{int(k): "has no positive width and height" for k in np.flatnonzero(small)}}
 
 
 def padded_boxes(boxes: Any, labels: Any, n: int) -> dict[str, np.ndarray]:

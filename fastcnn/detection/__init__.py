@@ -20,6 +20,7 @@ from fastcnn.detection.boxes import (
     scale_boxes,
 )
 from fastcnn.detection.coco import read_coco, write_coco
+from fastcnn.detection.data_yaml import read_data_yaml
 from fastcnn.detection.dataset import BoxDataset, Sample, read_image
 from fastcnn.detection.detector import Detector, MapMonitor
 from fastcnn.detection.grids import Grid, assign, decode, encode
@@ -32,7 +33,7 @@ from fastcnn.detection.results import Detections, Objects, draw_boxes
 from fastcnn.detection.sliding import SlidingWindowDetector, sliding_windows
 from fastcnn.detection.two_stage import FasterRCNN, RegionLoss, RoiAlign
 from fastcnn.detection.voc import read_voc, write_voc
-from fastcnn.detection.yolo import check_yolo, read_data_yaml, read_yolo, write_yolo
+from fastcnn.detection.yolo import check_yolo, read_yolo, write_yolo
 from fastcnn.ops.suppression import nms, soft_nms, weighted_box_fusion
 
 __all__ = [

@@ -9,78 +9,128 @@ from typing import Any
 import numpy as np
 
 from fastcnn.detection.boxes import convert_boxes
-from fastcnn.detection.dataset import BoxDataset, Sample, image_size
+from fastcnn.detection.dataset import BoxDataset, Faults, Sample, check_images, image_size
 from fastcnn.detection.results import Objects
 from fastcnn.detection.voc import store_image
 from fastcnn.errors import Error
 from fastcnn.utils.files import atomic_write
 
+MOST = 1e9  # pixels of a side: numbers beyond are none of an image
 
-def read_coco(annotations: str | PathLike[str], images: str | PathLike[str]) -> BoxDataset:
+
+def read_coco(
+    annotations: str | PathLike[str], images: str | PathLike[str], on_error: str = "raise"
+) -> BoxDataset:
     """The images that the JSON file lists, in its order, and their objects; the folder `images` holds the files.
 
     Classes are the categories in the order of their ids. Boxes are cut at the border of the image; those without area
-    are left out and named in `problems`.
+    are left out and named in `problems`. on_error: "raise" for entries that are wrong; "skip" reads all images to their
+    end, leaves out what is wrong, an image or an annotation, and names it in `problems`, too.
     """
-    path, folder = Path(annotations), Path(images)
+    path, folder, faults = Path(annotations), Path(images), Faults(on_error)
     content = _read(path)
     categories = sorted(content["categories"], key=lambda entry: entry["id"])
     label_of = {entry["id"]: number for number, entry in enumerate(categories)}
     entries = {entry["id"]: entry for entry in content["images"]}
     if len(entries) < len(content["images"]) or len(label_of) < len(categories):
         raise Error(f"{path}: ids of images and of categories must differ")
+    files = {}
+    for number, entry in entries.items():
+        with faults.caught():
+            files[number] = _file(folder, entry, path)
+    readable = set(faults.readable(list(files.values())))
+    sizes = {number: _size(entries[number], file) for number, file in files.items() if file in readable}
     found = defaultdict(list)
-    problems: list[str] = []
-    for entry in content.get("annotations", []):
-        where = f"{path}: annotation {entry.get('id')}"
-        if entry.get("image_id") not in entries or entry.get("category_id") not in label_of:
-            raise Error(f"{where}: names an image or a category that is not listed")
-        box = _cut(entry, entries[entry["image_id"]], where)
-        if box[2] <= box[0] or box[3] <= box[1]:
-            problems.append(f"{where}: has no area: {entry['bbox']}")
-        else:
-            found[entry["image_id"]].append(
-                (box, label_of[entry["category_id"]], bool(entry.get("iscrowd", 0)))
-            )
-    samples = [_sample(folder, entry, found[number], path) for number, entry in entries.items()]
-    return BoxDataset(samples, tuple(str(entry["name"]) for entry in categories), problems)
+    for entry in content["annotations"]:
+        where = f"{path}: annotation {entry['id']}"
+        with faults.caught():
+            if entry.get("image_id") not in entries or entry.get("category_id") not in label_of:
+                raise Error(f"{where}: names an image or a category that is not listed")
+            if entry["image_id"] not in sizes:
+                continue
+            box = _cut(entry, sizes[entry["image_id"]], where)
+            if box[2] <= box[0] or box[3] <= box[1]:
+                faults.messages.append(f"{where}: has no area: {entry['bbox']}")
+            else:
+                crowd = entry.get("iscrowd") in (1, True, "1")
+                found[entry["image_id"]].append((box, label_of[entry["category_id"]], crowd))
+    samples = [_sample(files[number], entries[number], found[number]) for number in sizes]
+    check_images(samples, str(path), faults)
+    return BoxDataset(samples, tuple(str(entry["name"]) for entry in categories), faults.messages)
 
 
 def _read(path: Path) -> dict[str, Any]:
+    """The file with its three lists, in which every entry has an id, and every category a name."""
     try:
         content = json.loads(path.read_bytes())
     except OSError as error:
         raise Error(f"{path}: cannot be read ({error.strerror})") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Error(f"{path}: is no valid JSON ({error})") from error
-    lists = ("images", "categories")
+    if isinstance(content, dict):
+        content["annotations"] = content.get("annotations") or []
+    lists = ("images", "categories", "annotations")
     if not isinstance(content, dict) or not all(isinstance(content.get(key), list) for key in lists):
         raise Error(f"{path}: is no COCO file: expected an object with lists 'images' and 'categories'")
-    for key in (*lists, "annotations"):
-        if not all(isinstance(entry, dict) and "id" in entry for entry in content.get(key, [])):
-            raise Error(f"{path}: every entry of {key!r} must be an object with an 'id'")
+    for key in lists:
+        for number, entry in enumerate(content[key]):
+            _check_entry(entry, key, f"{path}: entry {number} of {key!r}")
+        if len({type(entry["id"]) for entry in content[key]}) > 1:
+            raise Error(f"{path}: the ids of {key!r} must be all numbers, or all text")
     return content
 
 
-def _cut(entry: dict[str, Any], image: dict[str, Any], where: str) -> np.ndarray:
-    box = np.asarray(entry.get("bbox", ()), object)
-    if box.shape != (4,) or not all(isinstance(x, int | float) and np.isfinite(x) for x in box):
-        raise Error(f"{where}: bbox must be four numbers x, y, width, height, got {entry.get('bbox')!r}")
-    corners = convert_boxes(box.astype(np.float64), "xywh", "xyxy")
-    if "width" in image and "height" in image:
-        corners = np.clip(corners, 0, [image["width"], image["height"]] * 2)
-    return corners
+def _check_entry(entry: Any, key: str, where: str) -> None:
+    ids = ("id", "image_id", "category_id") if key == "annotations" else ("id",)
+    if not isinstance(entry, dict) or "id" not in entry:
+        raise Error(f"{where} must be an object with an 'id'")
+    for name in ids:
+        if not isinstance(entry.get(name), int | str | None):
+            raise Error(f"{where}: {name} must be a number or text, got {entry[name]!r}")
+    if key == "categories" and not isinstance(entry.get("name"), str):
+        raise Error(f"{where}: a category needs a name, got {entry.get('name')!r}")
 
 
-def _sample(folder: Path, entry: dict[str, Any], found: list, path: Path) -> Sample:
-    name = str(entry.get("file_name", ""))
+def _cut(entry: dict[str, Any], size: tuple[float, float], where: str) -> np.ndarray:
+    """Corners in pixels, at most those of an image of that size (width, height)."""
+    box = entry.get("bbox")
+    if not isinstance(box, list) or len(box) != 4 or not all(map(_is_number, box)):
+        raise Error(f"{where}: bbox must be four numbers x, y, width, height, got {str(box)[:80]}")
+    corners = convert_boxes(np.array(box, np.float64), "xywh", "xyxy")
+    return np.clip(corners, 0, [*size, *size])
+
+
+def _is_number(x: Any) -> bool:
+    return isinstance(x, int | float) and not isinstance(x, bool) and abs(x) < MOST
+
+
+def _size(entry: dict[str, Any], file: Path) -> tuple[float, float]:
+    """(width, height) as the entry says, or as the file is."""
+    width: Any = entry.get("width")
+    height: Any = entry.get("height")
+    if _is_number(width) and _is_number(height) and min(width, height) > 0:
+        return width, height
+    return image_size(file)
+
+
+def _file(folder: Path, entry: dict[str, Any], path: Path) -> Path:
+    name = entry.get("file_name")
+    wrong = f"{path}: image {entry['id']}: file_name {name!r} must name a file inside {folder}"
+    if not isinstance(name, str) or not name or "\0" in name:
+        raise Error(wrong)
     file = folder / name
-    if not name or not file.resolve().is_relative_to(folder.resolve()):
-        raise Error(f"{path}: image {entry['id']}: file_name {name!r} must name a file inside {folder}")
+    if not file.resolve().is_relative_to(folder.resolve()):
+        raise Error(wrong)
     if not file.is_file():
         raise Error(f"{file}: is missing, though {path.name} lists it")
+    return file
+
+
+def _sample(file: Path, entry: dict[str, Any], found: list) -> Sample:
     boxes, labels, crowd = zip(*found, strict=True) if found else ((), (), ())
-    return Sample(file, Objects.of(np.array(boxes, np.float32).reshape(-1, 4), labels, crowd), name)
+    return Sample(
+        file, Objects.of(np.array(boxes, np.float32).reshape(-1, 4), labels, crowd), entry["file_name"]
+    )
 
 
 def write_coco(dataset: BoxDataset, annotations: str | PathLike[str], images: str | PathLike[str]) -> None:

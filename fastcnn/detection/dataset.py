@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from os import PathLike, fspath
 from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
-from fastcnn.data.image_folder import FORMATS, MOST_PIXELS, pillow
+from fastcnn.data.image_folder import FORMATS, MOST_PIXELS, THREADS, pillow
 from fastcnn.detection.results import Objects
 from fastcnn.errors import Error
 
@@ -52,14 +55,28 @@ class BoxDataset:
 
     @staticmethod
     def from_arrays(
-        images: Iterable[Any], boxes: Iterable[Any], labels: Iterable[Any], class_names: Sequence[str]
+        images: Iterable[Any],
+        boxes: Iterable[Any],
+        labels: Iterable[Any],
+        class_names: Sequence[str],
+        on_error: str = "raise",
     ) -> BoxDataset:
-        """images: arrays (height, width, channels), 0..255; boxes (n, 4) xyxy in pixels and labels (n,) of each."""
-        samples = [
-            Sample(np.asarray(image), Objects.of(box, label), f"image {number}")
-            for number, (image, box, label) in enumerate(zip(images, boxes, labels, strict=True))
-        ]
-        return BoxDataset(samples, tuple(class_names))
+        """images: arrays (height, width, channels), 0..255; boxes (n, 4) xyxy in pixels and labels (n,) of each.
+
+        A box without area inside of its image, or with a label that has no name, is an `Error`; with
+        on_error="skip" it is left out and named in `problems`, and so is an image of which nothing can be made.
+        """
+        faults, samples = Faults(on_error), []
+        for number, (image, box, label) in enumerate(zip(images, boxes, labels, strict=True)):
+            with faults.caught():
+                array = np.asarray(image)
+                if array.ndim not in (2, 3) or not array.size or array.dtype.kind not in "buif":
+                    raise Error(
+                        f"image {number}: expected numbers (height, width, channels), got {array.dtype} {array.shape}"
+                    )
+                objects = _of_array(box, label, array.shape[:2], len(class_names), f"image {number}", faults)
+                samples.append(Sample(array, objects, f"image {number}"))
+        return BoxDataset(samples, tuple(class_names), faults.messages)
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -75,6 +92,86 @@ class BoxDataset:
         """(objects, 2): width and height of every object in pixels."""
         found = [sample.objects.boxes[:, 2:] - sample.objects.boxes[:, :2] for sample in self.samples]
         return np.concatenate([np.zeros((0, 2), np.float32), *found])
+
+
+def _of_array(
+    boxes: Any, labels: Any, size: tuple[int, ...], classes: int, where: str, faults: Faults
+) -> Objects:
+    """The good ones of the objects in an image of that size (height, width)."""
+    try:
+        objects = Objects.of(boxes, labels)
+    except Error as error:
+        raise Error(f"{where}: {error}") from error
+    except (TypeError, ValueError) as problem:
+        raise Error(
+            f"{where}: boxes must be numbers (n, 4), labels whole numbers (n,) ({problem})"
+        ) from problem
+    good = []
+    for number, (box, label) in enumerate(zip(objects.boxes.tolist(), objects.labels.tolist(), strict=True)):
+        with faults.caught():
+            if not 0 <= label < classes:
+                raise Error(f"{where}: box {number} has the label {label}, but there are {classes} classes")
+            if box[2] <= box[0] or box[3] <= box[1]:
+                raise Error(f"{where}: box {number} has no area: {box}")
+            if box[2] <= 0 or box[3] <= 0 or box[0] >= size[1] or box[1] >= size[0]:
+                raise Error(f"{where}: box {number}, {box}, lies outside of {size[1]} x {size[0]} pixels")
+            good.append(number)
+    return objects.select(np.array(good, np.intp))
+
+
+class Faults:
+    """What a reader does about errors: on_error "raise" lets them through, "skip" keeps their messages."""
+
+    def __init__(self, on_error: str):
+        if on_error not in ("raise", "skip"):
+            raise Error(f"on_error must be 'raise' or 'skip', got {on_error!r}")
+        self.skips = on_error == "skip"
+        self.messages: list[str] = []
+
+    @contextmanager
+    def caught(self) -> Iterator[None]:
+        """The block is left at an error, or the error goes on."""
+        try:
+            yield
+        except Error as error:
+            if not self.skips:
+                raise
+            self.messages.append(str(error))
+
+    def readable(self, paths: list[Any]) -> list[Any]:
+        """Where errors are skipped, those of the image files that can be read to their end; else all."""
+        if not self.skips:
+            return paths
+        bad = dict(unreadable_images(paths))
+        self.messages += [f"{path}: {text}" for path, text in bad.items()]
+        return [path for path in paths if path not in bad]
+
+
+def check_images(samples: Sequence[Sample], where: str, faults: Faults) -> None:
+    """Raise where no image is left."""
+    if not samples:
+        first = (
+            f"; {len(faults.messages)} things are wrong, the first: {faults.messages[0]}"
+            if faults.messages
+            else ""
+        )
+        raise Error(f"{where} has no images{first}")
+
+
+def unreadable_images(paths: Sequence[Any]) -> Iterator[tuple[Any, str]]:
+    """(path, what is wrong) of the image files that cannot be read to their end; all are read, on threads."""
+
+    def problem(path: Any) -> str | None:
+        try:
+            read_image(path)
+        except Error as error:
+            return str(error).removeprefix(f"{fspath(path)}: ")
+        return None
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        found = pool.map(problem, paths)
+        bar = tqdm(found, "reading images", len(paths), leave=False, delay=2.0, disable=None)
+        yield from [(path, text) for path, text in zip(paths, bar, strict=True) if text is not None]
 
 
 def read_image(path: str | PathLike[str], channels: int = 3) -> np.ndarray:

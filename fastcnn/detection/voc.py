@@ -13,7 +13,7 @@ from xml.sax.saxutils import escape
 
 import numpy as np
 
-from fastcnn.detection.dataset import BoxDataset, Sample, image_size, read_image
+from fastcnn.detection.dataset import BoxDataset, Faults, Sample, check_images, image_size, read_image
 from fastcnn.detection.results import Objects
 from fastcnn.errors import Error
 from fastcnn.utils.files import atomic_write
@@ -24,10 +24,10 @@ MOST_DEPTH = 16
 
 
 class Element:
-    """A node of XML: its name, text and children."""
+    """A node of XML: its name, the line it begins in, text and children."""
 
-    def __init__(self, name: str):
-        self.name, self.text = name, ""
+    def __init__(self, name: str, line: int = 0):
+        self.name, self.line, self.text = name, line, ""
         self.children: list[Element] = []
 
     def all(self, name: str) -> Iterator["Element"]:
@@ -52,7 +52,7 @@ def parse_xml(content: bytes, where: str) -> Element:
     def start(name: str, attributes: Any) -> None:
         if len(stack) > MOST_DEPTH:
             raise Error(f"{where}: elements are nested deeper than {MOST_DEPTH} levels")
-        stack[-1].children.append(Element(name))
+        stack[-1].children.append(Element(name, parser.CurrentLineNumber))
         stack.append(stack[-1].children[-1])
 
     def end(name: str) -> None:
@@ -82,42 +82,52 @@ def read_voc(
     split: str | None = None,
     class_names: Sequence[str] | None = None,
     one_based: bool = False,
+    on_error: str = "raise",
 ) -> BoxDataset:
     """The images of a split ("train", "val", ...; None: all annotations) and their objects.
 
     class_names: by default all names that occur in the annotations of the folder, sorted. Objects marked difficult
     count as crowds. Boxes are cut at the border of the image; those without area are left out and named in
-    `problems`. Raises `Error` for files that are missing or wrong, by file and what is wrong.
+    `problems`. on_error: "raise" for files that are missing or wrong, by file, line and what is wrong; "skip" reads all
+    images to their end, leaves out what is wrong, a file or an object, and names it in `problems`, too.
     """
-    root = Path(folder)
+    root, faults = Path(folder), Faults(on_error)
     if not (root / "Annotations").is_dir():
         raise Error(
             f"{root}: has no folder Annotations; give the folder that holds Annotations and JPEGImages"
         )
     every = sorted(path.stem for path in (root / "Annotations").glob("*.xml"))
     names = every if split is None else _split_names(root / "ImageSets" / "Main" / f"{split}.txt")
+    trees = {}
+    for name in dict.fromkeys(names if class_names is not None else [*every, *names]):
+        with faults.caught():
+            trees[name] = _tree(root / "Annotations" / f"{name}.xml")
     wanted = class_names
-    trees = {
-        name: _tree(root / "Annotations" / f"{name}.xml") for name in (every if wanted is None else names)
-    }
     if wanted is None:
         found = {item.get("name") or "" for tree in trees.values() for item in tree.all("object")}
         wanted = sorted(found - {""})
-    problems: list[str] = []
-    samples = []
+    images = {}
     for name in names:
-        tree = trees[name] if name in trees else _tree(root / "Annotations" / f"{name}.xml")
-        image = _image_of(root / "JPEGImages", tree.get("filename") or "", name)
+        with faults.caught():
+            if name in trees:
+                images[name] = _image_of(root / "JPEGImages", trees[name].get("filename") or "", name)
+    readable = set(faults.readable(list(images.values())))
+    samples = []
+    for name, image in images.items():
         where = f"Annotations/{name}.xml"
-        samples.append(Sample(image, _objects(tree, image, list(wanted), one_based, where, problems), name))
-    return BoxDataset(samples, tuple(wanted), problems)
+        with faults.caught():
+            if image in readable:
+                objects = _objects(trees[name], image, list(wanted), one_based, where, faults)
+                samples.append(Sample(image, objects, name))
+    check_images(samples, str(root) if split is None else f"{root}: the split {split!r}", faults)
+    return BoxDataset(samples, tuple(wanted), faults.messages)
 
 
 def _split_names(path: Path) -> list[str]:
     if not path.is_file():
         known = ", ".join(sorted(p.stem for p in path.parent.glob("*.txt"))) or "none"
         raise Error(f"{path}: there is no such split; there are: {known}")
-    lines = path.read_text(encoding="utf-8").splitlines()
+    lines = path.read_text(encoding="utf-8-sig").splitlines()
     return [line.split()[0] for line in lines if line.strip()]
 
 
@@ -141,7 +151,7 @@ def _image_of(folder: Path, filename: str, name: str) -> Path:
 
 
 def _objects(
-    tree: Element, image: Path, names: list[str], one_based: bool, where: str, problems: list[str]
+    tree: Element, image: Path, names: list[str], one_based: bool, where: str, faults: Faults
 ) -> Objects:
     boxes, labels, difficult = [], [], []
     size = (tree.get("size", "width") or "0", tree.get("size", "height") or "0")
@@ -149,22 +159,32 @@ def _objects(
     if width <= 0 or height <= 0:
         width, height = image_size(image)
     for number, item in enumerate(tree.all("object"), 1):
-        name = item.get("name") or ""
-        if name not in names:
-            raise Error(f"{where}: object {number} is a {name!r}; the classes are {', '.join(names)}")
-        values = [item.get("bndbox", key) or "" for key in ("xmin", "ymin", "xmax", "ymax")]
-        if not all(map(_is_number, values)):
-            raise Error(f"{where}: object {number}: xmin, ymin, xmax, ymax must be numbers, got {values}")
-        x1, y1, x2, y2 = map(float, values)
-        box = np.array([x1 - one_based, y1 - one_based, x2, y2])
-        box = np.clip(box, 0, (width, height, width, height))
-        if box[2] <= box[0] or box[3] <= box[1]:
-            problems.append(f"{where}: object {number} ({name}) has no area: {values}")
-            continue
-        boxes.append(box)
-        labels.append(names.index(name))
-        difficult.append((item.get("difficult") or "0") == "1")
+        with faults.caught():
+            here = f"{where}:{item.line}: object {number}"
+            box, label = _box_of(item, names, one_based, here)
+            box = np.clip(box, 0, (width, height, width, height))
+            if box[2] <= box[0] or box[3] <= box[1]:
+                faults.messages.append(f"{here} ({names[label]}) has no area: {_corners(item)}")
+                continue
+            boxes.append(box)
+            labels.append(label)
+            difficult.append((item.get("difficult") or "0").lower() in ("1", "true"))
     return Objects.of(np.array(boxes, np.float32).reshape(-1, 4), labels, difficult)
+
+
+def _corners(item: Element) -> list[str]:
+    return [item.get("bndbox", key) or "" for key in ("xmin", "ymin", "xmax", "ymax")]
+
+
+def _box_of(item: Element, names: list[str], one_based: bool, here: str) -> tuple[np.ndarray, int]:
+    """The corners and the label of an object."""
+    name, values = item.get("name") or "", _corners(item)
+    if name not in names:
+        raise Error(f"{here} is a {name!r}; the classes are {', '.join(names)}")
+    if not all(map(_is_number, values)):
+        raise Error(f"{here}: xmin, ymin, xmax, ymax must be numbers, got {values}")
+    x1, y1, x2, y2 = map(float, values)
+    return np.array([x1 - one_based, y1 - one_based, x2, y2]), names.index(name)
 
 
 def _is_number(text: str) -> bool:

@@ -1,33 +1,26 @@
 """YOLO's files: an image folder, for each image a text file with a line an object, and data.yaml.
 
 A line is `class x y width height`: the class number, then centre and size as shares of the image. The labels of
-`images/NAME.jpg` stand in `labels/NAME.txt`; an image without such a file is background. data.yaml names the folders
-of the splits and the classes:
-
-    path: .            # of the folders; relative ones count from the file's folder
-    train: images/train
-    val: images/val
-    names: [cat, dog]  # or a list of lines "- cat", or of lines "0: cat"
+`images/NAME.jpg` stand in `labels/NAME.txt`; an image without such a file is background. data.yaml, which names the
+folders of the splits and the classes, is read by `data_yaml`.
 """
 
-import re
 from collections.abc import Iterator
 from os import PathLike
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from fastcnn.detection.boxes import convert_boxes, normalize_boxes, scale_boxes
-from fastcnn.detection.dataset import BoxDataset, Sample, image_size
+from fastcnn.detection.data_yaml import read_data_yaml
+from fastcnn.detection.dataset import BoxDataset, Faults, Sample, check_images, image_size, unreadable_images
 from fastcnn.detection.results import Objects
 from fastcnn.detection.voc import EXTENSIONS, store_image
 from fastcnn.errors import Error
 from fastcnn.utils.files import atomic_write
 
-SPLITS = ("train", "val", "test")
 ROUNDING = 1e-3  # of six written digits and of tools that round otherwise; boxes beyond are cut, not refused
-LINE = re.compile(r"(\s*)(?:-\s+(.+)|([^:]+):(?:\s+(.*))?)")
 
 
 class Problem(NamedTuple):
@@ -41,106 +34,6 @@ class Problem(NamedTuple):
         return f"{self.path}:{self.line}: {self.text}" if self.line else f"{self.path}: {self.text}"
 
 
-class DataFile(NamedTuple):
-    """What data.yaml says."""
-
-    splits: dict[str, list[Path]]  # folders, or files that list images
-    class_names: tuple[str, ...]
-
-
-# --- data.yaml -------------------------------------------------------------------------------------------------
-
-
-def read_data_yaml(path: str | PathLike[str]) -> DataFile:
-    """The folders and classes of data.yaml; `Error` by file and line for what is not understood.
-
-    Of YAML it knows what such files need: keys with plain or quoted values, lists and maps of these, comments.
-    """
-    file = Path(path)
-    try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise Error(f"{file}: cannot be read ({error})") from error
-    content = _parse(text, file)
-    names = content.get("names")
-    if isinstance(names, dict):
-        if sorted(names) != sorted(str(i) for i in range(len(names))):
-            raise Error(f"{file}: names must be numbered 0 to {len(names) - 1}, got {', '.join(names)}")
-        names = [names[str(i)] for i in range(len(names))]
-    if not isinstance(names, list) or not names:
-        raise Error(f"{file}: there are no names of classes; add a line such as 'names: [cat, dog]'")
-    if "nc" in content and str(content["nc"]) != str(len(names)):
-        raise Error(f"{file}: nc is {content['nc']}, but there are {len(names)} names")
-    base = file.parent / str(content.get("path") or ".")
-    splits = {}
-    for split in SPLITS:
-        value = content.get(split)
-        if value:
-            splits[split] = [base / item for item in (value if isinstance(value, list) else [value])]
-    if not splits:
-        raise Error(f"{file}: names no images; add a line such as 'train: images/train'")
-    return DataFile(splits, tuple(map(str, names)))
-
-
-def _parse(text: str, file: Path) -> dict[str, Any]:
-    content: dict[str, Any] = {}
-    key = ""
-    for number, line in enumerate(text.splitlines(), 1):
-        line = _without_comment(line)
-        if not line.strip() or line.strip() == "---":
-            continue
-        match = LINE.fullmatch(line)
-        if match is None or "\t" in match[1]:
-            raise Error(f"{file}:{number}: expected 'key: value' or '- value', got {line.strip()!r}")
-        indent, item, name, value = match.groups()
-        if item is None and not indent:
-            key = _plain(name)
-            if key in content:
-                raise Error(f"{file}:{number}: {key!r} stands there twice")
-            content[key] = _value(value or "", file, number)
-            continue
-        into = content.get(key)
-        wanted: type = list if item is not None else dict
-        if into is None and key:
-            into = content[key] = wanted()
-        if not isinstance(into, wanted):
-            raise Error(f"{file}:{number}: does not belong to {key!r}: {line.strip()!r}")
-        if isinstance(into, list):
-            into.append(_plain(item or ""))
-        elif isinstance(into, dict):
-            into[_plain(name)] = _plain(value or "")
-    return content
-
-
-def _without_comment(line: str) -> str:
-    """The line up to a # at its start or after a space, outside of quotes."""
-    quote = ""
-    for place, letter in enumerate(line):
-        if quote:
-            quote = "" if letter == quote else quote
-        elif letter in "'\"":
-            quote = letter
-        elif letter == "#" and (place == 0 or line[place - 1].isspace()):
-            return line[:place].rstrip()
-    return line.rstrip()
-
-
-def _value(text: str, file: Path, number: int) -> Any:
-    text = text.strip()
-    if text[:1] in ("{", "&", "*", "|", ">", "!"):
-        raise Error(f"{file}:{number}: this form of YAML is not read: {text!r}; write plain values or [a, b]")
-    if text.startswith("["):
-        if not text.endswith("]"):
-            raise Error(f"{file}:{number}: a list must end with ] on its line: {text!r}")
-        return [_plain(item) for item in text[1:-1].split(",") if item.strip()]
-    return _plain(text) if text else None
-
-
-def _plain(text: str) -> str:
-    text = text.strip()
-    return text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"" else text
-
-
 # --- images and labels -----------------------------------------------------------------------------------------
 
 
@@ -150,8 +43,10 @@ def images_of(places: list[Path]) -> Iterator[Path]:
         if place.is_dir():
             yield from sorted(p for p in place.rglob("*") if p.suffix.lower() in EXTENSIONS)
         elif place.suffix == ".txt" and place.is_file():
-            lines = place.read_text(encoding="utf-8").split()
-            yield from (Path(line) if Path(line).is_absolute() else place.parent / line for line in lines)
+            lines = [line.strip() for line in place.read_text(encoding="utf-8-sig").splitlines()]
+            yield from (
+                Path(line) if Path(line).is_absolute() else place.parent / line for line in lines if line
+            )
         else:
             raise Error(f"{place}: is neither a folder of images nor a .txt file that lists them")
 
@@ -169,7 +64,7 @@ def read_labels(path: Path, classes: int) -> tuple[list[list[float]], list[Probl
     if not path.is_file():
         return [], []
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         return [], [Problem(path, 0, f"cannot be read ({error})")]
     good: list[list[float]] = []
@@ -209,23 +104,26 @@ def _numbers(line: str, classes: int) -> tuple[list[float], str]:
     return (values, "") if min(edges) >= -ROUNDING else ([], "the box reaches beyond the image")
 
 
-def read_yolo(path: str | PathLike[str], split: str = "train") -> BoxDataset:
-    """The images of a split of data.yaml and their objects; bad lines are left out and named in `problems`."""
-    data = read_data_yaml(path)
+def read_yolo(path: str | PathLike[str], split: str = "train", on_error: str = "raise") -> BoxDataset:
+    """The images of a split of data.yaml and their objects; bad lines are left out and named in `problems`.
+
+    on_error: "raise" for an image that is none; "skip" reads all images to their end and leaves such out, too.
+    """
+    data, faults = read_data_yaml(path), Faults(on_error)
     if split not in data.splits:
         raise Error(f"{path}: has no split {split!r}; it has {', '.join(data.splits)}")
-    samples, problems = [], []
-    for image in images_of(data.splits[split]):
-        lines, found = read_labels(labels_path(image), len(data.class_names))
-        problems += [str(problem) for problem in found]
-        width, height = image_size(image)
-        array = np.array(lines, np.float64).reshape(-1, 5)
-        corners = np.clip(convert_boxes(array[:, 1:], "cxcywh", "xyxy"), 0, 1)
-        boxes = scale_boxes(corners, width, height).astype(np.float32)
-        samples.append(Sample(image, Objects.of(boxes, array[:, 0].astype(np.int64)), image.stem))
-    if not samples:
-        raise Error(f"{path}: the split {split!r} has no images")
-    return BoxDataset(samples, data.class_names, problems)
+    samples = []
+    for image in faults.readable(list(images_of(data.splits[split]))):
+        with faults.caught():
+            width, height = image_size(image)
+            lines, found = read_labels(labels_path(image), len(data.class_names))
+            faults.messages += [str(problem) for problem in found]
+            array = np.array(lines, np.float64).reshape(-1, 5)
+            corners = np.clip(convert_boxes(array[:, 1:], "cxcywh", "xyxy"), 0, 1)
+            boxes = scale_boxes(corners, width, height).astype(np.float32)
+            samples.append(Sample(image, Objects.of(boxes, array[:, 0].astype(np.int64)), image.stem))
+    check_images(samples, f"{path}: the split {split!r}", faults)
+    return BoxDataset(samples, data.class_names, faults.messages)
 
 
 def write_yolo(dataset: BoxDataset, folder: str | PathLike[str], split: str = "train") -> None:
@@ -267,14 +165,11 @@ def check_yolo(path: str | PathLike[str]) -> tuple[list[Problem], list[str]]:
     problems: list[Problem] = []
     summary = []
     for split, places in data.splits.items():
-        images = objects = background = 0
+        images = list(images_of(places))
+        problems += [Problem(path, 0, text) for path, text in unreadable_images(images)]
+        objects = background = 0
         counts = np.zeros(len(data.class_names), int)
-        for image in images_of(places):
-            images += 1
-            try:
-                image_size(image)
-            except Error as error:
-                problems.append(Problem(image, 0, str(error).removeprefix(f"{image}: ")))
+        for image in images:
             lines, found = read_labels(labels_path(image), len(data.class_names))
             problems += found
             objects += len(lines)
@@ -286,7 +181,7 @@ def check_yolo(path: str | PathLike[str]) -> tuple[list[Problem], list[str]]:
         problems += _without_image(places)
         each = ", ".join(f"{name} {count}" for name, count in zip(data.class_names, counts, strict=True))
         summary.append(
-            f"{split}: {images} images, {background} of them background, {objects} objects ({each})"
+            f"{split}: {len(images)} images, {background} of them background, {objects} objects ({each})"
         )
     return problems, summary
 

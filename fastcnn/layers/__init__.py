@@ -66,6 +66,7 @@ from fastcnn.layers.normalization import (
     UnitNormalization,
 )
 from fastcnn.layers.photometric import (
+    CLAHE,
     AutoContrast,
     Equalization,
     RandomBrightness,
@@ -170,9 +171,9 @@ __all__ = [
     "CenterCrop", "Normalization", "Rescaling", "Resizing",
     "ImageLayer", "RandomCrop", "RandomElasticTransform", "RandomFlip", "RandomPerspective", "RandomRotation",
     "RandomShear", "RandomTranslation", "RandomZoom", "RandomAffine",
-    "AutoContrast", "Equalization", "RandomBrightness", "RandomColorDegeneration", "RandomColorJitter", "RandomColors",
-    "RandomContrast", "RandomErasing", "RandomGaussianBlur", "RandomGrayscale", "RandomHue", "RandomInvert",
-    "RandomPosterization", "RandomSaturation", "RandomSharpness", "SaltAndPepper", "Solarization",
+    "AutoContrast", "CLAHE", "Equalization", "RandomBrightness", "RandomColorDegeneration", "RandomColorJitter",
+    "RandomColors", "RandomContrast", "RandomErasing", "RandomGaussianBlur", "RandomGrayscale", "RandomHue",
+    "RandomInvert", "RandomPosterization", "RandomSaturation", "RandomSharpness", "SaltAndPepper", "Solarization",
     "CutMix", "MaxNumBoundingBoxes", "MixUp", "Mosaic", "Pipeline", "SamplePairing",
     "AugMix", "AutoAugment", "RandAugment", "TrivialAugment",
 ]  # fmt: skip

@@ -13,8 +13,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fastcnn import config, ops, random
+from fastcnn.data.sources import BOX_FORMATS, check_box_format
 from fastcnn.errors import Error
-from fastcnn.layers import arguments, boxes
+from fastcnn.layers import arguments
 from fastcnn.layers.base import Layer
 from fastcnn.tensor import Shape, Tensor
 
@@ -31,7 +32,7 @@ def factor_range(
     if isinstance(value, list | tuple):
         raise Error(f"{owner}: {name} must be a number or two, got {value!r}")
     size = abs(arguments.number(owner, name, value, low, high))
-    return max(-size, low if least is None else least), size
+    return max(0.0 - size, low if least is None else least), size  # not -size: no -0.0
 
 
 def value_range_of(owner: str, value: Any) -> tuple[float, float]:
@@ -65,7 +66,7 @@ class ImageLayer(Layer):
         self.seed = None if seed is None else arguments.integer(owner, "seed", seed, minimum=0)
         self.data_format = arguments.data_format(owner, data_format)
         self.bounding_box_format = (
-            None if bounding_box_format is None else boxes.check_format(owner, bounding_box_format)
+            None if bounding_box_format is None else check_box_format(owner, bounding_box_format)
         )
         self.generator = random.SeedGenerator(self.seed)
         self.generator.path = f"{self.name}/seed_generator_state"
@@ -148,12 +149,18 @@ class ImageLayer(Layer):
         if self.moves_pixels and self.bounding_box_format is None:
             raise Error(
                 f"bounding boxes need to know what their numbers mean: {type(self).__name__}(..., "
-                f"bounding_box_format='xyxy'); known are {', '.join(boxes.FORMATS)}"
+                f"bounding_box_format='xyxy'); known are {', '.join(BOX_FORMATS)}"
             )
 
     def _call_now(self, args: tuple, kwargs: dict[str, Any]) -> Any:
         """On arrays it is active unless it is told not to be, as in Keras."""
-        return super()._call_now(args, {**kwargs, "training": kwargs.get("training") in (None, True)})
+        kwargs = {**kwargs, "training": kwargs.get("training") in (None, True)}
+        return called_now(self, super()._call_now, args, kwargs)
+
+    @property
+    def changes_labels(self) -> bool:
+        """Whether labels have to go through the layer."""
+        return type(self).transform_labels is not ImageLayer.transform_labels
 
     def draw(self, shape: Sequence[Any], low: float, high: float, seed: Any = None) -> Any:
         """Numbers in [low, high) from the layer's generator, or from a seed."""
@@ -172,6 +179,16 @@ class ImageLayer(Layer):
         if found.get("bounding_box_format", 0) is None:
             del found["bounding_box_format"]
         return found
+
+
+def called_now(layer: Any, call: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
+    """call(args, kwargs), past which labels go that the layer does not change: class numbers stay whole."""
+    data = args[0] if args else None
+    if not isinstance(data, Mapping) or "labels" not in data or layer.changes_labels:
+        return call(args, kwargs)
+    rest = {key: value for key, value in data.items() if key != "labels"}
+    found = call((rest, *args[1:]), kwargs)
+    return {key: value if key == "labels" else found[key] for key, value in data.items()}
 
 
 def images_in(data: Any) -> Any:

@@ -208,7 +208,7 @@ class RandomTranslation(Moving):
 class RandomZoom(Moving):
     """Show 1 + height_factor of the height and 1 + width_factor of the width: positive ones zoom out, negative in.
 
-    factors in (-1, 1]; a number stands for (-number, number). width_factor None: as the height, keeping proportions.
+    factors in [-1, 1]; a number stands for (-number, number). width_factor None: as the height, keeping proportions.
     """
 
     def __init__(
@@ -227,7 +227,7 @@ class RandomZoom(Moving):
 
     def _range(self, name: str, value: Any) -> tuple[float, float]:
         found = factor_range("RandomZoom", name, value, -1.0, 1.0)
-        if found[0] == -1:
+        if found[1] == -1:
             raise Error(
                 f"RandomZoom: {name} must be above -1, where nothing of the image is left, got {value!r}"
             )
@@ -347,10 +347,10 @@ class RandomElasticTransform(ImageLayer):
 
     factor: how probable it is, in [0, 1]; scale: how strong it is, in [0, 1], drawn for each batch. Shifts are normal
     numbers, blurred with a deviation of 0.05 scale times the shorter side, times that and 0.1 scale times the
-    longer one (after Simard, Steinkraus & Platt 2003). Boxes stay: they move by less than they are uncertain.
+    longer one (after Simard, Steinkraus & Platt 2003). Boxes are put around where 32 points of their edges get to.
     """
 
-    moves_pixels = False  # boxes stay
+    moves_pixels = True
 
     def __init__(
         self, factor: Any = 1.0, scale: Any = 1.0, interpolation: str = "bilinear", fill_mode: str = "reflect",
@@ -396,6 +396,26 @@ class RandomElasticTransform(ImageLayer):
         if not training or transformation is None:
             return segmentation_masks
         return self._moved(segmentation_masks, transformation, "nearest")
+
+    def transform_bounding_boxes(
+        self, bounding_boxes: Any, transformation: Any, training: bool = True
+    ) -> Any:
+        """Around the moved edges, clipped to the image; of what lies outside the label becomes -1."""
+        if not training or transformation is None:
+            return bounding_boxes
+        field, form = transformation["field"], str(self.bounding_box_format)
+        _, h, w, _ = batch_shape(field)
+        corners = boxes.to_corners(bounding_boxes["boxes"], form, h, w)
+        clipped, labels = boxes.clip_corners(
+            boxes.along_field(corners, field), bounding_boxes["labels"], h, w
+        )
+        return {"boxes": boxes.from_corners(clipped, form, h, w), "labels": labels}
+
+    def transform_keypoints(self, keypoints: Any, transformation: Any, training: bool = True) -> Any:
+        """Points moved along the same field."""
+        if not training or transformation is None:
+            return keypoints
+        return boxes.points_along_field(keypoints, transformation["field"])
 
     def _moved(self, x: Any, transformation: Any, interpolation: str) -> Any:
         return ops.field_gather(x, transformation["field"], interpolation, self.fill_mode, self.fill_value)

@@ -8,7 +8,14 @@ import numpy as np
 from fastcnn import ops, random
 from fastcnn.errors import Error
 from fastcnn.layers import arguments, boxes
-from fastcnn.layers.augmentation import ImageLayer, batch_shape, by_image, factor_range, floating
+from fastcnn.layers.augmentation import (
+    ImageLayer,
+    batch_shape,
+    by_image,
+    called_now,
+    factor_range,
+    floating,
+)
 from fastcnn.layers.base import Layer
 from fastcnn.layers.geometric import columns_of
 from fastcnn.layers.photometric import chosen_by, rectangles
@@ -164,6 +171,8 @@ class SamplePairing(_Mixing):
         weight = by_image(transformation["mix_weight"])
         return weight * images + (1.0 - weight) * self._others(images, transformation)
 
+    changes_labels = False
+
     def transform_labels(self, labels: Any, transformation: Any, training: bool = True) -> Any:
         """The labels as they are."""
         return labels
@@ -317,6 +326,11 @@ class Pipeline(Layer):
         """Whether labels change."""
         return any(getattr(layer, "mixes_samples", False) for layer in self.layers)
 
+    @property
+    def changes_labels(self) -> bool:
+        """Whether labels have to go through the layers."""
+        return any(getattr(layer, "changes_labels", False) for layer in self.layers)
+
     def call(self, inputs: Any, training: bool = True) -> Any:
         """What comes out of the last layer. Of a dict, layers that know no dicts get the images."""
         for layer in self.layers:
@@ -328,4 +342,5 @@ class Pipeline(Layer):
 
     def _call_now(self, args: tuple, kwargs: dict[str, Any]) -> Any:
         """On arrays it is active unless it is told not to be."""
-        return super()._call_now(args, {**kwargs, "training": kwargs.get("training") in (None, True)})
+        kwargs = {**kwargs, "training": kwargs.get("training") in (None, True)}
+        return called_now(self, super()._call_now, args, kwargs)

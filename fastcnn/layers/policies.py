@@ -72,16 +72,30 @@ class _Policy(ImageLayer):
         same = np.array(SAME_PLACE, self.dtype)
         return same + moves * (numbers - same)
 
+    def _moved_masks(self, masks: Any, steps: Sequence[Step]) -> Any:
+        for code, numbers in steps:
+            masks = ops.affine_gather(masks, self._maps(code, numbers), None, "nearest", self.fill_mode)
+        return masks
+
+    def _moved_corners(self, corners: Any, steps: Sequence[Step]) -> Any:
+        for code, numbers in steps:
+            corners = boxes.along_map(corners, self._maps(code, numbers))
+        return corners
+
+    def _moved_points(self, points: Any, steps: Sequence[Step]) -> Any:
+        for code, numbers in steps:
+            points = boxes.points_along_map(points, self._maps(code, numbers))
+        return points
+
     def transform_segmentation_masks(
         self, segmentation_masks: Any, transformation: Any, training: bool = True
     ) -> Any:
         """The masks after those of the steps that move pixels."""
-        if training:
-            for code, numbers in self._steps(transformation, batch_shape(segmentation_masks)[0]):
-                segmentation_masks = ops.affine_gather(
-                    segmentation_masks, self._maps(code, numbers), None, "nearest", self.fill_mode
-                )
-        return segmentation_masks
+        if not training:
+            return segmentation_masks
+        return self._moved_masks(
+            segmentation_masks, self._steps(transformation, batch_shape(segmentation_masks)[0])
+        )
 
     def transform_bounding_boxes(
         self, bounding_boxes: Any, transformation: Any, training: bool = True
@@ -99,10 +113,9 @@ class _Policy(ImageLayer):
 
     def transform_keypoints(self, keypoints: Any, transformation: Any, training: bool = True) -> Any:
         """The points after those of the steps that move pixels."""
-        if training:
-            for code, numbers in self._steps(transformation, transformation["input_shape"][0]):
-                keypoints = boxes.points_along_map(keypoints, self._maps(code, numbers))
-        return keypoints
+        if not training:
+            return keypoints
+        return self._moved_points(keypoints, self._steps(transformation, transformation["input_shape"][0]))
 
 
 # --- Keras's ---------------------------------------------------------------------------------------------------
@@ -220,17 +233,19 @@ class AugMix(_OfLayers):
     """w x + (1 - w) (a mixture of chains of operations): num_chains chains of chain_depth operations, or fewer.
 
     w is beta(alpha, alpha), the shares of the chains are drawn from the Dirichlet distribution of alpha; factor as for
-    RandAugment; all_ops: also brightness, colour, contrast, sharpness. Hendrycks et al. 2020, AugMix.
+    RandAugment; all_ops: also brightness, colour, contrast, sharpness. Boxes, points and masks are moved along every
+    chain, and the results mixed with the weights of the images: where an object is seen several times, its box is at
+    the mean of these places. Hendrycks et al. 2020, AugMix.
     """
-
-    moves_pixels = False  # boxes stay
 
     def __init__(
         self, value_range: Any = (0, 255), num_chains: int = 3, chain_depth: int = 3, factor: Any = 0.3,
         alpha: float = 1.0, all_ops: bool = True, interpolation: str = "bilinear", seed: int | None = None,
-        data_format: str | None = None, **kwargs: Any,
+        data_format: str | None = None, bounding_box_format: str | None = None, **kwargs: Any,
     ):  # fmt: skip
-        super().__init__(seed=seed, data_format=data_format, **kwargs)
+        super().__init__(
+            seed=seed, data_format=data_format, bounding_box_format=bounding_box_format, **kwargs
+        )
         self.value_range = value_range_of("AugMix", value_range)
         self.num_chains = arguments.integer("AugMix", "num_chains", num_chains)
         self.chain_depth = arguments.integer("AugMix", "chain_depth", chain_depth)
@@ -263,13 +278,14 @@ class AugMix(_OfLayers):
             return images
         return ops.clip(self._mixed(images, transformation, self._applied), *self.value_range)
 
-    def _mixed(self, images: Any, transformation: Any, apply_steps: Any) -> Any:
-        n, mixture = batch_shape(images)[0], images * 0.0
+    def _mixed(self, x: Any, transformation: Any, apply_steps: Any) -> Any:
+        """w x + (1 - w) (what becomes of x by each chain, mixed)."""
+        n, mixture = transformation["input_shape"][0], x * 0.0
         for i, chain in enumerate(transformation["chain_transforms"]):
             steps = [self._choose(step["index"], step["transforms"], n) for step in chain]
-            mixture = mixture + apply_steps(images, steps) * transformation["chain_mixing_weights"][i : i + 1]
+            mixture = mixture + apply_steps(x, steps) * transformation["chain_mixing_weights"][i : i + 1]
         weight = transformation["weight_sample"]
-        return weight * images + (1.0 - weight) * mixture
+        return weight * x + (1.0 - weight) * mixture
 
     def transform_segmentation_masks(
         self, segmentation_masks: Any, transformation: Any, training: bool = True
@@ -277,23 +293,23 @@ class AugMix(_OfLayers):
         """Mixed as images are, so of one-hot classes."""
         if not training:
             return segmentation_masks
-
-        def moved(masks: Any, steps: Sequence[Step]) -> Any:
-            for code, numbers in steps:
-                masks = ops.affine_gather(masks, self._maps(code, numbers), None, "nearest", self.fill_mode)
-            return masks
-
-        return self._mixed(floating(segmentation_masks, self.dtype), transformation, moved)
-
-    def transform_keypoints(self, keypoints: Any, transformation: Any, training: bool = True) -> Any:
-        """The points as they are."""
-        return keypoints
+        return self._mixed(floating(segmentation_masks, self.dtype), transformation, self._moved_masks)
 
     def transform_bounding_boxes(
         self, bounding_boxes: Any, transformation: Any, training: bool = True
     ) -> Any:
-        """The boxes as they are: of the image itself most is left."""
-        return bounding_boxes
+        """The mean of the boxes along the chains, clipped to the image."""
+        if not training:
+            return bounding_boxes
+        _, h, w, _ = transformation["input_shape"]
+        corners = boxes.to_corners(bounding_boxes["boxes"], str(self.bounding_box_format), h, w)
+        mixed = self._mixed(corners, transformation, self._moved_corners)
+        clipped, labels = boxes.clip_corners(mixed, bounding_boxes["labels"], h, w)
+        return {"boxes": boxes.from_corners(clipped, str(self.bounding_box_format), h, w), "labels": labels}
+
+    def transform_keypoints(self, keypoints: Any, transformation: Any, training: bool = True) -> Any:
+        """The mean of the points along the chains."""
+        return self._mixed(keypoints, transformation, self._moved_points) if training else keypoints
 
 
 # --- the papers' -----------------------------------------------------------------------------------------------

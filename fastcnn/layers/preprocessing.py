@@ -11,8 +11,11 @@ from fastcnn.layers import arguments
 from fastcnn.layers.base import Layer
 from fastcnn.ops.core import convert
 from fastcnn.ops.image import INTERPOLATIONS, resize
+from fastcnn.ops.shape import floating, known
 from fastcnn.registry import serialize
 from fastcnn.tensor import Shape, Tensor, Variable
+
+FEW_CHANNELS = 32
 
 
 class Rescaling(Layer):
@@ -115,9 +118,31 @@ class Normalization(Layer):
         return count, batch.mean(axes), batch.var(axes)
 
     def call(self, inputs: Tensor) -> Tensor:
+        if self._kept == [inputs.ndim - 1]:
+            return self._by_channel(floating(inputs))
         mean, variance = self._broadcast(self.mean), self._broadcast(self.variance)
         deviation = ops.maximum(ops.sqrt(variance), config.epsilon())
         return inputs * deviation + mean if self.invert else (inputs - mean) / deviation
+
+    def _by_channel(self, x: Tensor) -> Tensor:
+        """In one pass, with the op of batch normalization: statistics of channels need not be spread over images.
+
+        Few channels fill no vector register, so the rows of an image count as channels, with the statistics repeated.
+        """
+        shape, mean, variance = x.shape, convert(self.mean, x.dtype), convert(self.variance, x.dtype)
+        if x.ndim > 2 and None not in shape[1:] and known(shape[-1:])[0] < FEW_CHANNELS:
+            *rest, w, c = known(shape[1:])
+            each = np.ones((w, 1), x.dtype)
+            x, mean, variance = (
+                ops.reshape(value, (*rows, w * c))
+                for value, rows in ((x, (-1, *rest)), (mean * each, ()), (variance * each, ()))
+            )
+        if self.invert:
+            deviation = ops.maximum(ops.sqrt(variance), config.epsilon())
+            y = ops.batch_normalization(x, mean * 0.0, mean * 0.0 + 1.0, -1, mean, deviation, 0.0)
+        else:
+            y = ops.batch_normalization(x, mean, ops.maximum(variance, config.epsilon() ** 2), epsilon=0.0)
+        return y if y.shape == shape else ops.reshape(y, (-1, *shape[1:]))
 
     def _broadcast(self, value: Variable | np.ndarray) -> Tensor:
         return ops.reshape(convert(value), self._broadcast_shape)

@@ -5,10 +5,12 @@ These functions work on arrays: how many boxes stay depends on values, and shape
 """
 
 import functools
+import math
 import threading
 from typing import Any, NamedTuple
 
 import numpy as np
+from fastcnn_kernels.nms import LANES
 
 from fastcnn.backend import device, get
 from fastcnn.backend.cpu import Program, kernels
@@ -18,6 +20,7 @@ from fastcnn.ops.detection import choice
 __all__ = ["nms", "soft_nms", "weighted_box_fusion"]
 
 
+FEW = 512  # boxes; up to so many one kernel does it all
 PREPARED = 8192  # boxes; below, arrays and programs are kept from call to call
 
 
@@ -36,6 +39,12 @@ class Sorted(NamedTuple):
 
 
 def _checked(what: str, boxes: Any, scores: Any, labels: Any) -> tuple[np.ndarray, np.ndarray, Any]:
+    boxes, scores, labels = _arrays(what, boxes, scores, labels)
+    _check_finite(what, boxes, scores)
+    return boxes, scores, labels
+
+
+def _arrays(what: str, boxes: Any, scores: Any, labels: Any) -> tuple[np.ndarray, np.ndarray, Any]:
     boxes, scores = np.asarray(boxes), np.asarray(scores)
     double = np.float64 in (boxes.dtype, scores.dtype)
     boxes, scores = (x.astype(np.float64 if double else np.float32, copy=False) for x in (boxes, scores))
@@ -48,6 +57,10 @@ def _checked(what: str, boxes: Any, scores: Any, labels: Any) -> tuple[np.ndarra
         )
     if labels is not None and labels.shape != scores.shape:
         raise Error(f"{what}: expected a label a box, {scores.shape}, got {labels.shape}")
+    return boxes, scores, labels
+
+
+def _check_finite(what: str, boxes: np.ndarray, scores: np.ndarray) -> None:
     for name, array in (("boxes", boxes), ("scores", scores)):
         if not np.isfinite(array.sum(dtype=np.float64)):
             bad = np.argwhere(~np.isfinite(array))
@@ -55,25 +68,69 @@ def _checked(what: str, boxes: Any, scores: Any, labels: Any) -> tuple[np.ndarra
                 raise Error(
                     f"{what}: {name} hold {array[tuple(bad[0])]} at {bad[0].tolist()}; drop such boxes"
                 )
-    return boxes, scores, labels
+
+
+def _by_score(scores: np.ndarray) -> np.ndarray:
+    """Numbers of boxes, the best score first, of equal ones the first box.
+
+    Of float32, the bits of -score, in which larger numbers have larger bits, and the number of the box behind them are
+    sorted as one whole number: vector instructions do that, a stable sort has none.
+    """
+    if scores.dtype != np.float32 or len(scores) >= 1 << 32:
+        return np.argsort(-scores, kind="stable")
+    bits = (np.float32(0) - scores).view(np.uint32)  # not -scores: 0 and -0 are equal
+    bits ^= (bits.view(np.int32) >> 31).view(np.uint32) | np.uint32(1 << 31)
+    keys = bits.astype(np.uint64) << np.uint64(32)
+    keys |= np.arange(len(scores), dtype=np.uint64)
+    keys.sort()
+    return (keys & np.uint64((1 << 32) - 1)).astype(np.int64)
 
 
 def _sort(boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray | None) -> Sorted:
     """The best score first; of equal ones the first box."""
-    order = np.argsort(-scores, kind="stable")
+    order = _by_score(scores)
     starts = np.array([0, len(order)])
     if labels is not None and len(order):
         _, number = np.unique(labels, return_inverse=True)
         small = number.astype(np.uint16) if number.max() < 1 << 16 else number  # sorted by counting
         order = order[np.argsort(small[order], kind="stable")]
         starts = np.concatenate([[0], np.cumsum(np.bincount(number))])
-    return Sorted(order, np.ascontiguousarray(boxes[order].T), starts.astype(np.int64))
+    corners = np.ascontiguousarray(np.take(boxes, order, axis=0).T)
+    return Sorted(order, corners, starts.astype(np.int64))
 
 
 def _best_first(chosen: np.ndarray, scores: np.ndarray, most: int | None) -> np.ndarray:
     """Numbers of boxes by score, of equal ones the first; at most so many."""
     chosen = np.sort(chosen)
     return chosen[np.argsort(-scores[chosen], kind="stable")][:most]
+
+
+class _Few:
+    """The kernel for few boxes, bound to arrays that are large enough."""
+
+    def __init__(self, dtype: np.dtype):
+        self.boxes, self.scores, self.labels = (np.zeros(n, dtype) for n in ((FEW, 4), FEW, FEW))
+        self.kept, self.order = np.empty((6, FEW + LANES), dtype), np.empty((2, FEW), np.int64)
+        self.counts, self.limits = np.zeros(2, np.int64), np.zeros(2, dtype)
+        arrays = self.boxes, self.scores, self.labels, self.kept, self.order, self.counts, self.limits
+        self.program, self.lock = Program([kernels.nms_few.bind(*arrays)]), threading.Lock()
+
+    def run(
+        self, boxes: np.ndarray, scores: np.ndarray, labels: Any, iou: float, least: float | None
+    ) -> np.ndarray | None:  # fmt: skip
+        """Numbers of the boxes that stay, the best first; None where a number is not finite."""
+        n = len(scores)
+        with self.lock:
+            self.boxes[:n], self.scores[:n] = boxes, scores
+            self.labels[:n] = 0 if labels is None else labels
+            self.counts[0], self.limits[0] = n, iou
+            self.limits[1] = -math.inf if least is None else least
+            self.program.run()
+            count = int(self.counts[1])
+            return self.order[1, :count].copy() if count >= 0 else None
+
+
+_few = functools.lru_cache(maxsize=2)(_Few)
 
 
 class _Greedy:
@@ -143,7 +200,14 @@ def nms(
     """
     choice("nms: criterion", criterion, ("iou", "diou"))
     threshold = _share("nms", "iou_threshold", iou_threshold)
-    boxes, scores, labels = _checked("nms", boxes, scores, labels)
+    boxes, scores, labels = _arrays("nms", boxes, scores, labels)
+    if len(boxes) <= FEW and criterion == "iou":
+        if labels is not None:  # as floats they could be equal where they are not
+            labels = np.unique(labels, return_inverse=True)[1]
+        found = _few(boxes.dtype).run(boxes, scores, labels, threshold, score_threshold)
+        if found is not None:
+            return found[:max_boxes]
+    _check_finite("nms", boxes, scores)
     chosen = None
     if score_threshold is not None:
         chosen = np.flatnonzero(scores >= score_threshold)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastcnn_kernels.jit import cpu_kernel, device_function, scalar, stack_array
+from fastcnn_kernels.resample import REFLECT, border_index
 
 PIXELS = 1024  # of one work item
 
@@ -208,3 +209,87 @@ def ranks_of(counts, bins):
         below = int(rank)
         rest = rank - below
         counts[k] = below + (1 if rest > 0.5 or (rest == 0.5 and below % 2 == 1) else 0)
+
+
+# --- histograms of tiles --------------------------------------------------------------------------------------
+
+
+class TileGeometry(NamedTuple):
+    """n images of h x w pixels of c channels, cut into rows x columns tiles of th x tw pixels; bins of a histogram."""
+
+    n: int
+    h: int
+    w: int
+    c: int
+    rows: int
+    columns: int
+    th: int
+    tw: int
+    bins: int
+
+
+@cpu_kernel(lambda x, tables, low, high, limit, g: g.n * g.c * g.rows * g.columns)
+def clahe_tables(x, tables, low, high, limit, g, first, last):
+    """tables[tile, k] = what numbers of bin k become in a tile, from 0 to 255.  x (n,h,w,c).
+
+    A histogram with no bin above `limit` shares of what all would have if they were equal, what is cut off being
+    spread over all bins; its sums, scaled and rounded. Tiles beyond the edge see the image mirrored.
+    """
+    to_bytes, area = 255.0 / (high - low), g.th * g.tw
+    most = max(int(limit * area / g.bins), 1)
+    for item in range(first, last):
+        counts = tables[item]
+        count_tile(x, item, counts, low, to_bytes, g)
+        cut_counts(counts, most, g.bins)
+        total = 0
+        for k in range(g.bins):
+            total += counts[k]
+            counts[k] = int(np.rint(total * 255.0 / area))
+
+
+@device_function
+def count_tile(x, item, counts, low, to_bytes, g):
+    """counts[k] = how many numbers of the tile fall into bin k."""
+    tile, of_channel = item % (g.rows * g.columns), item // (g.rows * g.columns)
+    n, ch = of_channel // g.c, of_channel % g.c
+    top, left = tile // g.columns * g.th, tile % g.columns * g.tw
+    for k in range(g.bins):
+        counts[k] = 0
+    for iy in range(top, top + g.th):
+        y = border_index(iy, g.h, REFLECT)
+        for ix in range(left, left + g.tw):
+            counts[bin_of(x[n, y, border_index(ix, g.w, REFLECT), ch], low, to_bytes, g.bins)] += 1
+
+
+@device_function
+def cut_counts(counts, most, bins):
+    """No count above `most`; what is cut off is spread evenly, the rest over bins at even distances."""
+    excess = 0
+    for k in range(bins):
+        excess += max(counts[k] - most, 0)
+        counts[k] = min(counts[k], most)
+    rest = excess % bins
+    step = max(bins // rest, 1) if rest else bins
+    for k in range(bins):
+        counts[k] += excess // bins + (1 if k % step == 0 and k // step < rest else 0)
+
+
+@cpu_kernel(lambda x, tables, y, low, high, g: g.n * g.h)
+def clahe(x, tables, y, low, high, g, first, last):
+    """y = what the tables of the four nearest tiles make of x, mixed by their distances.  x, y (n,h,w,c)."""
+    number, to_bytes = y.dtype.type, 255.0 / (high - low)
+    for item in range(first, last):
+        n, iy = item // g.h, item % g.h
+        place = (iy + 0.5) / g.th - 0.5
+        share_y = place - np.floor(place)
+        above, below = max(int(np.floor(place)), 0), min(int(np.floor(place)) + 1, g.rows - 1)
+        for ix in range(g.w):
+            place = (ix + 0.5) / g.tw - 0.5
+            share_x = place - np.floor(place)
+            left, right = max(int(np.floor(place)), 0), min(int(np.floor(place)) + 1, g.columns - 1)
+            for ch in range(g.c):
+                k, tile = bin_of(x[n, iy, ix, ch], low, to_bytes, g.bins), (n * g.c + ch) * g.rows * g.columns
+                upper, lower = tile + above * g.columns, tile + below * g.columns
+                a = tables[upper + left, k] * (1 - share_x) + tables[upper + right, k] * share_x
+                b = tables[lower + left, k] * (1 - share_x) + tables[lower + right, k] * share_x
+                y[n, iy, ix, ch] = number((a * (1 - share_y) + b * share_y) / to_bytes + low)

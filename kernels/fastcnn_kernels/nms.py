@@ -16,6 +16,8 @@ import numpy as np
 from fastcnn_kernels.jit import cpu_kernel, device_function, scalar
 
 BLOCK = 64
+LANES = 16  # boxes that are compared at once where there are few
+RUN = 8  # boxes sorted by insertion before they are merged
 
 
 def each_class(corners, starts, *others) -> int:
@@ -108,6 +110,106 @@ def nms_greedy(corners, starts, kept, keep, threshold, first, last):
 def nms_distance(corners, starts, kept, keep, threshold, first, last):
     """Boxes are suppressed by DIoU > threshold[0], so that neighbours with other centres stay (Zheng et al. 2020)."""
     greedy(overlaps_more_and_near, corners, starts, kept, keep, threshold[0], first, last)
+
+
+# --- few boxes ------------------------------------------------------------------------------------------------
+
+
+@device_function
+def insert_in_order(scores, order, first, last):
+    """order[first:last], numbers of boxes, sorted: the best score first, of equal ones the one that was first."""
+    for i in range(first + 1, last):
+        box, k = order[i], i
+        while k > first and scores[order[k - 1]] < scores[box]:
+            order[k] = order[k - 1]
+            k -= 1
+        order[k] = box
+
+
+@device_function
+def merge(scores, source, target, first, middle, last):
+    """target[first:last] = the sorted runs source[first:middle] and source[middle:last] in order."""
+    a, b, i = first, middle, first
+    while a < middle and b < last:  # both loads and no branch: which run is next cannot be foreseen
+        left, right = source[a], source[b]
+        is_right = scores[left] < scores[right]
+        target[i] = right if is_right else left
+        a, b, i = a + (0 if is_right else 1), b + (1 if is_right else 0), i + 1
+    for k in range(a, middle):
+        target[i + k - a] = source[k]
+    for k in range(b, last):
+        target[i + k - b] = source[k]
+
+
+@device_function
+def rank(scores, order, count):
+    """Row of order (2, n) in which its first `count` numbers of boxes end up in the order of their scores."""
+    for first in range(0, count, RUN):
+        insert_in_order(scores, order[0], first, min(first + RUN, count))
+    size, row = RUN, 0
+    while size < count:
+        for first in range(0, count, 2 * size):
+            middle = min(first + size, count)
+            merge(scores, order[row], order[1 - row], first, middle, min(middle + size, count))
+        size, row = 2 * size, 1 - row
+    return row
+
+
+@device_function
+def candidates(boxes, scores, order, n, least):
+    """Numbers of the boxes whose score reaches `least`, into order[0]: how many; -1 where a number is not finite."""
+    count, sum_of_all = 0, 0.0
+    for i in range(n):
+        sum_of_all += boxes[i, 0] * 0.0 + boxes[i, 1] * 0.0 + boxes[i, 2] * 0.0 + boxes[i, 3] * 0.0
+        sum_of_all += scores[i] * 0.0  # NaN if one of them is not finite
+        if scores[i] >= least:
+            order[0, count] = i
+            count += 1
+    return count if sum_of_all == 0.0 else -1
+
+
+@cpu_kernel(lambda boxes, scores, labels, kept, order, counts, limits: 1)
+def nms_few(boxes, scores, labels, kept, order, counts, limits, first, last):
+    """All of suppression by IoU for few boxes: chosen by score, sorted, suppressed.  boxes (m,4), scores, labels (m,).
+
+    counts[0] boxes are given; order[1, :counts[1]] are those that stay, the best first; counts[1] is -1 where a number
+    is not finite. kept (6, m + LANES) and order (2, m): working memory; limits: IoU, least score. The comparisons go
+    over whole registers: behind the boxes kept so far lie empty ones, which suppress nothing.
+    """
+    for _ in range(first, last):
+        count = candidates(boxes, scores, order, counts[0], limits[1])
+        row, found = rank(scores, order, count), 0
+        for i in range(count):
+            box = order[row, i]
+            if i % LANES == 0:
+                for k in range(i, i + LANES):
+                    for corner in range(6):
+                        kept[corner, k] = 0
+            x1, y1, x2, y2 = boxes[box, 0], boxes[box, 1], boxes[box, 2], boxes[box, 3]
+            area, label = area_of(x1, y1, x2, y2), labels[box]
+            if not is_suppressed_in_class(x1, y1, x2, y2, area, label, kept, found, limits[0]):
+                kept[0, found], kept[1, found], kept[2, found], kept[3, found] = x1, y1, x2, y2
+                kept[4, found], kept[5, found] = area, label
+                order[row, found] = box  # found <= i: what stood there has been looked at
+                found += 1
+        for i in range(found):
+            order[1, i] = order[row, i]
+        counts[1] = found if count >= 0 else -1
+
+
+@device_function
+def is_suppressed_in_class(x1, y1, x2, y2, area, label, kept, count, threshold):
+    """Whether one of the first `count` boxes kept suppresses this one, of the same label."""
+    us, vs, us2, vs2, areas, labels = kept[0], kept[1], kept[2], kept[3], kept[4], kept[5]
+    one, none = type(x1)(1), type(x1)(0)
+    for start in range(0, count, LANES):
+        found = none
+        for k in range(start, start + LANES):
+            more = overlaps_more(us[k], vs[k], us2[k], vs2[k], areas[k], x1, y1, x2, y2, area, threshold)
+            found += one if more and labels[k] == label else none
+        if found > 0:
+            return True
+    return False
 
 
 # --- scores that fade -----------------------------------------------------------------------------------------

@@ -103,7 +103,7 @@ def test_bad_annotations(tmp_path: Path, text: str, message: str) -> None:
 def test_boxes_without_area_are_named(tmp_path: Path) -> None:
     found = detection.read_voc(annotation(tmp_path, voc("5 5 5 9")), class_names=("cat",))
     assert len(found[0].objects) == 0
-    assert found.problems == ["Annotations/000000.xml: object 1 (cat) has no area: ['5', '5', '5', '9']"]
+    assert found.problems == ["Annotations/000000.xml:1: object 1 (cat) has no area: ['5', '5', '5', '9']"]
     found = detection.read_voc(annotation(tmp_path, voc("5 5 500 900")), class_names=("cat",))
     assert found[0].objects.boxes.tolist() == [[5, 5, 40, 32]]
 
@@ -146,6 +146,13 @@ def coco(tmp_path: Path, **changes) -> Path:
         ({"annotations__image_id": 99}, "not listed"),
         ({"images__file_name": "../secret.png"}, "inside"),
         ({"images__file_name": "none.png"}, "is missing"),
+        ({"images__file_name": "a\0.png"}, "inside"),
+        ({"images__id": [1]}, "id must be a number or text"),
+        ({"annotations__category_id": {}}, "category_id must be a number or text"),
+        ({"annotations__bbox": [1, 2, 3, 10**400]}, "four numbers"),
+        ({"categories__id": "x"}, "all numbers, or all text"),
+        ({"categories__name": None}, "a category needs a name"),
+        ({"images": [], "annotations": []}, "has no images"),
     ],
 )
 def test_bad_coco(tmp_path: Path, changes: dict, message: str) -> None:
@@ -160,10 +167,18 @@ def test_crowds_and_boxes_without_area(tmp_path: Path) -> None:
     assert len(found[1].objects) == 2 and "has no area" in found.problems[0]
 
 
-def test_broken_json(tmp_path: Path) -> None:
-    (tmp_path / "marks.json").write_text("{")
+@pytest.mark.parametrize("text", ["{", "[" * 200_000, ""])
+def test_broken_json(tmp_path: Path, text: str) -> None:
+    (tmp_path / "marks.json").write_text(text)
     with pytest.raises(Error, match="no valid JSON"):
         detection.read_coco(tmp_path / "marks.json", tmp_path)
+
+
+@pytest.mark.parametrize("size", [None, 0, -3, "40", float("nan")])
+def test_sizes_that_are_none(tmp_path: Path, size) -> None:
+    """Of an image whose width is not told, or wrongly, the file tells it."""
+    path = coco(tmp_path, images__width=size, annotations__bbox=[1, 1, 500, 500])
+    assert detection.read_coco(path, tmp_path)[1].objects.boxes[0].tolist() == [1, 1, 48, 36]
 
 
 # --- YOLO ------------------------------------------------------------------------------------------------------
@@ -176,10 +191,14 @@ def test_broken_json(tmp_path: Path) -> None:
         ("train: images # here\nnames:\n- cat\n- dog\nnc: 2", ("cat", "dog")),
         ('---\ntrain: images\nnames:\n  1: dog\n  0: "cat # 1"\n', ("cat # 1", "dog")),
         ("train:\n  - images\n  - more\nnames: [cat]", ("cat",)),
+        ("\ufefftrain: images\r\nnames: [größe, 猫]\r\n", ("größe", "猫")),
+        ("train: images\nnames: {1: dog, 0: 'a: b'}", ("a: b", "dog")),
+        ("train: images\nnames: ['a, b',\n  \"c]\",  # here\n  cow's]\nnc: 3", ("a, b", "c]", "cow's")),
+        ("train: images\nnames: [a]\ndownload: |\n  names: x\n  - import y\nother: &x [1]", ("a",)),
     ],
 )
 def test_data_yaml(tmp_path: Path, text: str, names: tuple[str, ...]) -> None:
-    (tmp_path / "data.yaml").write_text(text)
+    (tmp_path / "data.yaml").write_text(text, encoding="utf-8", newline="")
     found = detection.read_data_yaml(tmp_path / "data.yaml")
     assert found.class_names == names and found.splits["train"][0] == tmp_path / "images"
 
@@ -191,8 +210,11 @@ def test_data_yaml(tmp_path: Path, text: str, names: tuple[str, ...]) -> None:
         ("names: [cat]", "names no images"),
         ("train: images\nnames: [cat]\nnc: 3", "nc is 3"),
         ("train: images\nnames:\n  0: a\n  2: b", "numbered 0 to 1"),
-        ("train: images\nnames: [cat", r"data.yaml:2: a list must end"),
-        ("train: images\nnames: {0: cat}", r"data.yaml:2: this form of YAML"),
+        ("train: images\nnames: [cat", r"data.yaml:2: what begins there must end with ]"),
+        ("train: images\nnames: [cat}", r"data.yaml:2: what begins with \[ must end with ]"),
+        ("train: images\nnames: {cat, dog}", r"data.yaml:2: expected {0: name"),
+        ("train: images\nnames: >\n  cat", r"data.yaml:2: this form of YAML"),
+        ("train: images\nnames: [cat, cat]", "cat stands there twice"),
         ("train: images\nnonsense", r"data.yaml:2: expected 'key: value'"),
         ("train: a\ntrain: b\nnames: [cat]", r"data.yaml:2: 'train' stands there twice"),
         ("train: images\n  - more\nnames: [cat]", r"data.yaml:2: does not belong to 'train'"),
@@ -255,5 +277,108 @@ def test_missing_splits(tmp_path: Path) -> None:
 
 
 def test_labels_must_be_classes() -> None:
+    samples = [detection.Sample(np.zeros((4, 4, 3)), detection.Objects.of([[0, 0, 1, 1]], [5]))]
     with pytest.raises(Error, match=r"labels 5\.\.5, but there are 2 classes"):
-        BoxDataset.from_arrays([np.zeros((4, 4, 3))], [[[0, 0, 1, 1]]], [[5]], ("a", "b"))
+        BoxDataset(samples, ("a", "b"))
+
+
+# --- what is left out ------------------------------------------------------------------------------------------
+
+BAD_ARRAYS = [
+    ([[0, 0, 1, 1]], [5], "image 1: box 0 has the label 5, but there are 2 classes"),
+    ([[0, 0, 1, 1], [2, 2, 2, 3]], [0, 1], "image 1: box 1 has no area"),
+    ([[9, 0, 12, 3]], [0], "image 1: box 0, .*, lies outside of 8 x 6 pixels"),
+    ([[0, 0, 1, np.nan]], [0], "image 1: boxes must be finite"),
+    ([[0, 0, 1, 1]], [0, 1], "image 1: 1 boxes, 2 labels"),
+    ([[0, 0, 1, 1]], ["cat"], "image 1: boxes must be numbers"),
+]
+
+
+@pytest.mark.parametrize(("boxes", "labels", "message"), BAD_ARRAYS)
+def test_bad_arrays(boxes, labels, message) -> None:
+    images, rest = np.zeros((2, 6, 8, 3), np.uint8), ([[0, 0, 4, 4]], [1])
+    arguments = images, [rest[0], boxes], [rest[1], labels], ("a", "b")
+    with pytest.raises(Error, match=message):
+        BoxDataset.from_arrays(*arguments)
+    found = BoxDataset.from_arrays(*arguments, on_error="skip")
+    assert len(found.problems) == 1 and 1 <= len(found) <= 2
+    with pytest.raises(Error, match="'raise' or 'skip'"):
+        BoxDataset.from_arrays(*arguments, on_error="ignore")
+
+
+def broken(path: Path) -> None:
+    """The second half of a file is lost."""
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def test_voc_without_what_is_wrong(tmp_path: Path) -> None:
+    detection.write_voc(dataset(6), tmp_path)
+    marks = tmp_path / "Annotations"
+    (marks / "000001.xml").write_text("<annotation>")
+    (marks / "000002.xml").write_text(
+        "<annotation>\n<object><name>cow</name></object>\n" + voc("1 2 x 4")[12:]
+    )
+    broken(tmp_path / "JPEGImages" / "000003.png")
+    (tmp_path / "JPEGImages" / "000004.png").unlink()
+    with pytest.raises(Error, match=r"000001.xml: is no valid XML"):
+        detection.read_voc(tmp_path, class_names=NAMES)
+    found = detection.read_voc(tmp_path, class_names=NAMES, on_error="skip")
+    assert [sample.name for sample in found.samples] == ["000000", "000002", "000005"]
+    assert len(found[1].objects) == 0 and len(found[2].objects) == 3
+    wanted = (
+        "no valid XML",
+        "no image 000004",
+        "000003.png",
+        "xml:2: object 1 is a 'cow'",
+        ":3: object 2: xmin",
+    )
+    assert len(found.problems) == len(wanted)
+    assert all(any(text in problem for problem in found.problems) for text in wanted)
+
+
+def test_coco_without_what_is_wrong(tmp_path: Path) -> None:
+    detection.write_coco(dataset(4), tmp_path / "marks.json", tmp_path)
+    content = json.loads((tmp_path / "marks.json").read_text())
+    content["annotations"][0]["category_id"] = 77
+    content["annotations"][1]["bbox"] = "all of it"
+    content["images"][0]["file_name"] = "none.png"
+    (tmp_path / "marks.json").write_text(json.dumps(content))
+    broken(tmp_path / content["images"][3]["file_name"])
+    found = detection.read_coco(tmp_path / "marks.json", tmp_path, on_error="skip")
+    assert len(found) == 2 and [len(sample.objects) for sample in found.samples] == [1, 3]
+    wanted = ("none.png: is missing", "cannot be read as an image", "not listed", "four numbers")
+    assert len(found.problems) == len(wanted)
+    assert all(any(text in problem for problem in found.problems) for text in wanted)
+
+
+def test_yolo_without_what_is_wrong(tmp_path: Path) -> None:
+    detection.write_yolo(dataset(3), tmp_path)
+    images = tmp_path / "images" / "train"
+    broken(images / "000001.png")
+    (images / "000002.png").write_bytes(b"")
+    with pytest.raises(Error, match=r"000001.png: cannot be read as an image"):
+        detection.read_yolo(tmp_path / "data.yaml")
+    found = detection.read_yolo(tmp_path / "data.yaml", on_error="skip")
+    assert len(found) == 1 and len(found.problems) == 2
+    problems, _ = detection.check_yolo(tmp_path / "data.yaml")
+    assert sum(".png: cannot be read" in str(problem) for problem in problems) == 2
+    (images / "000000.png").write_bytes(b"")
+    with pytest.raises(Error, match="has no images; 3 things are wrong, the first"):
+        detection.read_yolo(tmp_path / "data.yaml", on_error="skip")
+
+
+def test_a_folder_beside_the_file(tmp_path: Path) -> None:
+    """Roboflow writes ../train/images for what lies at train/images."""
+    detection.write_yolo(dataset(2), tmp_path)
+    (tmp_path / "data.yaml").write_text("train: ../images/train\nnames: [a, b, c]")
+    assert len(detection.read_yolo(tmp_path / "data.yaml")) == 2
+
+
+def test_labels_of_windows(tmp_path: Path) -> None:
+    """A mark of the byte order at the start, line ends of two characters."""
+    detection.write_yolo(dataset(1), tmp_path)
+    (tmp_path / "labels" / "train" / "000000.txt").write_bytes(
+        b"\xef\xbb\xbf1 .5 .5 .1 .1\r\n2 .5 .5 .1 .1\r\n"
+    )
+    found = detection.read_yolo(tmp_path / "data.yaml")
+    assert found[0].objects.labels.tolist() == [1, 2] and not found.problems

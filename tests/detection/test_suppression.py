@@ -49,7 +49,15 @@ def copies() -> Set:
     return np.tile(boxes, (10, 1)), np.tile(scores, 10), np.tile(labels, 10)
 
 
+def many(n: int = 700) -> Set:
+    """More than one kernel does at once: many scores equal, 0 and -0 among them; large labels."""
+    boxes, scores, labels = random_set(n, 7)
+    scores = np.round(scores * 6) * np.float32(0.5)
+    return boxes, np.where((np.arange(n) % 2 == 1) & (scores == 0), -scores, scores), labels * 2**60
+
+
 SETS = {
+    "more than few": lambda: many(520),
     "random": lambda: random_set(300),
     "double": lambda: random_set(120, dtype="float64"),
     "one": lambda: random_set(1),
@@ -61,6 +69,13 @@ SETS = {
     "copies": copies,
 }
 each_set = pytest.mark.parametrize("name", SETS)
+
+
+@pytest.mark.parametrize("n", [300, 512, 513])
+def test_negative_scores_are_scores(n: int) -> None:
+    boxes, scores, labels = many(n)
+    found = ops.nms(boxes, scores - 2, labels, 0.4, score_threshold=-1.5)
+    np.testing.assert_array_equal(found, ops.nms(boxes, scores, labels, 0.4, score_threshold=0.5))
 
 
 @each_set

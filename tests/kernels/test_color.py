@@ -97,3 +97,13 @@ def test_equalize_makes_bytes_equally_frequent() -> None:
     assert y.min() == 0 and y.max() == 255
     counts = np.histogram(y, 4, (0, 256))[0]
     assert counts.min() > 0.8 * x.size / 4
+
+
+def test_clahe_tables() -> None:
+    """Of a tile of one number nothing is cut below the limit; a low limit spreads it over the bins."""
+    x, g = np.full((1, 4, 4, 1), 100.0, np.float32), color.TileGeometry(1, 4, 4, 1, 1, 1, 4, 4, 16)
+    tables = np.full((1, 16), -1)
+    color.clahe_tables(x, tables, 0.0, 255.0, 16.0, g)
+    assert tables.tolist() == [[0] * 5 + [255] * 11]
+    color.clahe_tables(x, tables, 0.0, 255.0, 1.0, g)
+    assert np.diff(tables[0]).max() == 32 and tables[0, -1] == 255

@@ -36,6 +36,47 @@ def test_classes_are_independent(name: str, dtype: str, on_threads: OnThreads) -
     np.testing.assert_array_equal(keep[701:], alone)
 
 
+@pytest.mark.parametrize("n", [0, 1, 8, 9, 16, 17, 33, 250])
+def test_nms_few(n: int, dtype: str, on_threads: OnThreads) -> None:
+    """As the kernel for many boxes, class by class; what working memory held does not matter."""
+    rng = np.random.default_rng(n)
+    corner = rng.uniform(-50, 50, (n, 2))
+    boxes = np.concatenate([corner, corner + rng.uniform(1, 30, (n, 2))], 1).astype(dtype)
+    scores, labels = rng.integers(0, 20, n).astype(dtype), rng.integers(0, 3, n)
+    size, limits = max(n, 1), np.array([0.3, 4], dtype)
+    given = [np.resize(x, (size, *x.shape[1:])).astype(dtype) for x in (boxes, scores, labels)]
+
+    def run() -> list[np.ndarray]:
+        order, counts = np.full((2, size), -1), np.array([n, 0])
+        kernels.nms_few(*given, np.full((6, size + kernels.LANES), np.nan, dtype), order, counts, limits)
+        return [order[1, : counts[1]]]
+
+    chosen = np.flatnonzero(scores >= 4)
+    chosen = chosen[np.lexsort((-scores[chosen], labels[chosen]))]
+    keep = np.zeros(len(chosen), np.uint8)
+    starts = np.searchsorted(labels[chosen], [0, 1, 2, 3])
+    work = np.empty((5, len(chosen)), dtype)
+    kernels.nms_greedy(np.ascontiguousarray(boxes[chosen].T), starts, work, keep, limits[:1])
+    expected = np.sort(chosen[keep == 1])
+    expected = expected[np.argsort(-scores[expected], kind="stable")]
+    np.testing.assert_array_equal(on_threads(run)[0], expected)
+
+
+def test_nms_few_refuses_what_is_not_finite() -> None:
+    for where, value in ((0, np.nan), (1, np.inf)):
+        given = [np.ones((3, 4)), np.ones(3), np.zeros(3)]
+        given[where][1] = value
+        counts = np.array([3, 0])
+        arrays = (
+            np.empty((6, 3 + kernels.LANES)),
+            np.empty((2, 3), np.int64),
+            counts,
+            np.array([0.5, -np.inf]),
+        )
+        kernels.nms_few(*given, *arrays)
+        assert counts[1] == -1
+
+
 @pytest.mark.parametrize(("name", "constant"), [("nms_linear", 0.3), ("nms_gaussian", 0.5)])
 def test_scores_fade(name: str, constant: float, dtype: str, on_threads: OnThreads) -> None:
     corners, scores = sorted_boxes(dtype)

@@ -11,6 +11,7 @@ from layer_harness import round_trip
 
 import fastcnn
 from fastcnn import layers, ops
+from fastcnn.data.sources import BOX_FORMATS
 from fastcnn.errors import Error
 from fastcnn.graph import gradients
 from fastcnn.layers import boxes
@@ -45,6 +46,7 @@ LAYERS = {
     "solarization": lambda: layers.Solarization(0.2, 0.5, seed=3),
     "auto contrast": lambda: layers.AutoContrast(),
     "equalization": lambda: layers.Equalization(),
+    "clahe": lambda: layers.CLAHE(tiles=(2, 3)),
     "colors": lambda: layers.RandomColors(0.1, 0.2, 0.2, 0.1, 0.1, 0.1, [9.0, 8, 7], [4.0, 5, 6], seed=3),
     "salt and pepper": lambda: layers.SaltAndPepper(0.2, seed=3),
     "mixup": lambda: layers.MixUp(0.4, seed=3),
@@ -62,7 +64,14 @@ LAYERS = {
 }
 each_layer = pytest.mark.parametrize("make", LAYERS.values(), ids=LAYERS.keys())
 BOXES = {"boxes": X, "labels": X}
-ALWAYS = (layers.RandomCrop, layers.RandomColors, layers.AutoContrast, layers.Pipeline, layers.RandomAffine)
+ALWAYS = (
+    layers.CLAHE,
+    layers.RandomCrop,
+    layers.RandomColors,
+    layers.AutoContrast,
+    layers.Pipeline,
+    layers.RandomAffine,
+)
 
 
 @each_layer
@@ -78,7 +87,7 @@ def test_same_seed_same_pictures_on_any_threads(make):
         team.set_num_threads(before)
     for first, second in results[1:]:
         assert first.tobytes() == results[0][0].tobytes() and second.tobytes() == results[0][1].tobytes()
-    fixed = (layers.AutoContrast, layers.Equalization, layers.MaxNumBoundingBoxes)
+    fixed = (layers.AutoContrast, layers.CLAHE, layers.Equalization, layers.MaxNumBoundingBoxes)
     if not isinstance(make(), fixed):
         assert (results[0][0] != results[0][1]).any()
 
@@ -267,6 +276,7 @@ MOVERS = {
     "affine crop": lambda **k: layers.RandomAffine(crop=(0.4, 1.0), size=(32, 40), seed=5, **k),
     "auto augment": lambda **k: layers.AutoAugment([[("Rotate", 1, 9), ("ShearX", 1, 5)]], seed=5, **k),
     "rand augment": lambda **k: layers.RandAugment(factor=0.2, seed=5, **k),
+    "elastic": lambda **k: layers.RandomElasticTransform(scale=(0.6, 0.6), seed=5, **k),
 }
 
 
@@ -298,6 +308,70 @@ def test_boxes_and_masks_against_brute_force(name):
         if not any(edges):  # the whole rectangle is there
             middle = (columns.mean() + 0.5, rows.mean() + 0.5)
             np.testing.assert_allclose(found["keypoints"][i, 0], middle, atol=3.0)
+
+
+def test_points_follow_an_elastic_deformation():
+    """A point is where the field, at the place that is found, says it comes from; beyond the edge as at the edge."""
+    layer, shape = layers.RandomElasticTransform(scale=(0.5, 0.5), seed=4), (3, 40, 50, 1)
+    drawn = layer.get_random_transformation(np.zeros(shape))
+    points = RNG.uniform((0, 0), (50, 40), (3, 200, 2)).astype("float32")
+    found = layer.transform_keypoints(points, drawn)
+    assert np.abs(found - points).max() > 1
+    places = np.stack([found[..., 1], found[..., 0]], -1)[:, :, None] - 0.5
+    shift = np.asarray(drawn["field"]) - np.moveaxis(np.indices((40, 50)), 0, -1)
+    origin = places + ops.field_gather(shift, places, "bilinear", "nearest")
+    error = np.abs(origin[:, :, 0, ::-1] + 0.5 - points)
+    assert error.max() < 0.3 and (error < 0.01).mean() > 0.97  # slow where the field almost folds
+
+
+def test_boxes_in_a_mixture_of_chains_are_at_the_mean_place():
+    """What is drawn is replaced: one chain, a shift of 6 pixels to the right, with a share of 2 / 3."""
+    layer = layers.AugMix(num_chains=1, chain_depth=1, bounding_box_format="xyxy", seed=1)
+    x = np.zeros((2, 20, 30, 1), "float32")
+    drawn = layer.get_random_transformation(x)
+    shift = {"translations": np.array([[6.0, 0.0]] * 2, "float32"), "input_shape": x.shape}
+    (step,) = drawn["chain_transforms"][0]
+    step["index"] = np.array([list(step["transforms"]).index("random_translation")], "float32")
+    step["transforms"]["random_translation"] = shift
+    drawn["weight_sample"] = np.array([1 / 3], "float32")
+    given = np.array([[[2, 3, 8, 9], [27, 1, 29, 4]]] * 2, "float32")
+    found = layer.transform_bounding_boxes({"boxes": given, "labels": np.array([[5, 7]] * 2)}, drawn)
+    np.testing.assert_allclose(found["boxes"][0], [[6, 3, 12, 9], [30, 1, 30, 4]], atol=1e-4)
+    assert found["labels"].tolist() == [[5, -1]] * 2
+    points = layer.transform_keypoints(np.array([[[1, 2]]] * 2, "float32"), drawn)
+    np.testing.assert_allclose(points[1], [[5, 2]], atol=1e-5)
+
+
+def test_whole_labels_stay_whole():
+    """Nothing but a mixture of labels touches labels: not their numbers, not their type."""
+    labels = np.array([3, 2**30 + 1, 0, 1, 1, 2])
+    for layer in (layers.RandomFlip(), layers.SamplePairing(), layers.Pipeline([layers.RandomZoom(0.1)])):
+        found = layer({"images": X, "labels": labels})["labels"]
+        assert found.dtype == labels.dtype and found.tolist() == labels.tolist()
+        one = layer({"images": X[0], "labels": labels[1]})["labels"]
+        assert one == labels[1] and np.shape(one) == ()
+
+
+def test_grey_images_have_no_colour_to_lose():
+    grey = X[..., :1]
+    for layer in (layers.RandomGrayscale(1.0), layers.RandomColorDegeneration(0.9)):
+        np.testing.assert_allclose(layer(grey), grey, atol=1e-4)
+
+
+def test_clahe_lifts_what_is_dark_and_flat():
+    """Half of a picture nearly black: its contrast grows there, at most by the limit; limit 1 leaves a ramp a ramp."""
+    x = np.tile(np.linspace(0, 255, 64), (64, 1)).astype("float32")
+    x[:, :32] = x[:, :32] / 16 + 4
+    y = layers.CLAHE(4.0, (4, 4))(x[:, :, None])[..., 0]
+    grown = (y[32, 28] - y[32, 4]) / (x[32, 28] - x[32, 4])
+    assert 1.4 < grown <= 4
+    ramp = np.arange(256, dtype="float32").reshape(1, 16, 16, 1)
+    np.testing.assert_allclose(layers.CLAHE(1.0, (1, 1))(ramp), ramp, atol=1.01)
+
+
+def test_zoom_of_everything():
+    """factor 1 is allowed, as in Keras: what is drawn lies above -1."""
+    assert np.isfinite(layers.RandomZoom(1.0, seed=1)(X)).all()
 
 
 def test_mosaic_against_brute_force():
@@ -334,7 +408,7 @@ def test_boxes_outside_are_marked():
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.sampled_from(boxes.FORMATS), st.integers(1, 40), st.integers(1, 40), st.integers(0, 2**31))
+@given(st.sampled_from(BOX_FORMATS), st.integers(1, 40), st.integers(1, 40), st.integers(0, 2**31))
 def test_formats_of_boxes_round_trip(form, h, w, seed):
     rng = np.random.default_rng(seed)
     corners = np.sort(rng.uniform(0, 1, (2, 3, 2, 2)) * [w, h], 2).reshape(2, 3, 4)
@@ -392,7 +466,7 @@ def test_probability_of_a_step():
         (lambda: layers.RandomRotation(1.5), "factor must be a number from -1 to 1"),
         (lambda: layers.RandomRotation((0.1, 0.2, 0.3)), "must be a number or two"),
         (lambda: layers.RandomRotation(0.1, "mirrored"), "did you mean 'mirror'"),
-        (lambda: layers.RandomZoom((-1, 0.5)), "nothing of the image is left"),
+        (lambda: layers.RandomZoom((-1, -1)), "nothing of the image is left"),
         (lambda: layers.RandomBrightness(0.1, (3, 3)), "value_range"),
         (lambda: layers.RandomGaussianBlur(kernel_size=4), "odd"),
         (lambda: layers.RandomCrop(0, 3), "at least 1"),

@@ -18,6 +18,23 @@ def test_rescaling():
     assert_close(layers.Rescaling(2.0, 1.0)(bytes_), bytes_ * 2.0 + 1.0)
 
 
+@pytest.mark.parametrize("shape", [(4, 5, 7, 3), (4, 7, 1), (6, 3), (2, 3, 40), (2, 2, 3, 2, 5)])
+@pytest.mark.parametrize("invert", [False, True])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "uint8"])
+def test_normalization_by_channel(shape, invert, dtype):
+    """Few channels and many, whole numbers too; a variance of 0 counts as epsilon squared."""
+    rng, c = np.random.default_rng(1), shape[-1]
+    mean, variance = rng.uniform(-2, 2, c), rng.uniform(0.5, 4, c)
+    variance[0] = 0.0 if invert else variance[0]
+    x = rng.integers(0, 9, shape).astype(dtype)
+    layer = layers.Normalization(mean=mean, variance=variance, invert=invert)
+    deviation = np.maximum(np.sqrt(variance), 1e-7)
+    expected = x * deviation + mean if invert else (x - mean) / deviation
+    np.testing.assert_allclose(layer(x), expected, rtol=1e-5, atol=2e-6)
+    model = fastcnn.Sequential([layers.Input(shape[1:]), layer])
+    np.testing.assert_allclose(model.predict(x, verbose=0), expected, rtol=1e-5, atol=2e-6)
+
+
 @pytest.mark.parametrize("axis", [-1, None, (1, 3), 2])
 def test_adapt_finds_mean_and_variance(axis):
     layer = layers.Normalization(axis)

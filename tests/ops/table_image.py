@@ -69,7 +69,7 @@ def row(name: str, expected: Callable, cases: dict, makers: Any, **options: Any)
     function = getattr(ops, name)
     return Row(
         f"{name} {options}", lambda *xs: function(*xs, **options), lambda *xs: expected(*xs, **options), cases,
-        makers=makers, terms=64, differentiable=[] if name == "equalize" else None,
+        makers=makers, terms=64, differentiable=[] if name in ("clahe", "equalize") else None,
     )  # fmt: skip
 
 
@@ -80,4 +80,8 @@ ROWS = [
     row("color_matrix", reference.color_matrix, COLORS, [None, None], low=-0.5, high=1.0),
     row("hue_saturation", reference.hue_saturation, HUES, [apart, factors, factors]),
     row("equalize", reference.equalize, {"nothing equal": [(2, 3, 4, 3)]}, [apart], low=0.0, high=1.0, bins=16),
+    row(
+        "clahe", reference.clahe, {"nothing equal": [(2, 7, 9, 3)], "smallest": [(1, 1, 1, 1)]}, [apart],
+        clip_limit=1.7, tiles=(2, 3), low=0.0, high=1.0, bins=16,
+    ),
 ]  # fmt: skip

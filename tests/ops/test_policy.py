@@ -48,6 +48,9 @@ def test_no_gradient_goes_through_it():
         (lambda x: ops.hue_saturation(x[..., :2], np.zeros(2), np.zeros(2)), "expected images"),
         (lambda x: ops.equalize(x, 1.0, 0.0), "low < high"),
         (lambda x: ops.equalize(x[0]), "expected images"),
+        (lambda x: ops.clahe(x[0]), "expected images"),
+        (lambda x: ops.clahe(x, 0.0), "clip_limit above 0"),
+        (lambda x: ops.clahe(x, low=1.0, high=1.0), "low < high"),
     ],
 )
 def test_bad_arguments_are_explained(call, message):

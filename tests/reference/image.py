@@ -86,3 +86,35 @@ def equalize(x: Array, low: float = 0.0, high: float = 255.0, bins: int = 256) -
                 table = np.rint(np.maximum(total - least, 0) * 255 / (total[-1] - least))
                 y[i, ..., ch] = table[index] * (high - low) / 255 + low
     return y
+
+
+def clahe(
+    x: Array, clip_limit: float, tiles: tuple[int, int], low: float = 0.0, high: float = 255.0, bins: int = 256
+) -> Array:  # fmt: skip
+    """Each channel of each image: a table a tile, of the mirrored image; four of them mixed for every pixel."""
+    (rows, columns), (h, w) = tiles, x.shape[1:3]
+    th, tw = -(-h // rows), -(-w // columns)
+    y = np.zeros(x.shape)
+    for i, ch in np.ndindex(len(x), x.shape[3]):
+        scaled = (x[i, ..., ch] - low) * (bins - 1) / (high - low)
+        index = np.clip(scaled, 0, bins - 1).astype(int)
+        wide = np.pad(index, ((0, rows * th - h), (0, columns * tw - w)), "reflect")
+        table = np.zeros((rows, columns, bins))
+        for r, q in np.ndindex(rows, columns):
+            part = wide[r * th : (r + 1) * th, q * tw : (q + 1) * tw]
+            counts, most = np.bincount(part.ravel(), minlength=bins), max(int(clip_limit * th * tw / bins), 1)
+            excess = int(np.maximum(counts - most, 0).sum())
+            counts = np.minimum(counts, most) + excess // bins
+            rest = excess % bins
+            if rest:
+                counts[:: max(bins // rest, 1)][:rest] += 1
+            table[r, q] = np.rint(np.cumsum(counts) * 255 / (th * tw))
+        for iy, ix in np.ndindex(h, w):
+            py, px = (iy + 0.5) / th - 0.5, (ix + 0.5) / tw - 0.5
+            total = 0.0
+            for r, q in ((np.floor(py), np.floor(px)), (np.floor(py), np.floor(px) + 1),
+                         (np.floor(py) + 1, np.floor(px)), (np.floor(py) + 1, np.floor(px) + 1)):  # fmt: skip
+                at = int(np.clip(r, 0, rows - 1)), int(np.clip(q, 0, columns - 1))
+                total += (1 - abs(py - r)) * (1 - abs(px - q)) * table[(*at, index[iy, ix])]
+            y[i, iy, ix, ch] = total * (high - low) / 255 + low
+    return y
