@@ -201,7 +201,7 @@ def nms(
     choice("nms: criterion", criterion, ("iou", "diou"))
     threshold = _share("nms", "iou_threshold", iou_threshold)
     boxes, scores, labels = _arrays("nms", boxes, scores, labels)
-    if len(boxes) <= FEW and criterion == "iou":
+    if len(boxes) <= FEW and criterion == "iou" and device() == "cpu":
         if labels is not None:  # as floats they could be equal where they are not
             labels = np.unique(labels, return_inverse=True)[1]
         found = _few(boxes.dtype).run(boxes, scores, labels, threshold, score_threshold)

@@ -3,6 +3,7 @@
 Images are (n, p, c) with p = h w pixels. What is read may be of any numbers, bytes too; what is written is floating.
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -196,6 +197,14 @@ def count_bins(xs, ch, counts, low, to_bytes, bins):
     return filled
 
 
+@scalar
+def rounded(number):
+    """The whole number next to one that is not negative; of two, the even one."""
+    below = int(number)
+    rest = number - below
+    return below + (1 if rest > 0.5 or (rest == 0.5 and below % 2 == 1) else 0)
+
+
 @device_function
 def ranks_of(counts, bins):
     """counts[k] = 255 (cdf[k] - cdf_min) / (cdf_max - cdf_min), rounded to even, in place."""
@@ -205,10 +214,7 @@ def ranks_of(counts, bins):
         counts[k] = total
         least = total if least == 0 else least
     for k in range(bins):
-        rank = max(counts[k] - least, 0) * 255 / (total - least)
-        below = int(rank)
-        rest = rank - below
-        counts[k] = below + (1 if rest > 0.5 or (rest == 0.5 and below % 2 == 1) else 0)
+        counts[k] = rounded(max(counts[k] - least, 0) * 255 / (total - least))
 
 
 # --- histograms of tiles --------------------------------------------------------------------------------------
@@ -241,10 +247,7 @@ def clahe_tables(x, tables, low, high, limit, g, first, last):
         counts = tables[item]
         count_tile(x, item, counts, low, to_bytes, g)
         cut_counts(counts, most, g.bins)
-        total = 0
-        for k in range(g.bins):
-            total += counts[k]
-            counts[k] = int(np.rint(total * 255.0 / area))
+        sum_counts(counts, area, g.bins)
 
 
 @device_function
@@ -274,22 +277,35 @@ def cut_counts(counts, most, bins):
         counts[k] += excess // bins + (1 if k % step == 0 and k // step < rest else 0)
 
 
+@device_function
+def sum_counts(counts, area, bins):
+    """counts[k] = 255 times the share of the numbers up to bin k, rounded, in place."""
+    total = 0
+    for k in range(bins):
+        total += counts[k]
+        counts[k] = rounded(total * 255.0 / area)
+
+
+@device_function
+def mix_tables(x, tables, y, n, iy, ix, low, to_bytes, g):
+    """A pixel of `clahe`."""
+    down, across = (iy + 0.5) / g.th - 0.5, (ix + 0.5) / g.tw - 0.5
+    row, column = int(math.floor(down)), int(math.floor(across))
+    share_y, share_x = down - row, across - column
+    above, below = max(row, 0), min(row + 1, g.rows - 1)
+    left, right = max(column, 0), min(column + 1, g.columns - 1)
+    for ch in range(g.c):
+        k, tile = bin_of(x[n, iy, ix, ch], low, to_bytes, g.bins), (n * g.c + ch) * g.rows * g.columns
+        upper, lower = tile + above * g.columns, tile + below * g.columns
+        a = tables[upper + left, k] * (1 - share_x) + tables[upper + right, k] * share_x
+        b = tables[lower + left, k] * (1 - share_x) + tables[lower + right, k] * share_x
+        y[n, iy, ix, ch] = y.dtype.type((a * (1 - share_y) + b * share_y) / to_bytes + low)
+
+
 @cpu_kernel(lambda x, tables, y, low, high, g: g.n * g.h)
 def clahe(x, tables, y, low, high, g, first, last):
     """y = what the tables of the four nearest tiles make of x, mixed by their distances.  x, y (n,h,w,c)."""
-    number, to_bytes = y.dtype.type, 255.0 / (high - low)
+    to_bytes = 255.0 / (high - low)
     for item in range(first, last):
-        n, iy = item // g.h, item % g.h
-        place = (iy + 0.5) / g.th - 0.5
-        share_y = place - np.floor(place)
-        above, below = max(int(np.floor(place)), 0), min(int(np.floor(place)) + 1, g.rows - 1)
         for ix in range(g.w):
-            place = (ix + 0.5) / g.tw - 0.5
-            share_x = place - np.floor(place)
-            left, right = max(int(np.floor(place)), 0), min(int(np.floor(place)) + 1, g.columns - 1)
-            for ch in range(g.c):
-                k, tile = bin_of(x[n, iy, ix, ch], low, to_bytes, g.bins), (n * g.c + ch) * g.rows * g.columns
-                upper, lower = tile + above * g.columns, tile + below * g.columns
-                a = tables[upper + left, k] * (1 - share_x) + tables[upper + right, k] * share_x
-                b = tables[lower + left, k] * (1 - share_x) + tables[lower + right, k] * share_x
-                y[n, iy, ix, ch] = number((a * (1 - share_y) + b * share_y) / to_bytes + low)
+            mix_tables(x, tables, y, item // g.h, item % g.h, ix, low, to_bytes, g)

@@ -5,8 +5,9 @@ Histograms are made by a block a channel. Each of its threads owns some bins, an
 
 import numpy as np
 
-from fastcnn_kernels.color import bin_of, bounded, ranks_of, turned
+from fastcnn_kernels.color import bin_of, bounded, cut_counts, mix_tables, ranks_of, sum_counts, turned
 from fastcnn_kernels.cuda import THREADS, Shape, cuda, cuda_function, cuda_kernel, elements
+from fastcnn_kernels.resample import REFLECT, border_index
 
 
 @cuda_kernel(lambda x, matrix, y, low, high, g: elements(g.n * g.p))
@@ -90,3 +91,36 @@ def equalize(x, y, histogram, low, high, bins, g):
         histogram[item * bins : (item + 1) * bins],
     )
     flatten_channel(xs, item % g.c, g.c, ys, counts, places, low, high, bins)
+
+
+@cuda_kernel(lambda x, tables, low, high, limit, g: Shape((g.n * g.c * g.rows * g.columns, 1, 1), THREADS))
+def clahe_tables(x, tables, low, high, limit, g):
+    """tables[tile, k] = what numbers of bin k become in a tile, from 0 to 255, by a block a tile.  x (n,h,w,c)."""
+    places = cuda.shared.array(THREADS, np.int32)
+    item, thread, to_bytes, area = cuda.blockIdx.x, cuda.threadIdx.x, 255.0 / (high - low), g.th * g.tw
+    tile, of_channel = item % (g.rows * g.columns), item // (g.rows * g.columns)
+    n, ch, top, left = of_channel // g.c, of_channel % g.c, tile // g.columns * g.th, tile % g.columns * g.tw
+    for k in range(thread, g.bins, THREADS):
+        tables[item, k] = 0
+    for start in range(0, area, THREADS):
+        here, pixel = min(THREADS, area - start), start + thread
+        if thread < here:
+            iy = border_index(top + pixel // g.tw, g.h, REFLECT)
+            ix = border_index(left + pixel % g.tw, g.w, REFLECT)
+            places[thread] = bin_of(x[n, iy, ix, ch], low, to_bytes, g.bins)
+        cuda.syncthreads()
+        for i in range(here):
+            if places[i] % THREADS == thread:
+                tables[item, places[i]] += 1
+        cuda.syncthreads()
+    if thread == 0:
+        cut_counts(tables[item], max(int(limit * area / g.bins), 1), g.bins)
+        sum_counts(tables[item], area, g.bins)
+
+
+@cuda_kernel(lambda x, tables, y, low, high, g: elements(g.n * g.h * g.w))
+def clahe(x, tables, y, low, high, g):
+    """y = what the tables of the four nearest tiles make of x, mixed by their distances.  x, y (n,h,w,c)."""
+    for e in range(cuda.grid(1), g.n * g.h * g.w, cuda.gridsize(1)):
+        line = e // g.w
+        mix_tables(x, tables, y, line // g.h, line % g.h, e % g.w, low, 255.0 / (high - low), g)

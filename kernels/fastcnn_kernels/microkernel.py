@@ -306,8 +306,8 @@ def _accumulate(v, depth, a, b, sums, shape):
             done = builder.mul(whole, constant(ways))
             _add_product(v, builder.add(done, loop.index), a, b, slots[0], shape)
     totals = [builder.load(slot) for slot in slots[0]]
-    for way in slots[1:]:
-        totals = [builder.fadd(total, builder.load(slot)) for total, slot in zip(totals, way, strict=True)]
+    for others in slots[1:]:
+        totals = [builder.fadd(total, builder.load(slot)) for total, slot in zip(totals, others, strict=True)]
     return totals
 
 

@@ -18,6 +18,7 @@ CPU_ONLY = {
     "lanes_backward_weights": "conv_backward_weights",
     "lanes_forward": "conv_forward",
     "lanes_rotate_weights": "conv_pack_weights_transposed",
+    "nms_few": "nms_greedy",
     "winograd_backward_weights": "conv_backward_weights",
     "winograd_forward": "conv_forward",
     "winograd_weights": "conv_pack_weights",

@@ -148,12 +148,12 @@ def test_training_between_predictions_is_seen():
 
 
 def test_inference_prepares_weights_once():
-    model = fastcnn.Sequential([layers.Input((8, 8, 3)), layers.Conv2D(4, 3), layers.BatchNormalization()])
-    x = draw(2, 8, 8, 3, dtype="float32")
+    model = fastcnn.Sequential([layers.Input((8, 8, 32)), layers.Conv2D(32, 3), layers.BatchNormalization()])
+    x = draw(2, 8, 8, 32, dtype="float32")
     model.predict_on_batch(x)
     plan, _ = next(iter(model._step("predict")._functions.values()))._plans.popitem()[1]
     launches = [launch.kernel.__name__ for launch in plan.program.launches]
-    assert launches in (["conv_forward"], ["amx_forward"])
+    assert launches in (["conv_forward"], ["amx_forward"], ["winograd_forward"])
 
 
 @pytest.mark.parametrize("window", [{}, {"strides": 1, "padding": "same"}])
