@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -120,7 +121,7 @@ class Step:
 
     # --- steps of the user's -----------------------------------------------------------------------------------
 
-    @property
+    @cached_property
     def is_custom(self) -> bool:
         """Whether the model's class has a step, or what it reports, of its own."""
         return any(is_overridden(self.model, name) for name in CUSTOM[self.mode])
@@ -198,6 +199,7 @@ class Step:
         if self._latest is None or self._latest[0] != key:
             specs = [TensorSpec(array.shape, self.model.dtype) for array in arrays]
             self._latest = key, *self._function(key[0]).plan(specs, phase)
+            self.model._metrics_held = self.model._held_metrics()
         return Planned(self._latest[1], self._latest[2], arrays)
 
     def _phases(self) -> Any:

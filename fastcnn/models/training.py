@@ -31,6 +31,8 @@ from fastcnn.plan.progress import compile_progress
 from fastcnn.registry import serialize
 from fastcnn.utils.batches import unpack_x_y_sample_weight
 
+OWN = ("_compiled", "_metrics_held")  # attributes of a model in which metrics are not the user's
+
 
 class Trainer:
     """The part of a Model that trains it. Names, arguments, defaults and meaning are those of Keras."""
@@ -52,6 +54,7 @@ class Trainer:
         self._metric_set: MetricSet | None = None
         self._losses_seen: LossTracker | None = None
         self._step_logs: dict[str, Any] | None = None  # what a step of the user's has returned
+        self._metrics_held: list[Metric] | None = None  # by the model and its layers, when a step was planned
 
     # --- compile ---------------------------------------------------------------------------------------------
 
@@ -111,7 +114,7 @@ class Trainer:
         found: dict[int, Metric] = {}
         for layer in self.layers_inside:  # type: ignore[attr-defined]
             for name, value in vars(layer).items():
-                several = value if isinstance(value, list | tuple) and name != "_compiled" else [value]
+                several = value if isinstance(value, list | tuple) and name not in OWN else [value]
                 found |= {id(item): item for item in several if isinstance(item, Metric)}
         return list(found.values())
 
@@ -125,16 +128,27 @@ class Trainer:
             self._losses_seen.reset()
         if self._metric_set is not None:
             self._metric_set.reset()
-        for metric in self.metrics:
+        for metric in self._held if self._has_usual_metrics else self.metrics:
             metric.reset_state()
 
     def get_metrics_result(self) -> dict[str, Any]:
         """Name -> value of the losses and metrics since they were last reset."""
-        if getattr(type(self), "metrics", None) is not Trainer.metrics:
+        if not self._has_usual_metrics:
             return results_of(self.metrics)
         losses = self._losses_seen.results() if self._losses_seen is not None else {}
         metrics = self._metric_set.results() if self._metric_set is not None else {}
-        return {**losses, **metrics, **results_of(self._held_metrics())}
+        return {**losses, **metrics, **results_of(self._held)}
+
+    @property
+    def _has_usual_metrics(self) -> bool:
+        return getattr(type(self), "metrics", None) is Trainer.metrics
+
+    @property
+    def _held(self) -> list[Metric]:
+        """`_held_metrics` as they were when a step was planned: to look through all layers takes time."""
+        if self._metrics_held is None:
+            return self._held_metrics()
+        return self._metrics_held
 
     def _known_output_names(self) -> list[str] | None:
         if getattr(self, "network", None) is None:

@@ -291,9 +291,9 @@ def _places(builder, count, shape, pitch):
 def _accumulate(v, depth, a, b, sums, shape):
     """Emit the loop over k; returns sums + a b as a list of vectors, row by row.
 
-    A multiply-add waits for the one before it in the same sum. Tiles with few sums have several of each.
+    A multiply-add waits for the one before it in the same sum. A tile of one row has several of each.
     """
-    builder, ways = v.builder, max(1, LATENCY // len(sums))
+    builder, ways = v.builder, max(1, LATENCY // len(sums)) if shape[0] == 1 else 1
     slots = [[v.variable(value) for value in sums]]  # LLVM keeps them in registers
     slots += [[v.variable(ir.Constant(v.kind, None)) for _ in sums] for _ in range(1, ways)]
     whole = builder.sdiv(depth, constant(ways)) if ways > 1 else depth
