@@ -232,6 +232,8 @@ def route_band(x, y, dy, dx, n, band, floor, g):
     ys, dys = stack_array(dy, BUFFER), stack_array(dy, BUFFER)
     top, bottom = window_start(band, g.sh, g.pt), window_stop(band, g.sh, g.pt, g.sh, g.h)
     line, pitch, results = g.w * g.c, g.w * g.c + SPAN, g.ow * g.c
+    if bottom <= top:  # a band of padding
+        return
     clear_run(rows, 0, (bottom - top) * pitch)
     overlap = g.kw > g.sw or g.kh > g.sh
     for oy in range(first_window(top, g.sh, g.pt, g.kh), min(g.oh, band + 1)):
