@@ -226,14 +226,11 @@ def pool_row(x, y, n, oy, g):
 
 
 @device_function
-def route_band(x, y, dy, dx, n, band, floor, g):
+def route_band(x, y, dy, dx, n, band, top, bottom, floor, g):
     """The rows of dx of a band of few channels: what `route` does, for all channels of a window at once."""
     rows, xs, waiting = stack_array(dy, BUFFER), stack_array(dy, BUFFER), stack_array(dy, BUFFER)
     ys, dys = stack_array(dy, BUFFER), stack_array(dy, BUFFER)
-    top, bottom = window_start(band, g.sh, g.pt), window_stop(band, g.sh, g.pt, g.sh, g.h)
     line, pitch, results = g.w * g.c, g.w * g.c + SPAN, g.ow * g.c
-    if bottom <= top:  # a band of padding
-        return
     clear_run(rows, 0, (bottom - top) * pitch)
     overlap = g.kw > g.sw or g.kh > g.sh
     for oy in range(first_window(top, g.sh, g.pt, g.kh), min(g.oh, band + 1)):
@@ -329,10 +326,12 @@ def max_pool_backward(x, y, dy, dx, floor, g, first, last):
     flat_dx, flat_dy = dx.reshape(dx.size), dy.reshape(dy.size)
     for item in range(first, last):
         n, band = item // bands, item % bands
-        if fits_spans(g):
-            route_band(flat_x, flat_y, flat_dy, flat_dx, n, band, floor, g)
-            continue
         top, bottom = window_start(band, g.sh, g.pt), window_stop(band, g.sh, g.pt, g.sh, g.h)
+        if bottom <= top:  # a band of padding
+            continue
+        if fits_spans(g):
+            route_band(flat_x, flat_y, flat_dy, flat_dx, n, band, top, bottom, floor, g)
+            continue
         clear(dx[n, top:bottom])
         for oy in range(first_window(top, g.sh, g.pt, g.kh), min(g.oh, band + 1)):
             for ox in range(g.ow):

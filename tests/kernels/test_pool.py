@@ -46,7 +46,9 @@ CASES = [
     pytest.param(Case((1, 4, 3, 300), (2, 3), (1, 2), "same"), id="more channels than a block"),
     pytest.param(Case((2, 6, 4, 2), (6, 4), (6, 4), "valid"), id="window is the image"),
     pytest.param(Case((1, 2, 5, 4), (3, 3), (1, 2), ((2, 2), (2, 2))), id="more padding than a stride"),
+    pytest.param(Case((2, 9, 4, 13), (3, 1), (1, 1), ((2, 0), (0, 0))), id="more padding, more channels"),
     pytest.param(Case((2, 7, 6, 3), (5, 5), (1, 1), "same"), id="large windows, few channels"),
+    pytest.param(Case((2, 7, 6, 20), (5, 5), (1, 1), "same"), id="large windows, more channels"),
     pytest.param(Case((2, 3, 4, 2), (5, 4), (2, 2), ((2, 3), (3, 1))), id="window larger than the image"),
 ]
 
