@@ -14,6 +14,8 @@ from fastcnn_kernels.lanes import (
     lanes_rotate_weights,
     lanes_workspace_size,
 )
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 
 
 class Case:
@@ -109,3 +111,41 @@ def test_lanes_backward_weights(case: Case, dtype: str, on_threads: Callable) ->
     (partials,) = on_threads(compute)
     expected = reference.conv2d_weight_gradient(dy, x, case.weight[:2], **case.options)
     assert_close(partials.sum(0).reshape(case.weight), expected, dtype, int(np.prod(case.y[:3])))
+
+
+@st.composite
+def cases(draw_one: Callable) -> Case:
+    """Fewer images than lanes, which are cut into strips, and more; any window."""
+
+    def pair(least: int, most: int) -> tuple[int, int]:
+        return draw_one(st.integers(least, most)), draw_one(st.integers(least, most))
+
+    (h, w), taps, strides, dilation, pads = (
+        pair(1, 20),
+        pair(1, 5),
+        pair(1, 3),
+        pair(1, 2),
+        (pair(0, 3), pair(0, 3)),
+    )
+    shape = draw_one(st.integers(1, 20)), h, w, draw_one(st.integers(1, 6))
+    reach = [(k - 1) * d for k, d in zip(taps, dilation, strict=True)]
+    assume(h + sum(pads[0]) > reach[0] and w + sum(pads[1]) > reach[1])
+    return Case(shape, taps, draw_one(st.integers(1, 9)), strides, dilation, pads)
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(cases())
+def test_lanes_of_any_convolution(case: Case) -> None:
+    x, weight, dy, g = (
+        draw(case.x, "float32"),
+        draw(case.weight, "float32", 1),
+        draw(case.y, "float32", 2),
+        case.geometry,
+    )
+    y = np.full(case.y, np.nan, "float32")
+    lanes_forward(x, weight, np.empty(0, "float32"), y, workspace(g, "float32"), -np.inf, g)
+    assert_close(y, reference.conv2d(x, weight, **case.options), "float32", int(np.prod(case.weight[:3])))
+    partials = np.full(lanes_partials_shape(g, 4), np.nan, "float32")
+    lanes_backward_weights(x, dy, partials, workspace(g, "float32"), g)
+    expected = reference.conv2d_weight_gradient(dy, x, case.weight[:2], **case.options)
+    assert_close(partials.sum(0).reshape(case.weight), expected, "float32", int(np.prod(case.y[:3])))

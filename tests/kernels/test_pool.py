@@ -13,6 +13,8 @@ from fastcnn_kernels.pool import (
     max_pool_backward,
     max_pool_forward,
 )
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 
 
 class Case(NamedTuple):
@@ -151,3 +153,32 @@ def test_average_pool_of_nan(dtype: str) -> None:
     y = case.output(dtype)
     average_pool_forward(x, y, case.geometry())
     np.testing.assert_array_equal(y, reference.average_pool2d(x, case.pool))
+
+
+@st.composite
+def cases(draw_one: Callable) -> Case:
+    """Windows of any kind: every part of an image may be padded more than a stride, or be seen by no window."""
+    small, pads = st.integers(1, 5), st.integers(0, 4)
+    n, h, w, c = (draw_one(st.integers(1, most)) for most in (3, 12, 12, 18))
+    pool, strides = (draw_one(st.tuples(small, small)) for _ in range(2))
+    # no window of padding alone
+    padding = tuple((min(draw_one(pads), k - 1), min(draw_one(pads), k - 1)) for k in pool)
+    assume(all(size + sum(pad) >= k for size, pad, k in zip((h, w), padding, pool, strict=True)))
+    return Case((n, h, w, c), pool, strides, padding)
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(cases())
+def test_pooling_of_any_window(case: Case) -> None:
+    window = case.pool, case.strides, case.padding
+    x, y = draw(case.shape, "float32"), max_pool(draw(case.shape, "float32"), case)
+    np.testing.assert_array_equal(y, reference.max_pool2d(x, *window))
+    dy, dx = draw(y.shape, "float32"), np.full_like(x, np.nan)
+    max_pool_backward(x, y, dy, dx, np.nan, case.geometry())
+    np.testing.assert_array_equal(dx, reference.max_pool2d_gradient(dy, x, *window))
+    mean = case.output("float32")
+    average_pool_forward(x, mean, case.geometry())
+    np.testing.assert_allclose(mean, reference.average_pool2d(x, *window), rtol=1e-6, atol=1e-6)
+    average_pool_backward(dy, dx, case.geometry())
+    expected = reference.average_pool2d_gradient(dy, case.shape[1:3], *window)
+    np.testing.assert_allclose(dx, expected, rtol=0, atol=1e-4)
