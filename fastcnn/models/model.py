@@ -78,6 +78,12 @@ class Model(Trainer, Layer):
     def input_names(self) -> list[str]:
         return [x.name or f"input_{i}" for i, x in enumerate(self.inputs)]
 
+    def _known_output_names(self) -> list[str] | None:
+        if self.network is None:
+            return None
+        outputs = self.network.outputs
+        return list(outputs) if isinstance(outputs, dict) else self.output_names
+
     @property
     def output_names(self) -> list[str]:
         """Name of the layer behind each output; numbered where one layer gives several."""

@@ -28,6 +28,7 @@ CUSTOM = {  # mode -> methods of which any, written anew, makes the step the use
     "test": ("test_step", "compute_metrics"),
     "predict": ("predict_step",),
 }
+USUAL: set[Callable[..., Any]] = set()  # these methods, as all models have them
 
 
 @dataclass
@@ -273,14 +274,14 @@ class Step:
 
 
 def usual(method: Callable[..., Any]) -> Callable[..., Any]:
-    """Mark a method of all models that users may write anew."""
-    method.is_usual = True  # type: ignore[attr-defined]
+    """Note a method of all models that users may write anew."""
+    USUAL.add(method)
     return method
 
 
 def is_overridden(model: Any, name: str) -> bool:
     """Whether the model's class, or the model itself, has another method of this name than all models."""
-    return not getattr(getattr(model, name), "is_usual", False)
+    return getattr(getattr(model, name), "__func__", None) not in USUAL
 
 
 def _number(value: Any) -> Any:

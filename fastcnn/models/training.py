@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from fastcnn.data.arrays import as_batch, check_finite, each
 from fastcnn.data.batches import Batches, weigh_classes
 from fastcnn.errors import Error
 from fastcnn.graph import Report, current_trace, tracing
-from fastcnn.layers.base import tensors_in
+from fastcnn.layers.base import Layer, tensors_in
 from fastcnn.metrics.base import Later, Metric
 from fastcnn.models.manifold import ManifoldMixup
 from fastcnn.models.objective import LossTracker, MetricSet, Objective, results_of, revived
@@ -33,8 +33,13 @@ from fastcnn.utils.batches import unpack_x_y_sample_weight
 
 OWN = ("_compiled", "_metrics_held")  # attributes of a model in which metrics are not the user's
 
+if TYPE_CHECKING:  # what a Trainer is a part of: `Model` derives from both
+    Whole = Layer
+else:
+    Whole = object
 
-class Trainer:
+
+class Trainer(Whole):
     """The part of a Model that trains it. Names, arguments, defaults and meaning are those of Keras."""
 
     def __init__(self) -> None:
@@ -112,7 +117,7 @@ class Trainer:
     def _held_metrics(self) -> list[Metric]:
         """Metrics that are attributes of the model and of the layers in it."""
         found: dict[int, Metric] = {}
-        for layer in self.layers_inside:  # type: ignore[attr-defined]
+        for layer in self.layers_inside:
             for name, value in vars(layer).items():
                 several = value if isinstance(value, list | tuple) and name not in OWN else [value]
                 found |= {id(item): item for item in several if isinstance(item, Metric)}
@@ -151,10 +156,8 @@ class Trainer:
         return self._metrics_held
 
     def _known_output_names(self) -> list[str] | None:
-        if getattr(self, "network", None) is None:
-            return None
-        outputs = self.network.outputs  # type: ignore[attr-defined]
-        return list(outputs) if isinstance(outputs, dict) else self.output_names  # type: ignore[attr-defined]
+        """Names of the outputs, where they are known before a batch is seen."""
+        return None
 
     def _match_outputs(self, names: Sequence[str]) -> None:
         """Bring losses and metrics together with the outputs; raises `Error` when they do not fit."""
@@ -190,7 +193,7 @@ class Trainer:
     @usual
     def predict_step(self, data: Any) -> Any:
         """Outputs for a batch of tensors."""
-        return self(unpack_x_y_sample_weight(data)[0])  # type: ignore[operator]
+        return self(unpack_x_y_sample_weight(data)[0])
 
     @usual
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
@@ -237,9 +240,7 @@ class Trainer:
 
     def _require_compiled(self, what: str) -> None:
         if self._compiled is None:
-            raise Error(
-                f"model {self.name!r}: call compile(optimizer, loss) before {what}()"  # type: ignore[attr-defined]
-            )
+            raise Error(f"model {self.name!r}: call compile(optimizer, loss) before {what}()")
 
     def _run_batch(self, mode: str, batch: Batch, source: Batches) -> None:
         """One batch through the model; its loss and metrics go into the running means.
@@ -326,7 +327,7 @@ class Trainer:
                 if self.stop_training or getattr(train, "exhausted", False):
                     break
             if self.optimizer is not None:
-                self.optimizer.finalize_variable_values(self.trainable_weights)  # type: ignore[attr-defined]
+                self.optimizer.finalize_variable_values(self.trainable_weights)
             listeners.on_train_end(logs)
         self._mix(None)  # single batches are trained on as they are
         assert self.history is not None

@@ -118,22 +118,27 @@ def hue_saturation(images: Any, shift: Any, scale: Any, most: float = 1.0) -> An
     return apply(HueSaturation(float(most)), convert(images), floating(shift), floating(scale))
 
 
+class Ranking(Op):
+    """Numbers of images replaced by their ranks in histograms: no gradient goes through it."""
+
+    images = (0,)
+
+    def infer(self, x: Tensor) -> TensorSpec:
+        if x.ndim != 4:
+            raise Error(f"{self.name.lower()}: expected images (n, h, w, c), got {x.shape}")
+        return TensorSpec(x.shape, x.dtype if x.dtype in config.FLOAT_TYPES else config.floatx())
+
+    def gradient(self, inputs: Any, outputs: Any, grads: Any) -> tuple[None]:
+        return (None,)
+
+
 @operation
-class Equalize(Op):
+class Equalize(Ranking):
     """Each channel of each image by the ranks of its numbers; no gradient."""
 
     low: float
     high: float
     bins: int
-    images = (0,)
-
-    def infer(self, x: Tensor) -> TensorSpec:
-        if x.ndim != 4:
-            raise Error(f"equalize: expected images (n, h, w, c), got {x.shape}")
-        return TensorSpec(x.shape, x.dtype if x.dtype in config.FLOAT_TYPES else config.floatx())
-
-    def gradient(self, inputs: Any, outputs: Any, grads: Any) -> tuple[None]:
-        return (None,)
 
     def scratch(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> list[TensorSpec]:
         n, _, _, c = known(inputs[0].shape)
@@ -156,7 +161,7 @@ def equalize(images: Any, low: float = 0.0, high: float = 255.0, bins: int = 256
 
 
 @operation
-class Clahe(Op):
+class Clahe(Ranking):
     """Each channel of each image by the clipped ranks of its numbers in tiles; no gradient."""
 
     tiles: tuple[int, int]
@@ -164,15 +169,6 @@ class Clahe(Op):
     low: float
     high: float
     bins: int
-    images = (0,)
-
-    def infer(self, x: Tensor) -> TensorSpec:
-        if x.ndim != 4:
-            raise Error(f"clahe: expected images (n, h, w, c), got {x.shape}")
-        return TensorSpec(x.shape, x.dtype if x.dtype in config.FLOAT_TYPES else config.floatx())
-
-    def gradient(self, inputs: Any, outputs: Any, grads: Any) -> tuple[None]:
-        return (None,)
 
     def scratch(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> list[TensorSpec]:
         n, _, _, c = known(inputs[0].shape)
