@@ -8,6 +8,7 @@ from op_harness import Row
 from reference import image as reference
 
 from fastcnn import ops
+from fastcnn.ops.color import Ranking
 from fastcnn.ops.policy import PolicyStep
 from fastcnn.ops.random import RandomLogGamma
 
@@ -26,7 +27,8 @@ COLORS = {
     "smallest": [(1, 1, 1, 1), (1, 1, 2)],
 }
 HUES = {"nothing equal": [(2, 3, 4, 3), (2,), (2,)]}
-COVERED_ELSEWHERE = {PolicyStep, RandomLogGamma}  # test_policy.py, test_random.py
+COVERED_ELSEWHERE: set[type] = {PolicyStep, RandomLogGamma}  # test_policy.py, test_random.py
+COVERED_ELSEWHERE |= {Ranking}  # what Equalize and Clahe have in common
 
 
 def places(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
