@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from fastcnn_kernels.jit import Kernel, Launch
+from fastcnn_kernels.jit import Kernel, Launch, compile_host_functions
 from fastcnn_kernels.machine import cache_state
 
 LEAST = 4  # kernels that are worth starting Python for
@@ -32,6 +32,8 @@ def compile_launches(launches: Sequence[Launch], ready: Callable[[int], object])
     if len(missing) >= LEAST and _can_assist():
         helper.start()
     try:
+        if missing:
+            compile_host_functions()  # while the helper starts
         while launch := _taken(missing.popleft):
             launch.compile()
             ready(1)

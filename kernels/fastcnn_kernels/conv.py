@@ -223,7 +223,7 @@ def forward_sampling(g, group):
     )  # fmt: skip
 
 
-@device_function
+@shape_function
 def common_divisor(m, n):
     """The greatest one, as Euclid finds it; a CUDA device has no `math.gcd`."""
     while n > 0:
@@ -231,7 +231,7 @@ def common_divisor(m, n):
     return m
 
 
-@device_function
+@shape_function
 def taps_of(residue, pad, kernel, stride, dilation):
     """The taps with residue + pad - k * dilation divisible by the stride."""
     period = stride // common_divisor(stride, dilation)

@@ -1,4 +1,4 @@
-"""How kernels are compiled: the only file that configures Numba.
+"""How kernels are compiled: the only file that configures Numba (with `piece.py`, which leaves out a step of it).
 
 A CPU kernel is a plain function whose last two arguments are a range of *work items*:
 
@@ -42,6 +42,8 @@ from numba.core.typing.typeof import typeof
 from numba.extending import intrinsic, register_jitable
 from numba.np.arrayobj import make_array
 
+from fastcnn_kernels.piece import Piece, PieceCompiler
+
 # `reassoc` lets sums vectorise, `contract` fuses multiply-add; NaN and infinity keep their meaning.
 MATH = {"contract", "reassoc", "nsz"}
 CHUNK = 4096  # elements of a flat array that make one work item
@@ -53,16 +55,20 @@ COMPILED = not config.DISABLE_JIT
 def scalar(function: Callable) -> Callable:
     """A formula of scalars, inlined into CPU kernels and callable from CUDA ones."""
     # Without fastmath=False a formula would inherit the reordering that its caller allows for sums.
-    return njit(error_model="numpy", fastmath=False, forceinline=True)(function)
+    return _piece(function, error_model="numpy", fastmath=False, forceinline=True)
 
 
 def device_function(function: Callable) -> Callable:
     """A serial piece of a CPU kernel (a packing loop, a tile), inlined or called by it."""
-    return njit(nogil=True, error_model="numpy", fastmath=MATH)(function)
+    return _piece(function, nogil=True, error_model="numpy", fastmath=MATH)
+
+
+def _piece(function: Callable, **options: Any) -> Callable:
+    return Piece(function, **options) if COMPILED else function
 
 
 # For the functions that count work items: ordinary Python there, compiled inside kernels.
-shape_function = register_jitable
+shape_function = register_jitable(pipeline_class=PieceCompiler)
 
 
 def host_function(signature: str) -> Callable[[Callable], Callable]:
