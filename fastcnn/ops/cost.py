@@ -7,8 +7,9 @@ than the fastest.
 
 import math
 
-from fastcnn_kernels.conv import ConvGeometry, blocks
+from fastcnn_kernels.conv import ConvGeometry
 from fastcnn_kernels.lanes import MOST_FILTERS, panel_rows, strip_rows, strips
+from fastcnn_kernels.microkernel import blocks
 from fastcnn_kernels.tile_geometry import BLOCK as TILE_BLOCK
 from fastcnn_kernels.tile_geometry import DEPTH as TILE_DEPTH
 from fastcnn_kernels.tile_geometry import ROWS as TILE_ROWS

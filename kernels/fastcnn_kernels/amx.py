@@ -17,9 +17,8 @@ import math
 
 import numpy as np
 
-from fastcnn_kernels.conv import blocks
 from fastcnn_kernels.jit import VECTOR_BYTES, cpu_kernel, device_function, stack_array
-from fastcnn_kernels.microkernel import clear, flat, pack_columns, pack_rows, transpose_square
+from fastcnn_kernels.microkernel import blocks, clear, flat, pack_columns, pack_rows, transpose_square
 from fastcnn_kernels.tile_geometry import BLOCK, DEPTH, ROWS, STAGE, TILE, Plan
 from fastcnn_kernels.tile_products import (
     block_forward,

@@ -27,6 +27,8 @@ from fastcnn_kernels.microkernel import (
     TILE_SIZE,
     WIDEST,
     Matrix,
+    block_end,
+    blocks,
     clear,
     copy,
     flat,
@@ -34,6 +36,8 @@ from fastcnn_kernels.microkernel import (
     multiply,
     pack_columns,
     pack_rows,
+    row_blocks,
+    rows_of_tile,
     tile_width,
 )
 
@@ -135,12 +139,6 @@ class Workspace(NamedTuple):
 
 
 @shape_function
-def blocks(size, block):
-    """How many blocks cover `size`."""
-    return (size + block - 1) // block
-
-
-@shape_function
 def work_block(tiles, panels, repeats):
     """(row tiles, column panels) of a work item of a product of tiles x panels that is done `repeats` times."""
     tall = min(max(tiles * repeats // ITEMS, 1), TALLEST_ITEM)
@@ -151,13 +149,13 @@ def work_block(tiles, panels, repeats):
 @shape_function
 def forward_block(g, width):
     """(row tiles, column panels) of a work item of the forward pass."""
-    return work_block(blocks(g.n * g.oh * g.ow, TILE_ROWS), blocks(g.f // g.groups, width), g.groups)
+    return work_block(row_blocks(g.n * g.oh * g.ow, TILE_ROWS), blocks(g.f // g.groups, width), g.groups)
 
 
 @shape_function
 def backward_block(g, width):
     """(row tiles, column panels) of a work item of the gradient of the input: one of sh * sw pixel classes."""
-    tiles = blocks(g.n * blocks(g.h, g.sh) * blocks(g.w, g.sw), TILE_ROWS)
+    tiles = row_blocks(g.n * blocks(g.h, g.sh) * blocks(g.w, g.sw), TILE_ROWS)
     return work_block(tiles, blocks(g.c // g.groups, width), g.groups * g.sh * g.sw)
 
 
@@ -178,13 +176,13 @@ def weight_parts(g, width):
 def _forward_items(g: ConvGeometry, itemsize: int) -> int:
     width = tile_width(itemsize)
     tall, wide = forward_block(g, width)
-    return blocks(g.n * g.oh * g.ow, tall * TILE_ROWS) * g.groups * blocks(g.f // g.groups, wide * width)
+    return row_blocks(g.n * g.oh * g.ow, tall * TILE_ROWS) * g.groups * blocks(g.f // g.groups, wide * width)
 
 
 def _backward_items(g: ConvGeometry, itemsize: int) -> int:
     width = tile_width(itemsize)
     tall, wide = backward_block(g, width)
-    rows = blocks(g.n * blocks(g.h, g.sh) * blocks(g.w, g.sw), tall * TILE_ROWS)
+    rows = row_blocks(g.n * blocks(g.h, g.sh) * blocks(g.w, g.sw), tall * TILE_ROWS)
     return rows * g.groups * blocks(g.c // g.groups, wide * width) * g.sh * g.sw
 
 
@@ -350,8 +348,9 @@ def convolve(source, s, weights, weights_at, panel_pitch, bias, out, o, lower, b
     for k in range(0, max(total, 1), DEPTH):  # where no tap reaches, the result is the bias
         depth = min(DEPTH, total - k)
         bound = lower if k + depth == total else -math.inf
-        for i in range(top, bottom, TILE_ROWS):
-            rows = min(TILE_ROWS, bottom - i)
+        i, rows = top, 0
+        while i < bottom:
+            rows = rows_of_tile(bottom - i)
             a = Matrix(work.panel, 0, DEPTH)
             if plain:
                 a = Matrix(source, i * s.pitch + s.first + k, s.pitch)
@@ -375,6 +374,7 @@ def convolve(source, s, weights, weights_at, panel_pitch, bias, out, o, lower, b
                 if apart:
                     for r in range(rows):
                         copy(out, work.places[r] + j, work.staging, r * width, columns)
+            i += rows
 
 
 # --- kernels -----------------------------------------------------------------------------------------------------
@@ -444,7 +444,7 @@ def conv_forward(x, packed, bias, y, lower, g, first, last):
     for item in range(first, last):
         left, group = item % column_blocks * breadth, item // column_blocks % g.groups
         top = item // column_blocks // g.groups * height
-        block = top, min(top + height, rows), left, min(left + breadth, filters)
+        block = top, block_end(top, height, rows), left, min(left + breadth, filters)
         o = Landing(g.oh, g.ow, g.f, group * filters, 1, 1, 0, 0)
         s = forward_sampling(g, group)
         convolve(x, s, packed, group * panels * total * width, total, bias, y, o, lower, block, work)
@@ -475,7 +475,7 @@ def conv_backward_data(dy, packed, bias, dx, lower, g, first, last):
         left, group = rest % column_blocks * breadth, rest // column_blocks % g.groups
         top = rest // column_blocks // g.groups * height
         s = backward_sampling(g, group, ry, rx)
-        block = top, min(top + height, g.n * s.qh * s.qw), left, min(left + breadth, channels)
+        block = top, block_end(top, height, g.n * s.qh * s.qw), left, min(left + breadth, channels)
         o = Landing(g.h, g.w, g.c, group * channels, g.sh, g.sw, ry, rx)
         at = (group * panels * total + class_start(g, ry, rx) * s.channels) * width
         convolve(dy, s, packed, at, total, bias, dx, o, lower, block, work)

@@ -18,7 +18,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from fastcnn_kernels.conv import blocks, taps_of
+from fastcnn_kernels.conv import taps_of
 from fastcnn_kernels.jit import (
     TILE_ROWS,
     TILE_VECTORS,
@@ -33,6 +33,7 @@ from fastcnn_kernels.microkernel import (
     WORD,
     Matrix,
     Vectors,
+    blocks,
     clear,
     flat,
     function_once,

@@ -16,12 +16,16 @@ from fastcnn_kernels.microkernel import (
     PANEL_SIZE,
     TILE_SIZE,
     Matrix,
+    block_end,
+    blocks,
     clear,
     flat,
     lanes_of,
     multiply,
     pack_columns,
     pack_rows,
+    row_blocks,
+    rows_of_tile,
     tile,
     tile_width,
 )
@@ -78,18 +82,18 @@ def gemm_geometry(
 
 def divide_work(g: GemmGeometry, itemsize: int, split: bool = False) -> GemmGeometry:
     """The geometry with parts, tiles and panels chosen; a function of the shapes alone."""
-    tiles, panels, depths = -(-g.m // TILE_ROWS), -(-g.n // tile_width(itemsize)), -(-g.k // DEPTH)
+    tiles, panels, depths = row_blocks(g.m, TILE_ROWS), blocks(g.n, tile_width(itemsize)), blocks(g.k, DEPTH)
     items = max(1, min(ITEMS, g.batch * tiles * panels * depths // SMALLEST_ITEM))
     wide = max(1, min(4, g.batch * panels // items))
-    columns = g.batch * -(-panels // wide)
+    columns = g.batch * blocks(panels, wide)
     tall = max(1, min(TALLEST_ITEM, tiles * columns // items))
-    parts = min(items // (columns * -(-tiles // tall)), depths // 2) if split else 1
+    parts = min(items // (columns * blocks(tiles, tall)), depths // 2) if split else 1
     return g._replace(parts=max(1, parts), tiles=tall, panels=wide)
 
 
 def _blocks(g: GemmGeometry, itemsize: int) -> int:
-    rows = -(-g.m // (g.tiles * TILE_ROWS))
-    columns = -(-g.n // (g.panels * tile_width(itemsize)))
+    rows = row_blocks(g.m, g.tiles * TILE_ROWS)
+    columns = blocks(g.n, g.panels * tile_width(itemsize))
     return g.batch * g.parts * rows * columns
 
 
@@ -134,14 +138,14 @@ def gemm(a, b, bias, c, lower, g, first, last):
     clear(zeros, 0, ZEROS)
     width = lanes_of(a) * TILE_VECTORS
     height, breadth = g.tiles * TILE_ROWS, g.panels * width
-    row_blocks, column_blocks = (g.m + height - 1) // height, (g.n + breadth - 1) // breadth
+    tall_blocks, column_blocks = row_blocks(g.m, height), blocks(g.n, breadth)
     for item in range(first, last):
-        rest = item // row_blocks
-        top, left = item % row_blocks * height, rest % column_blocks * breadth
+        rest = item // tall_blocks
+        top, left = item % tall_blocks * height, rest % column_blocks * breadth
         part, t = rest // column_blocks % g.parts, rest // column_blocks // g.parts
         k_first, k_last = g.k * part // g.parts, g.k * (part + 1) // g.parts
         origin = part * g.c_part + t * g.c_batch
-        bottom, right = min(top + height, g.m), min(left + breadth, g.n)
+        bottom, right = block_end(top, height, g.m), min(left + breadth, g.n)
         if g.b_step == 1 and g.m <= FEW_ROWS and right - left >= lanes_of(a):
             for i in range(top, bottom):
                 from_a = Matrix(a, t * g.a_batch + i * g.a_row + k_first * g.a_step, 0)
@@ -161,11 +165,13 @@ def gemm(a, b, bias, c, lower, g, first, last):
                     from_b = Matrix(b, b_at, g.b_row)
                 else:
                     pack(b, b_at, g, depth, columns, panel, width)
-                for i in range(top, bottom, TILE_ROWS):
+                i, rows = top, 0
+                while i < bottom:
+                    rows = rows_of_tile(bottom - i)
                     into = Matrix(c, origin + i * g.c_row + j, g.c_row)
                     start = into
                     if k == k_first:
                         start = Matrix(bias, t * g.bias_batch + j, 0) if bias.size else Matrix(zeros, 0, 0)
                     from_a = Matrix(a, t * g.a_batch + i * g.a_row + k * g.a_step, g.a_row)
-                    rows = min(TILE_ROWS, bottom - i)
                     multiply(rows, columns, depth, from_a, g.a_step, from_b, start, bound, into, spare)
+                    i += rows

@@ -17,10 +17,11 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from fastcnn_kernels.conv import ConvGeometry, blocks
+from fastcnn_kernels.conv import ConvGeometry
 from fastcnn_kernels.jit import VECTOR_BYTES, cpu_kernel, device_function, shape_function, stack_array
 from fastcnn_kernels.microkernel import (
     Vectors,
+    blocks,
     clear,
     constant,
     distance,

@@ -17,9 +17,13 @@ from numba.core.errors import RequireLiteralValue
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array
 
-from fastcnn_kernels.jit import TILE_ROWS, TILE_VECTORS, VECTOR_BYTES, device_function
+from fastcnn_kernels.jit import TILE_ROWS, TILE_VECTORS, VECTOR_BYTES, device_function, shape_function
 
-FEW_ROWS = max(1, TILE_ROWS // 3)  # height of the tile for the last rows of a matrix
+FEW_ROWS, HALF_ROWS = (
+    max(1, TILE_ROWS // 3),
+    TILE_ROWS // 2 + 1,
+)  # heights of tiles for the last rows of a matrix
+EXTRA_ROWS = 2 * HALF_ROWS - TILE_ROWS
 DEPTH = 256  # steps between two visits of a result: panels of a and b together fit the first-level cache
 WIDEST = TILE_VECTORS * VECTOR_BYTES // 4  # numbers in a row of a tile of float32
 TILE_SIZE = TILE_ROWS * WIDEST
@@ -395,6 +399,32 @@ def distance(typingctx, here, there):
     return types.intp(here, there), codegen
 
 
+@shape_function
+def blocks(size, block):
+    """How many blocks cover `size`."""
+    return (size + block - 1) // block
+
+
+@shape_function
+def rows_of_tile(left):
+    """Rows that the next tile takes of those left. Two halves are quicker than a tile and one of `EXTRA_ROWS`."""
+    return HALF_ROWS if TILE_ROWS < left <= TILE_ROWS + EXTRA_ROWS else min(left, TILE_ROWS)
+
+
+@shape_function
+def row_blocks(rows, height):
+    """How many blocks of whole tiles cover `rows`; a few extra rows belong to the last one."""
+    return max(blocks(rows - EXTRA_ROWS, height), 1)
+
+
+@shape_function
+def block_end(top, height, rows):
+    """The row behind the block at `top`: `top` itself if the block before has taken the extra rows."""
+    if 0 < top and rows <= top + EXTRA_ROWS:
+        return top
+    return top + height if top + height + EXTRA_ROWS < rows else rows
+
+
 @device_function
 def multiply(rows, columns, depth, a, a_step, b, start, lower, c, spare):
     """c = max(start + a b, lower) for up to one tile of `rows` x `columns`; nothing outside them is written.
@@ -402,8 +432,9 @@ def multiply(rows, columns, depth, a, a_step, b, start, lower, c, spare):
     b must be readable up to the tile's full width. spare: memory of a tile, for results that do not fill one.
     """
     width = lanes_of(spare) * TILE_VECTORS
-    wide, tall = columns > lanes_of(spare), rows > FEW_ROWS
-    fills = (columns == width or columns == lanes_of(spare)) and (rows == TILE_ROWS or rows == FEW_ROWS)
+    wide, tall, half = columns > lanes_of(spare), rows > FEW_ROWS, FEW_ROWS < rows <= HALF_ROWS
+    fills = columns == width or columns == lanes_of(spare)
+    fills = fills and (rows == TILE_ROWS or rows == FEW_ROWS or (rows == HALF_ROWS and wide))
     target = c
     if not fills:
         target = Matrix(spare, 0, width)
@@ -412,7 +443,9 @@ def multiply(rows, columns, depth, a, a_step, b, start, lower, c, spare):
             if i < rows:
                 copy(spare, i * width, start.data, start.at + i * start.row, columns)
         start = Matrix(spare, 0, width)
-    if wide and tall:
+    if wide and half:
+        tile(HALF_ROWS, TILE_VECTORS, depth, a, a_step, rows, b, start, lower, target)
+    elif wide and tall:
         tile(TILE_ROWS, TILE_VECTORS, depth, a, a_step, rows, b, start, lower, target)
     elif wide:
         tile(FEW_ROWS, TILE_VECTORS, depth, a, a_step, rows, b, start, lower, target)

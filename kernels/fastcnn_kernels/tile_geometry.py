@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastcnn_kernels.conv import ConvGeometry, blocks, taps_of
+from fastcnn_kernels.conv import ConvGeometry, taps_of
 from fastcnn_kernels.jit import items_wanted
+from fastcnn_kernels.microkernel import blocks
 
 ROWS = 16  # of a tile
 DEPTH = 32  # bfloat16 numbers in a row of a tile

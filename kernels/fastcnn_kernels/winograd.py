@@ -26,7 +26,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from fastcnn_kernels.conv import ConvGeometry, blocks
+from fastcnn_kernels.conv import ConvGeometry
 from fastcnn_kernels.jit import (
     TILE_ROWS,
     TILE_VECTORS,
@@ -43,6 +43,7 @@ from fastcnn_kernels.microkernel import (
     WORD,
     Matrix,
     Vectors,
+    blocks,
     clear,
     copy,
     distance,

@@ -8,13 +8,18 @@ import reference
 from fastcnn_kernels.gemm import GemmGeometry, divide_work, gemm, gemm_geometry
 from fastcnn_kernels.jit import TILE_ROWS, cpu_kernel, stack_array
 from fastcnn_kernels.microkernel import (
+    EXTRA_ROWS,
     FEW_ROWS,
+    HALF_ROWS,
     TILE_SIZE,
     Matrix,
+    block_end,
     flat,
     multiply,
     pack_columns,
     pack_rows,
+    row_blocks,
+    rows_of_tile,
     tile_width,
 )
 
@@ -56,7 +61,9 @@ def one_tile(a, a_row, a_step, b, start, lower, c, first, last):
 
 
 @pytest.mark.parametrize("depth", [1, 2, 300])
-@pytest.mark.parametrize("rows", sorted({1, FEW_ROWS, FEW_ROWS + 1, TILE_ROWS - 1, TILE_ROWS}))
+@pytest.mark.parametrize(
+    "rows", sorted({1, FEW_ROWS, FEW_ROWS + 1, HALF_ROWS, HALF_ROWS + 1, TILE_ROWS - 1, TILE_ROWS})
+)
 def test_multiply_tile(rows, depth, dtype, rng):
     width = tile_width(np.dtype(dtype).itemsize)
     for columns in sorted({1, width // 2, width // 2 + 1, width - 1, width}):
@@ -68,6 +75,29 @@ def test_multiply_tile(rows, depth, dtype, rng):
         c[:] = np.nan
         one_tile(np.ascontiguousarray(a.T), 1, rows, b, start, 0.0, c)
         assert_close(c, np.maximum(expected, 0.0), depth + 1)
+
+
+@pytest.mark.parametrize("tiles", [1, 2, 5])
+def test_blocks_take_every_row_once(tiles):
+    """Also when there are more blocks than these rows need: the pixel classes of a strided gradient differ in size."""
+    height = tiles * TILE_ROWS
+    for most in range(1, 4 * height + 2):
+        count = row_blocks(most, height)
+        for rows in {most, max(most - 1, 1), max(most - EXTRA_ROWS, 1), (most + 1) // 2, 1}:
+            blocks = [(block * height, block_end(block * height, height, rows)) for block in range(count)]
+            assert [i for top, end in blocks for i in range(top, end)] == list(range(rows))
+
+
+def test_tiles_take_every_row_and_few_are_low():
+    for rows in range(1, 5 * TILE_ROWS):
+        taken, left = [], rows
+        while left > 0:
+            taken.append(rows_of_tile(left))
+            left -= taken[-1]
+        assert left == 0
+        assert max(taken) <= TILE_ROWS
+        assert len(taken) == -(-rows // TILE_ROWS)
+        assert len(taken) == 1 or taken[-2] == HALF_ROWS or taken[-1] > EXTRA_ROWS
 
 
 def test_multiply_tile_without_depth_is_the_start(dtype, rng):
