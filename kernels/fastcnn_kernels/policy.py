@@ -15,8 +15,8 @@ to `high`; where an operation is defined on bytes, these are taken for 0 to 255.
 import math
 
 from fastcnn_kernels.color import bin_of, bounded, count_bins, ranks_of
-from fastcnn_kernels.jit import cpu_kernel, device_function, scalar, stack_array
-from fastcnn_kernels.resample import BLOCK, DOUBLE, gather_bilinear, gather_nearest, row_of_map
+from fastcnn_kernels.jit import cpu_kernel, device_function, scalar
+from fastcnn_kernels.resample import gather_bilinear, gather_nearest, resample_row, row_of_map
 
 OPERATIONS = (
     "identity", "affine", "linear", "grey", "contrast", "sharpness", "posterize", "solarize", "autocontrast",
@@ -67,17 +67,13 @@ def policy_step(x, code, numbers, y, histogram, bounds, g, first, last):
 @device_function
 def move(xs, transform, ys, bounds, g):
     """Pixels of an image (h w c,) along a projective map."""
-    sy, sx = stack_array(DOUBLE, BLOCK), stack_array(DOUBLE, BLOCK)
     width = g.w * g.c
     for oy in range(g.h):
         row = ys[oy * width : (oy + 1) * width]
-        for start in range(0, g.w, BLOCK):
-            stop = min(start + BLOCK, g.w)
-            row_of_map(transform, float(oy), start, stop, sy, sx)
-            if bounds[3] > 0:
-                gather_nearest(xs, sy, sx, start, stop, bounds[2], g, row)
-            else:
-                gather_bilinear(xs, sy, sx, start, stop, bounds[2], g, row)
+        if bounds[3] > 0:
+            resample_row(xs, transform, oy, row, bounds[2], g, row_of_map, gather_nearest)
+        else:
+            resample_row(xs, transform, oy, row, bounds[2], g, row_of_map, gather_bilinear)
 
 
 @device_function

@@ -161,9 +161,19 @@ def place_in_row(a0, a1, a2, b1, c0, c1, ox):
 
 
 @device_function
+def resample_row(xs, source, oy, ys, fill, g, places, gather):
+    """ys = row oy of the image xs resampled: `places` finds in the source where pixels come from, `gather` reads."""
+    sy, sx = stack_array(DOUBLE, BLOCK), stack_array(DOUBLE, BLOCK)
+    for start in range(0, g.ow, BLOCK):
+        stop = min(start + BLOCK, g.ow)
+        places(source, oy, start, stop, sy, sx)
+        gather(xs, sy, sx, start, stop, fill, g, ys)
+
+
+@device_function
 def row_of_map(transform, oy, start, stop, sy, sx):
     """sy, sx = the places that (oy, start) to (oy, stop - 1) come from."""
-    a0, a1, a2, b1, c0, c1 = map_of_row(transform, oy)
+    a0, a1, a2, b1, c0, c1 = map_of_row(transform, float(oy))
     for i in range(stop - start):
         sy[i], sx[i] = place_in_row(a0, a1, a2, b1, c0, c1, float(start + i))
 
@@ -174,59 +184,43 @@ def affine_nearest_forward(x, transform, y, fill, g, first, last):
 
     x (n, h w c) of any numbers, transform (n,8): a0 a1 a2 b0 b1 b2 c0 c1 -> y (n,oh,ow c).
     """
-    sy, sx = stack_array(DOUBLE, BLOCK), stack_array(DOUBLE, BLOCK)
     for item in range(first, last):
         n, oy = item // g.oh, item % g.oh
-        for start in range(0, g.ow, BLOCK):
-            stop = min(start + BLOCK, g.ow)
-            row_of_map(transform[n], float(oy), start, stop, sy, sx)
-            gather_nearest(x[n], sy, sx, start, stop, fill, g, y[n, oy])
+        resample_row(x[n], transform[n], oy, y[n, oy], fill, g, row_of_map, gather_nearest)
 
 
 @cpu_kernel(lambda x, transform, y, fill, g: g.n * g.oh)
 def affine_bilinear_forward(x, transform, y, fill, g, first, last):
     """y[n,oy,ox] = x around the place that `affine_nearest_forward` says, blended.  The same arrays."""
-    sy, sx = stack_array(DOUBLE, BLOCK), stack_array(DOUBLE, BLOCK)
     for item in range(first, last):
         n, oy = item // g.oh, item % g.oh
-        for start in range(0, g.ow, BLOCK):
-            stop = min(start + BLOCK, g.ow)
-            row_of_map(transform[n], float(oy), start, stop, sy, sx)
-            gather_bilinear(x[n], sy, sx, start, stop, fill, g, y[n, oy])
+        resample_row(x[n], transform[n], oy, y[n, oy], fill, g, row_of_map, gather_bilinear)
 
 
 # --- along a field ---------------------------------------------------------------------------------------------
 
 
 @device_function
-def row_of_field(places, start, stop, sy, sx):
-    """sy, sx = the places in columns start to stop - 1 of a row (ow,2) of a field."""
+def row_of_field(field, oy, start, stop, sy, sx):
+    """sy, sx = the places in row oy, columns start to stop - 1, of a field (oh,ow,2)."""
     for i in range(stop - start):
-        sy[i], sx[i] = places[start + i, 0], places[start + i, 1]
+        sy[i], sx[i] = field[oy, start + i, 0], field[oy, start + i, 1]
 
 
 @cpu_kernel(lambda x, field, y, fill, g: g.n * g.oh)
 def field_nearest_forward(x, field, y, fill, g, first, last):
     """y[n,oy,ox] = x at (row, column) = field[n,oy,ox].  x (n, h w c), field (n,oh,ow,2) -> y (n,oh,ow c)."""
-    sy, sx = stack_array(DOUBLE, BLOCK), stack_array(DOUBLE, BLOCK)
     for item in range(first, last):
         n, oy = item // g.oh, item % g.oh
-        for start in range(0, g.ow, BLOCK):
-            stop = min(start + BLOCK, g.ow)
-            row_of_field(field[n, oy], start, stop, sy, sx)
-            gather_nearest(x[n], sy, sx, start, stop, fill, g, y[n, oy])
+        resample_row(x[n], field[n], oy, y[n, oy], fill, g, row_of_field, gather_nearest)
 
 
 @cpu_kernel(lambda x, field, y, fill, g: g.n * g.oh)
 def field_bilinear_forward(x, field, y, fill, g, first, last):
     """y[n,oy,ox] = x around (row, column) = field[n,oy,ox], blended.  The arrays of `field_nearest_forward`."""
-    sy, sx = stack_array(DOUBLE, BLOCK), stack_array(DOUBLE, BLOCK)
     for item in range(first, last):
         n, oy = item // g.oh, item % g.oh
-        for start in range(0, g.ow, BLOCK):
-            stop = min(start + BLOCK, g.ow)
-            row_of_field(field[n, oy], start, stop, sy, sx)
-            gather_bilinear(x[n], sy, sx, start, stop, fill, g, y[n, oy])
+        resample_row(x[n], field[n], oy, y[n, oy], fill, g, row_of_field, gather_bilinear)
 
 
 @cpu_kernel(lambda dy, field, dx, g: g.n)
