@@ -165,7 +165,7 @@ def test_parse_idx_names_what_is_wrong(content, message):
 @pytest.mark.parametrize("damage", ["truncated", "not gzip", "bomb", "flipped bit"])
 def test_mnist_refuses_damaged_files(folder, damage):
     write_idx(folder / "mnist")
-    path = folder / "mnist" / mnist.TRAIN_IMAGES.name
+    path = folder / "mnist" / mnist.ARCHIVE.train_images.name
     content = path.read_bytes()
     flipped = bytes([*content[:500], content[500] ^ 255, *content[501:]])
     bomb = gzip.compress(bytes(_idx.MOST_BYTES + 1), 1)
@@ -177,10 +177,12 @@ def test_mnist_refuses_damaged_files(folder, damage):
 
 def test_mnist_refuses_labels_that_do_not_fit(folder):
     write_idx(folder / "mnist")
-    (folder / "mnist" / mnist.TRAIN_LABELS.name).write_bytes(gzip.compress(idx(digit_images(6)[1])))
+    (folder / "mnist" / mnist.ARCHIVE.train_labels.name).write_bytes(gzip.compress(idx(digit_images(6)[1])))
     with pytest.raises(Error, match="6 labels"):
         mnist.load_data()
-    (folder / "mnist" / mnist.TRAIN_LABELS.name).write_bytes(gzip.compress(idx(np.full(7, 10, np.uint8))))
+    (folder / "mnist" / mnist.ARCHIVE.train_labels.name).write_bytes(
+        gzip.compress(idx(np.full(7, 10, np.uint8)))
+    )
     with pytest.raises(Error, match="below 10"):
         mnist.load_data()
 
@@ -237,8 +239,8 @@ def test_download_error_says_what_to_do_by_hand(tmp_path):
         mnist.load_data()
     for part in (
         "no route to host",
-        mnist.TRAIN_IMAGES.urls[0],
-        mnist.TRAIN_IMAGES.sha256,
+        mnist.ARCHIVE.train_images.urls[0],
+        mnist.ARCHIVE.train_images.sha256,
         "FASTCNN_DATA",
         str(tmp_path),
     ):

@@ -6,7 +6,9 @@ big-endian 32-bit integer, then the values in C order (Y. LeCun, C. Cortes, C. B
 
 import math
 import struct
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,9 +18,41 @@ from fastcnn.errors import Error
 UNSIGNED_BYTE = 8
 IMAGE_SHAPE = (28, 28)
 CLASSES = 10
+FILES = (
+    "train-images-idx3-ubyte.gz",
+    "train-labels-idx1-ubyte.gz",
+    "t10k-images-idx3-ubyte.gz",
+    "t10k-labels-idx1-ubyte.gz",
+)
 MOST_BYTES = 16 + 60_000 * 28 * 28
 
-ImagesAndLabels = tuple[np.ndarray, np.ndarray]
+Split = tuple[np.ndarray, np.ndarray]  # images (n, 28, 28) and labels (n,), both uint8
+
+
+class Archive(NamedTuple):
+    """A data set in four files, which bear the same names in all data sets of this kind."""
+
+    name: str
+    train_images: _files.RemoteFile
+    train_labels: _files.RemoteFile
+    test_images: _files.RemoteFile
+    test_labels: _files.RemoteFile
+
+    def load(self) -> tuple[Split, Split]:
+        """((x_train, y_train), (x_test, y_test))."""
+        return (
+            load_split(self.name, self.train_images, self.train_labels),
+            load_split(self.name, self.test_images, self.test_labels),
+        )
+
+
+def archive(name: str, mirrors: Sequence[str], digests_and_sizes: Sequence[tuple[str, int]]) -> Archive:
+    """The archive whose files have these SHA-256 and numbers of bytes, in the order of `FILES`."""
+    files = (
+        _files.RemoteFile(file, tuple(mirror + file for mirror in mirrors), sha256, nbytes)
+        for file, (sha256, nbytes) in zip(FILES, digests_and_sizes, strict=True)
+    )
+    return Archive(name, *files)
 
 
 def parse(content: bytes, ndim: int, where: str) -> np.ndarray:
@@ -38,7 +72,7 @@ def parse(content: bytes, ndim: int, where: str) -> np.ndarray:
     return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
 
 
-def load_split(dataset: str, images: _files.RemoteFile, labels: _files.RemoteFile) -> ImagesAndLabels:
+def load_split(dataset: str, images: _files.RemoteFile, labels: _files.RemoteFile) -> Split:
     """Images (n, 28, 28) and labels (n,), both uint8."""
     image_path, label_path = _files.locate(dataset, images), _files.locate(dataset, labels)
     x = _read(image_path, 3)

@@ -4,46 +4,28 @@ Y. LeCun, L. Bottou, Y. Bengio, P. Haffner, "Gradient-based learning applied to 
 Proceedings of the IEEE 86(11), 1998.
 """
 
-import numpy as np
-
 from fastcnn.datasets import _idx
-from fastcnn.datasets._files import RemoteFile
 
 MIRRORS = (
     "https://ossci-datasets.s3.amazonaws.com/mnist/",
     "https://storage.googleapis.com/cvdf-datasets/mnist/",
 )
-
-
-def _file(name: str, sha256: str, nbytes: int) -> RemoteFile:
-    return RemoteFile(name, tuple(mirror + name for mirror in MIRRORS), sha256, nbytes)
-
-
-TRAIN_IMAGES = _file(
-    "train-images-idx3-ubyte.gz",
-    "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
-    9_912_422,
-)
-TRAIN_LABELS = _file(
-    "train-labels-idx1-ubyte.gz", "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c", 28_881
-)
-TEST_IMAGES = _file(
-    "t10k-images-idx3-ubyte.gz", "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6", 1_648_877
-)
-TEST_LABELS = _file(
-    "t10k-labels-idx1-ubyte.gz", "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6", 4_542
+ARCHIVE = _idx.archive(
+    "mnist",
+    MIRRORS,
+    (
+        ("440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609", 9_912_422),
+        ("3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c", 28_881),
+        ("8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6", 1_648_877),
+        ("f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6", 4_542),
+    ),
 )
 
-Split = tuple[np.ndarray, np.ndarray]
 
-
-def load_data() -> tuple[Split, Split]:
+def load_data() -> tuple[_idx.Split, _idx.Split]:
     """((x_train, y_train), (x_test, y_test)): x (60000 or 10000, 28, 28) uint8 in 0..255, y (n,) uint8 in 0..9.
 
     Files are looked for in the folder `FASTCNN_DATA` (in `mnist/` or directly), then in the cache, and
     otherwise downloaded.
     """
-    return (
-        _idx.load_split("mnist", TRAIN_IMAGES, TRAIN_LABELS),
-        _idx.load_split("mnist", TEST_IMAGES, TEST_LABELS),
-    )
+    return ARCHIVE.load()
