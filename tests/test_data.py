@@ -1,6 +1,8 @@
 """Data on their way to the model: arrays, generators, sequences and folders of images as batches."""
 
 import sys
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from fastcnn.data import (
     StreamBatches,
     check_finite,
     image_dataset_from_directory,
+    image_files,
     make_batches,
     split_indices,
     split_validation,
@@ -669,11 +672,32 @@ def test_image_folder_opens_no_other_format(pictures):
 
 
 def test_image_folder_refuses_a_bomb(pictures, monkeypatch):
-    monkeypatch.setattr("fastcnn.data.image_folder.MOST_PIXELS", 40)
+    monkeypatch.setattr("fastcnn.data.image_files.MOST_PIXELS", 40)
     image_module = pytest.importorskip("PIL.Image")
     image_module.new("RGB", (7, 6)).save(pictures / "cat" / "1.png")
     with pytest.raises(Error, match=r"cat/1\.png: 7x6 pixels are more than 40"):
         all_of(folder(pictures))
+
+
+def test_warnings_of_others_are_shown_again_after_images_were_read_on_threads(pictures):
+    """Pillow's are hidden meanwhile, whatever the order in which threads begin and end."""
+    path = str(pictures / "cat" / "1.png")
+
+    def read(_):
+        with image_files.open_image(path) as image:
+            warnings.warn_explicit(
+                "corrupt EXIF data", UserWarning, "TiffImagePlugin.py", 1, "PIL.TiffImagePlugin"
+            )
+            return image.size
+
+    filters = list(warnings.filters)
+    with ThreadPoolExecutor(8) as pool:
+        assert len(set(pool.map(read, range(200)))) == 1
+    assert warnings.filters == filters
+    with pytest.warns(UserWarning, match="corrupt"):
+        warnings.warn_explicit(
+            "corrupt EXIF data", UserWarning, "TiffImagePlugin.py", 1, "PIL.TiffImagePlugin"
+        )
 
 
 def test_image_folder_without_pillow(pictures, monkeypatch):

@@ -160,11 +160,11 @@ def test_damaged_files(folder):
 
 
 def test_enormous_and_missing_images(folder, monkeypatch):
-    monkeypatch.setattr("fastcnn.data.image_folder.MOST_PIXELS", 125)
+    monkeypatch.setattr("fastcnn.data.image_files.MOST_PIXELS", 125)
     with pytest.raises(Error, match=r"pixels are more than"):
         list(Dataset.from_folder(folder, 6))
     assert Dataset.from_folder(folder, 6, on_error="skip").size == 2
-    monkeypatch.setattr("fastcnn.data.image_folder.MOST_PIXELS", 50)
+    monkeypatch.setattr("fastcnn.data.image_files.MOST_PIXELS", 50)
     with pytest.raises(Error, match="none of 8 images"):
         Dataset.from_folder(folder, 6, on_error="skip")
     (folder / "empty").mkdir()

@@ -21,7 +21,8 @@ from fastcnn import config
 from fastcnn.data.arrays import Arrays, Batch, as_batch, check_finite
 from fastcnn.data.batches import Batches, permutation
 from fastcnn.data.compiled import Compiled, is_layer
-from fastcnn.data.image_folder import ImageReader, index_files, pillow
+from fastcnn.data.image_files import pillow
+from fastcnn.data.image_folder import ImageReader, index_files
 from fastcnn.data.sources import (
     ArraySource,
     FolderSource,

@@ -1,10 +1,9 @@
 """Images in folders, one folder a class, read batch by batch (Pillow does the decoding)."""
 
 import math
-import warnings
 from collections.abc import Sequence as Items
 from concurrent.futures import ThreadPoolExecutor
-from os import PathLike, cpu_count, fspath, walk
+from os import PathLike, fspath, walk
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -12,20 +11,24 @@ import numpy as np
 
 from fastcnn.config import next_seed
 from fastcnn.data.batches import permutation
+from fastcnn.data.image_files import (
+    COLOR_MODES,
+    EXTENSIONS,
+    MOST_PIXELS,
+    THREADS,
+    open_image,
+    pillow,
+    upright,
+)
 from fastcnn.data.sequence import PyDataset
 from fastcnn.errors import Error
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PILImage
 
-EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp")
-FORMATS = ("BMP", "GIF", "JPEG", "PNG", "WEBP")
-MOST_PIXELS = 64_000_000
-COLOR_MODES = {"grayscale": ("L", 1), "rgb": ("RGB", 3), "rgba": ("RGBA", 4)}
 INTERPOLATIONS = {"nearest": 0, "lanczos3": 1, "bilinear": 2, "bicubic": 3, "area": 4}  # Pillow's own numbers
 LABEL_MODES = ("int", "categorical", "binary", None)
 SUBSETS = ("training", "validation", "both")
-THREADS = min(8, cpu_count() or 1)
 BEFORE_SPLIT = 2**63  # the "epoch" of the shuffle that precedes a split; no real epoch has this number
 
 
@@ -115,23 +118,13 @@ class ImageReader:
 
     def read_all(self, paths: list[str], dtype: Any = np.float32) -> np.ndarray:
         """Images (n, height, width, channels), on threads: Pillow decodes outside the interpreter's lock."""
-        with warnings.catch_warnings(), ThreadPoolExecutor(THREADS) as pool:
-            warnings.simplefilter("ignore")  # Pillow warns of many pixels, where read() raises
+        with ThreadPoolExecutor(THREADS) as pool:
             return np.stack(list(pool.map(self.read, paths)), dtype=dtype, casting="unsafe")
 
     def read(self, path: str) -> np.ndarray:
         """One image (height, width, channels), turned upright where its EXIF data says so."""
-        image_module, image_ops = pillow()
-        try:
-            with image_module.open(path, formats=FORMATS) as image:
-                if image.width * image.height > MOST_PIXELS:
-                    raise Error(f"{path}: {image.width}x{image.height} pixels are more than {MOST_PIXELS:,}")
-                upright = _eight_bits(image_ops.exif_transpose(image), image_module)
-                return self._resize(upright.convert(self.mode))
-        except Error:
-            raise
-        except Exception as error:  # a damaged file makes a decoder raise almost anything
-            raise Error(f"{path}: cannot be read as an image ({error}); repair or remove the file") from error
+        with open_image(path) as image:
+            return self._resize(upright(image, self.mode))
 
     def _resize(self, image: "PILImage") -> np.ndarray:
         box = None
@@ -156,22 +149,6 @@ def _pad(image: "PILImage", ratio: float) -> "PILImage":
     width, height = max(image.width, int(image.height * ratio)), max(image.height, int(image.width / ratio))
     left, top = (width - image.width) // 2, (height - image.height) // 2
     return image.crop((-left, -top, width - left, height - top))
-
-
-def _eight_bits(image: "PILImage", image_module: Any) -> "PILImage":
-    """Images of 16 bits a pixel scaled to 8; Pillow's own conversion would clip them at 255."""
-    if not image.mode.startswith("I"):
-        return image
-    return image_module.fromarray((np.asarray(image, np.int64) >> 8).clip(0, 255).astype(np.uint8))
-
-
-def pillow() -> tuple[Any, Any]:
-    """Pillow's modules Image and ImageOps; an `Error` that says how to get Pillow where it is not installed."""
-    try:
-        from PIL import Image, ImageOps
-    except ImportError as error:
-        raise Error('reading images needs Pillow: pip install "fastcnn[data]"') from error
-    return Image, ImageOps
 
 
 def image_dataset_from_directory(

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fastcnn.data.image_folder import pillow
+from fastcnn.data.image_files import pillow
 from fastcnn.errors import Error
 
 MARGIN, TEXT = 4, 14  # pixels between pictures, and above each for its name

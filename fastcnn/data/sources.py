@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from fastcnn.data.arrays import Batch, as_batch
-from fastcnn.data.image_folder import THREADS, ImageReader, LabelledFiles
+from fastcnn.data.image_files import THREADS
+from fastcnn.data.image_folder import ImageReader, LabelledFiles
 from fastcnn.errors import Error, did_you_mean
 
 NO_BOX = -1  # the label of boxes that fill up, or of which nothing is left

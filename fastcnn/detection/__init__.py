@@ -4,6 +4,7 @@
 loss, suppression, average precision, and readers of the usual files.
 """
 
+from fastcnn.data.image_files import read_image
 from fastcnn.detection.anchors import anchor_kmeans, mean_best_iou, shape_iou
 from fastcnn.detection.augment import Augmentation, letterbox
 from fastcnn.detection.backbones import tiny_backbone
@@ -21,7 +22,7 @@ from fastcnn.detection.boxes import (
 )
 from fastcnn.detection.coco import read_coco, write_coco
 from fastcnn.detection.data_yaml import read_data_yaml
-from fastcnn.detection.dataset import BoxDataset, Sample, read_image
+from fastcnn.detection.dataset import BoxDataset, Sample
 from fastcnn.detection.detector import Detector, MapMonitor
 from fastcnn.detection.grids import Grid, assign, decode, encode
 from fastcnn.detection.head import YOLOHead

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from fastcnn.data.image_files import image_size
 from fastcnn.detection.boxes import convert_boxes
-from fastcnn.detection.dataset import BoxDataset, Faults, Sample, check_images, image_size
+from fastcnn.detection.dataset import BoxDataset, Faults, Sample, check_images
 from fastcnn.detection.results import Objects
 from fastcnn.detection.voc import store_image
 from fastcnn.errors import Error

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from os import PathLike, fspath
+from os import fspath
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
-from fastcnn.data.image_folder import FORMATS, MOST_PIXELS, THREADS, pillow
+from fastcnn.data.image_files import THREADS, read_image
 from fastcnn.detection.results import Objects
 from fastcnn.errors import Error
-
-MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,55 +169,3 @@ def unreadable_images(paths: Sequence[Any]) -> Iterator[tuple[Any, str]]:
         found = pool.map(problem, paths)
         bar = tqdm(found, "reading images", len(paths), leave=False, delay=2.0, disable=None)
         yield from [(path, text) for path, text in zip(paths, bar, strict=True) if text is not None]
-
-
-def read_image(path: str | PathLike[str], channels: int = 3) -> np.ndarray:
-    """An image file as an array (height, width, channels) uint8, turned upright where its EXIF data says so."""
-    module, image_ops = pillow()
-    try:
-        with warnings.catch_warnings(), open_image(path) as image:
-            warnings.simplefilter("ignore")
-            upright = image_ops.exif_transpose(image)
-            if upright.mode.startswith("I"):  # 16 bits a pixel; Pillow's conversion would clip them at 255
-                deep = (np.asarray(upright, np.int64) >> 8).clip(0, 255).astype(np.uint8)
-                upright = module.fromarray(deep)
-            array = np.asarray(upright.convert(_mode(channels)))
-    except Error:
-        raise
-    except Exception as error:  # a damaged file makes a decoder raise almost anything
-        raise Error(
-            f"{fspath(path)}: cannot be read as an image ({error}); repair or remove the file"
-        ) from error
-    return array if array.ndim == 3 else array[..., np.newaxis]
-
-
-def open_image(path: str | PathLike[str]) -> Any:
-    """A Pillow image whose pixels are not read yet."""
-    module, _ = pillow()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow warns of many pixels, where this raises
-        image = module.open(path, formats=FORMATS)
-    if image.width * image.height > MOST_PIXELS:
-        image.close()
-        raise Error(f"{fspath(path)}: {image.width}x{image.height} pixels are more than {MOST_PIXELS:,}")
-    return image
-
-
-def image_size(path: str | PathLike[str]) -> tuple[int, int]:
-    """(width, height) as `read_image` gives it; `Error` where the file is no image."""
-    try:
-        with open_image(path) as image:
-            turned = image.getexif().get(274, 1) >= 5  # EXIF orientations that exchange width and height
-            return (image.height, image.width) if turned else (image.width, image.height)
-    except Error:
-        raise
-    except Exception as error:
-        raise Error(
-            f"{fspath(path)}: cannot be read as an image ({error}); repair or remove the file"
-        ) from error
-
-
-def _mode(channels: int) -> str:
-    if channels not in MODES:
-        raise Error(f"image files have 1, 3 or 4 channels, not {channels}; give arrays for others")
-    return MODES[channels]

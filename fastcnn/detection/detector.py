@@ -12,12 +12,13 @@ import numpy as np
 
 from fastcnn import ops
 from fastcnn.callbacks import BackupAndRestore, Callback, CSVLogger, History
+from fastcnn.data.image_files import image_size, read_image
 from fastcnn.detection.anchors import anchor_kmeans
 from fastcnn.detection.augment import Augmentation, Window, letterbox_window
 from fastcnn.detection.backbones import tiny_backbone
 from fastcnn.detection.batches import DetectionBatches
 from fastcnn.detection.boxes import clip_boxes, scale_boxes
-from fastcnn.detection.dataset import BoxDataset, read_image
+from fastcnn.detection.dataset import BoxDataset
 from fastcnn.detection.grids import Grid, decode
 from fastcnn.detection.head import YOLOHead
 from fastcnn.detection.loss import YOLOLoss
@@ -341,8 +342,6 @@ def _size_of(image: Any) -> tuple[int, int]:
     """(height, width) without reading all of a file."""
     if isinstance(image, np.ndarray):
         return image.shape[0], image.shape[1]
-    from fastcnn.detection.dataset import image_size
-
     width, height = image_size(image)
     return height, width
 

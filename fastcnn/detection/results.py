@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from fastcnn.data.image_folder import pillow
+from fastcnn.data.image_files import pillow, read_image
 from fastcnn.detection.boxes import as_boxes, convert_boxes
 from fastcnn.errors import Error
 
@@ -151,8 +151,6 @@ def draw_boxes(
 def as_picture(image: Any, module: Any) -> Any:
     """A Pillow image of an array, of a file, or of one."""
     if isinstance(image, str | PathLike):
-        from fastcnn.detection.dataset import read_image
-
         image = read_image(image)
     if not isinstance(image, np.ndarray):
         return image

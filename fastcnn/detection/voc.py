@@ -13,7 +13,8 @@ from xml.sax.saxutils import escape
 
 import numpy as np
 
-from fastcnn.detection.dataset import BoxDataset, Faults, Sample, check_images, image_size, read_image
+from fastcnn.data.image_files import image_size, pillow, read_image
+from fastcnn.detection.dataset import BoxDataset, Faults, Sample, check_images
 from fastcnn.detection.results import Objects
 from fastcnn.errors import Error
 from fastcnn.utils.files import atomic_write
@@ -213,7 +214,6 @@ def write_voc(dataset: BoxDataset, folder: str | PathLike[str], split: str = "tr
 
 def store_image(sample: Sample, folder: Path, number: int) -> Path:
     """Where the image of a sample lies in a folder: a copy of its file, or a PNG of its array."""
-    from fastcnn.data.image_folder import pillow
     from fastcnn.detection.results import as_picture
 
     if not isinstance(sample.image, np.ndarray):

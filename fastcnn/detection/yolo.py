@@ -12,9 +12,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fastcnn.data.image_files import image_size
 from fastcnn.detection.boxes import convert_boxes, normalize_boxes, scale_boxes
 from fastcnn.detection.data_yaml import read_data_yaml
-from fastcnn.detection.dataset import BoxDataset, Faults, Sample, check_images, image_size, unreadable_images
+from fastcnn.detection.dataset import BoxDataset, Faults, Sample, check_images, unreadable_images
 from fastcnn.detection.results import Objects
 from fastcnn.detection.voc import EXTENSIONS, store_image
 from fastcnn.errors import Error

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from xml.sax.saxutils import escape
 
-from fastcnn.data.image_folder import pillow
+from fastcnn.data.image_files import pillow
 from fastcnn.errors import Error
 
 FONT = 12.0  # height of letters in pixels

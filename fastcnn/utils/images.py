@@ -1,5 +1,6 @@
 """Single images: files, Pillow's objects and arrays (height, width, channels)."""
 
+import errno
 import io
 import os
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastcnn import config, ops
-from fastcnn.data.image_folder import COLOR_MODES, FORMATS, MOST_PIXELS, pillow
+from fastcnn.data.image_files import COLOR_MODES, open_image, pillow
 from fastcnn.errors import Error, did_you_mean
 
 if TYPE_CHECKING:
@@ -38,7 +39,10 @@ def load_img(
         raise Error(
             f"load_img: interpolation {interpolation!r} is not known{did_you_mean(interpolation, INTERPOLATIONS)}"
         )
-    image = _open(path)
+    if not isinstance(path, io.BytesIO) and not os.path.exists(path):
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), os.fsdecode(path))
+    with open_image(path) as image:
+        image.load()
     mode, _ = COLOR_MODES[color_mode]
     if image.mode != mode and not (color_mode == "grayscale" and image.mode in GRAYSCALE):
         image = image.convert(mode)
@@ -47,22 +51,6 @@ def load_img(
     height, width = target_size
     box = _window(image.size, width, height) if keep_aspect_ratio else None
     return image.resize((width, height), INTERPOLATIONS[interpolation], box)
-
-
-def _open(path: Any) -> "PILImage":
-    image_module, _ = pillow()
-    name = "the given bytes" if isinstance(path, io.BytesIO) else os.fsdecode(path)
-    try:
-        content = path if isinstance(path, io.BytesIO) else io.BytesIO(Path(name).read_bytes())
-        image = image_module.open(content, formats=FORMATS)
-        if image.width * image.height > MOST_PIXELS:
-            raise Error(f"{name}: {image.width}x{image.height} pixels are more than {MOST_PIXELS:,}")
-        image.load()
-    except (Error, FileNotFoundError):
-        raise
-    except Exception as error:  # a damaged file makes a decoder raise almost anything
-        raise Error(f"{name}: cannot be read as an image ({error}); repair or replace the file") from error
-    return image
 
 
 def _window(size: tuple[int, int], to_width: int, to_height: int) -> tuple[int, int, int, int]:
