@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 from fastcnn_kernels.cuda import TILES, CudaLaunch, Tile
+from fastcnn_kernels.cuda_code import translated
 from tqdm import tqdm
 
 from fastcnn import config
@@ -75,16 +76,7 @@ def suits(launch: CudaLaunch, capability: tuple[int, int]) -> bool:
 
 def resources(launch: CudaLaunch, capability: tuple[int, int]) -> Resources:
     """What the linker says of the kernel's machine code."""
-    from cuda.bindings import nvjitlink
-
-    ptx = launch.ptx(capability)
-    linker = nvjitlink.create(2, [f"-arch=sm_{capability[0]}{capability[1]}", "-verbose"])
-    nvjitlink.add_data(linker, nvjitlink.InputType.PTX, ptx.encode(), len(ptx), launch.kernel.__name__)
-    nvjitlink.complete(linker)
-    log = bytearray(nvjitlink.get_info_log_size(linker))
-    nvjitlink.get_info_log(linker, log)
-    nvjitlink.destroy(linker)
-    return parsed(log.decode())
+    return parsed(translated(launch, capability).report)
 
 
 def parsed(log: str) -> Resources:

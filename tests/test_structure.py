@@ -79,6 +79,8 @@ def text_of(*folders: str) -> str:
 @each(KERNELS)
 def test_kernels_need_nothing_of_the_framework(path: Path) -> None:
     allowed = {"numba", "numpy", "llvmlite", "fastcnn_kernels"} | sys.stdlib_module_names
+    if path.name == "cuda_code.py":
+        allowed.add("cuda")  # the bindings of linker and driver, which come with numba-cuda
     assert {name.split(".")[0] for name in imports(path)} <= allowed
 
 

@@ -11,6 +11,9 @@
   to be copied `before()` and `after()` a run; `wait()`, until what has been run is done;
 - `algorithms()`: the names of those that it has kernels for, beside the first one of each op;
 - `MEASURES`: whether algorithms can be tried on arrays that anybody fills;
+- `AHEAD`: how many runs may be on their way while the next is made ready; where it is not 0, a `Transfer` also has
+  `send(arrays)` and `receive()`, which do not wait;
+- `BYTES`: whether plans take batches of bytes as they are, and make numbers with fractions of them;
 - `BLOCKS`: whether plans may execute a few images at a time; only then it must have `Blocks` and `on_one_thread`.
 """
 
@@ -26,6 +29,7 @@ from fastcnn_kernels.team import Blocks, Program, num_threads, set_num_threads
 from fastcnn.tensor import Variable
 
 __all__ = [
+    "AHEAD",
     "BLOCKS",
     "MEASURES",
     "Blocks",
@@ -47,6 +51,8 @@ def algorithms() -> frozenset[str]:
     return frozenset({"amx", "amx3", "bfloat16", "columns", "lanes", "winograd", "winograd2"})
 
 
+AHEAD = 0
+BYTES = False
 BLOCKS = MEASURES = True
 
 FAMILIES = (

@@ -1,10 +1,11 @@
 """The CUDA backend: what `backend.cpu` defines, on a CUDA device. Importing it needs numba-cuda, but no device."""
 
+import contextlib
 import mmap
 import os
 import shutil
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -34,6 +35,7 @@ from fastcnn_kernels import (
 )
 from fastcnn_kernels import cuda_program as program
 from fastcnn_kernels.cuda import SIMULATED, CudaKernel, target
+from fastcnn_kernels.cuda_code import compile_for_device
 from fastcnn_kernels.cuda_program import wait
 
 from fastcnn.backend import machine
@@ -41,7 +43,9 @@ from fastcnn.errors import Error
 from fastcnn.tensor import Variable
 
 __all__ = [
+    "AHEAD",
     "BLOCKS",
+    "BYTES",
     "MEASURES",
     "Program",
     "Transfer",
@@ -60,6 +64,8 @@ FAMILIES: tuple[ModuleType, ...] = (
     resample_cuda, roi_cuda, segment_cuda, shape_cuda, yolo_cuda,
 )  # fmt: skip
 MEASURES = False  # the host cannot write to what stands for memory of the device
+AHEAD = 2  # runs that may be on their way while somebody makes ready another one
+BYTES = True  # an upload costs what it weighs: bytes stay bytes until they are there
 BLOCKS = False  # a device has memory fast enough for whole batches, and wants large launches
 
 
@@ -79,7 +85,7 @@ def algorithms() -> frozenset[str]:
 def compile_launches(launches: Sequence[Any], ready: Callable[[int], object]) -> None:
     """Compile what the launches need, where there is a device to compile for; `ready(n)` is called when n more are."""
     for launch in launches if program.is_ready() else ():
-        launch.compile()
+        compile_for_device(launch)
         ready(1)
 
 
@@ -116,7 +122,7 @@ class Mirror:
             return
         version = variable.version
         if self._version != version or variable.is_exposed:
-            program.upload(variable.buffer, self._region.memory)
+            program.upload(variable.buffer, self._region)
             self._version = version
 
     def claim(self, variable: Variable) -> None:
@@ -130,8 +136,7 @@ class Mirror:
         """Bring the values of the host up to date."""
         variable = self._variable()
         if variable is not None:
-            program.download(self._region.memory, variable.home)
-            wait()
+            program.download(self._region, variable.home)
             self._version = variable.version
 
 
@@ -150,16 +155,15 @@ class Program(program.Program):
 
     def run(self) -> None:
         """Execute all launches in order; returns at once."""
-        try:
+        with explaining():
             super().run()
-        except Exception as error:
-            raise explained(error) from error
 
 
 class Transfer:
     """What goes to the device before a run of a plan, and what comes back after it.
 
-    `input_arrays` and `output_arrays` are in memory that the device copies by itself.
+    `input_arrays` and `output_arrays` are in memory that the device copies by itself. They are of runs that somebody
+    waits for, as `before` and `after` are; `send` and `receive` are of those of which AHEAD may be on their way.
     """
 
     def __init__(
@@ -168,50 +172,74 @@ class Transfer:
     ):  # fmt: skip
         self._variables = [(variable, mirror(variable)) for variable in variables]
         self._changed = [(variable, mirror(variable)) for variable in changed]
-        self._places = list(inputs), list(outputs)
-        self.input_arrays = [program.host_array(x.shape, x.dtype) for x in inputs]
-        self.output_arrays = [program.host_array(y.shape, y.dtype) for y in outputs]
-        self._forth: Pairs | None = None
-        self._back: Pairs = []
+        self._inputs, self._outputs = list(inputs), list(outputs)
+        self._memory = program.host_arrays(self._inputs), program.host_arrays(self._outputs)
+        self.input_arrays, self.output_arrays = (memory.arrays for memory in self._memory)
+        self._waited_for: tuple[Any, Any] | None = None
+        self._sendings: list[Any] = []  # of earlier runs, to be used again
+        self._receivings: list[Any] = []
 
     def before(self) -> None:
         """Copy inputs, and what has changed of the variables."""
-        try:
-            if self._forth is None:
-                inputs, outputs = self._places
-                self._forth, self._back = (
-                    _pairs(self.input_arrays, inputs),
-                    _pairs(self.output_arrays, outputs),
+        with explaining():
+            if self._waited_for is None:
+                self._waited_for = (
+                    program.Sending(self._inputs, self._memory[0]),
+                    program.Receiving(self._outputs, self._memory[1]),
                 )
-            for variable, there in self._variables:
-                there.push(variable)
-            for array, bytes_ in self._forth:
-                program.upload(array, bytes_)
-        except Exception as error:
-            raise explained(error) from error
+            self._push()
+            self._waited_for[0].send()
 
     def after(self) -> None:
         """Copy outputs, and wait for them."""
-        for array, bytes_ in self._back:
-            program.download(bytes_, array)
-        wait()
+        assert self._waited_for is not None
+        with explaining():
+            self._waited_for[1].ask()
+            self._waited_for[1].wait()
+        self._claim()
+
+    def send(self, arrays: Sequence[np.ndarray]) -> None:
+        """Let these inputs be on their way, while earlier runs compute."""
+        with explaining():
+            self._push()
+            sending = self._sendings.pop(0) if len(self._sendings) > AHEAD else program.Sending(self._inputs)
+            self._sendings.append(sending)
+            sending.fill(arrays)
+            sending.send()
+
+    def receive(self) -> "Received":
+        """The outputs of the run that has been sent last, when they are there."""
+        with explaining():
+            receiving = self._receivings.pop() if self._receivings else program.Receiving(self._outputs)
+            receiving.ask()
+        self._claim()
+        return Received(receiving, self._receivings)
+
+    def _push(self) -> None:
+        program.enter()
+        for variable, there in self._variables:
+            there.push(variable)
+
+    def _claim(self) -> None:
         for variable, there in self._changed:
             there.claim(variable)
 
 
-Pairs = list[tuple[np.ndarray, Any]]  # an array of the host, and bytes of the device
+class Received:
+    """Outputs of a run that may still be going on."""
 
+    def __init__(self, receiving: Any, free: list[Any]):
+        self._receiving, self._free = receiving, free
 
-def _pairs(arrays: Sequence[np.ndarray], places: Sequence[np.ndarray]) -> Pairs:
-    """The arrays with what is to be copied from or to them. An output that is a constant is copied here and now."""
-    found = []
-    for array, place in zip(arrays, places, strict=True):
-        region = program.region_of(place) if place.size else None
-        if region is None:
-            array[...] = place
-        else:
-            found.append((array, region.bytes_of(place)))
-    return found
+    def arrays(self) -> list[np.ndarray]:
+        """The outputs, after waiting for them; nobody writes to them until `release`."""
+        with explaining():
+            self._receiving.wait()
+        return self._receiving.arrays
+
+    def release(self) -> None:
+        """Let later runs use the memory."""
+        self._free.append(self._receiving)
 
 
 # --- whether it works ------------------------------------------------------------------------------------------------
@@ -263,6 +291,18 @@ def _check_compiler(version: float) -> None:
             f"device 'cuda': the compiler is of CUDA {of_compiler}, the driver of {version}; {wanted} in an "
             f"environment without the other one, or update the driver ({INSTALL_DRIVER})"
         )
+
+
+@contextlib.contextmanager
+def explaining() -> Iterator[None]:
+    """Errors of the driver inside say what to do."""
+    try:
+        yield
+    except Exception as error:
+        better = explained(error)
+        if better is error:
+            raise
+        raise better from error
 
 
 def explained(error: Exception) -> Exception:

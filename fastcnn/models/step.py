@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastcnn import ops
+from fastcnn import backend, ops
 from fastcnn.backend import device
 from fastcnn.backend.cpu import num_threads
 from fastcnn.data.arrays import Arrays, Batch
@@ -33,17 +33,13 @@ USUAL: set[Callable[..., Any]] = set()  # these methods, as all models have them
 
 @dataclass
 class StepResult:
-    """What a step found. Predictions are views of the plan's memory: `release` after use."""
+    """What a step found. Predictions are views of the plan's memory: `release` it after use, for later runs."""
 
     losses: list[float]
     predictions: list[np.ndarray]
     targets: list[np.ndarray | None]
     weights: list[np.ndarray | None]
-    plan: Plan
-
-    def release(self) -> None:
-        """Let the plan run again."""
-        self.plan.lock.release()
+    release: Callable[[], None]
 
 
 class Planned(NamedTuple):
@@ -89,7 +85,7 @@ class Step:
                 self._functions.pop(next(iter(self._functions)))
 
             def body(*tensors: Tensor) -> Any:
-                supply = iter(tensors)
+                supply = iter([ops.cast(x, self.model.dtype) for x in tensors])
                 x, y, weight = (_rebuild(s, supply) for s in (signature.x, signature.y, signature.weight))
                 return self._body(x, y, weight)
 
@@ -196,12 +192,18 @@ class Step:
         """What runs for a batch of these shapes, and the arrays that it wants."""
         arrays = [array for part in batch for array in _arrays(part)]
         phase = self._phases() if self.mode == "train" else None
-        key = Signature.of(batch), phase, [array.shape for array in arrays], num_threads(), device()
+        kinds = [(array.shape, array.dtype == np.uint8) for array in arrays]
+        key = Signature.of(batch), phase, kinds, num_threads(), device()
         if self._latest is None or self._latest[0] != key:
-            specs = [TensorSpec(array.shape, self.model.dtype) for array in arrays]
+            specs = [TensorSpec(array.shape, self._dtype(array)) for array in arrays]
             self._latest = key, *self._function(key[0]).plan(specs, phase)
             self.model._metrics_held = self.model._held_metrics()
         return Planned(self._latest[1], self._latest[2], arrays)
+
+    def _dtype(self, array: np.ndarray) -> str:
+        """What the plan takes an array as."""
+        takes_bytes = array.dtype == np.uint8 and backend.get(backend.resolved(self.model.device)).BYTES
+        return "uint8" if takes_bytes else self.model.dtype
 
     def _phases(self) -> Any:
         """What the next step of each optimizer is: one plan for each."""
@@ -222,16 +224,34 @@ class Step:
             if self.mode == "train":
                 self.model.optimizer.after_step()
             plan.tell()
-            losses = [plan.output_arrays[i].item() for i in structure["losses"]]
-            predictions = [plan.output_arrays[i] for i in structure["predictions"]]
-            names = self.model._objective.names if self.model._objective else ["output"]
-            return StepResult(
-                losses, predictions,
-                arrange(batch.y, names, "y"), arrange(batch.sample_weight, names, "sample_weight", repeat=True), plan,
-            )  # fmt: skip
+            return self._result(batch, structure, plan.output_arrays, plan.lock.release)
         except BaseException:
             plan.lock.release()
             raise
+
+    def runs_ahead(self, planned: Planned) -> bool:
+        """Whether batches may be started while nobody has seen the results of earlier ones."""
+        return planned.plan.backend.AHEAD > 0 and not self.is_custom and not planned.plan.reports
+
+    def start(self, batch: Batch, planned: Planned) -> Callable[[], StepResult]:
+        """Begin to run a batch; what is returned waits for the result."""
+        plan, structure, arrays = planned
+        with plan.lock:
+            if self.mode == "train":
+                self.model.optimizer.before_step()
+            received = plan.start(arrays)
+            if self.mode == "train":
+                self.model.optimizer.after_step()
+        return lambda: self._result(batch, structure, received.arrays(), received.release)
+
+    def _result(
+        self, batch: Batch, structure: Any, outputs: list[np.ndarray], release: Callable[[], None]
+    ) -> StepResult:
+        losses = [outputs[i].item() for i in structure["losses"]]
+        predictions = [outputs[i] for i in structure["predictions"]]
+        names = self.model._objective.names if self.model._objective else ["output"]
+        weights = arrange(batch.sample_weight, names, "sample_weight", repeat=True)
+        return StepResult(losses, predictions, arrange(batch.y, names, "y"), weights, release)
 
     def predict(self, x: Arrays) -> tuple[Any, list[np.ndarray]]:
         """Outputs for inputs: their structure and fresh arrays."""

@@ -6,7 +6,8 @@ import itertools
 import signal
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -59,6 +60,9 @@ class Trainer(Whole):
         self._metric_set: MetricSet | None = None
         self._losses_seen: LossTracker | None = None
         self._step_logs: dict[str, Any] | None = None  # what a step of the user's has returned
+        self._started: deque[tuple[Callable[[], StepResult], Batch]] = (
+            deque()
+        )  # nobody has seen their results yet
         self._metrics_held: list[Metric] | None = None  # by the model and its layers, when a step was planned
 
     # --- compile ---------------------------------------------------------------------------------------------
@@ -129,6 +133,7 @@ class Trainer(Whole):
 
     def reset_metrics(self) -> None:
         """Start all running means again."""
+        self._started.clear()
         if self._losses_seen is not None:
             self._losses_seen.reset()
         if self._metric_set is not None:
@@ -138,6 +143,7 @@ class Trainer(Whole):
 
     def get_metrics_result(self) -> dict[str, Any]:
         """Name -> value of the losses and metrics since they were last reset."""
+        self._settle()
         if not self._has_usual_metrics:
             return results_of(self.metrics)
         losses = self._losses_seen.results() if self._losses_seen is not None else {}
@@ -257,8 +263,17 @@ class Trainer(Whole):
         self._step_logs = None
         if step.is_custom:
             step.run_custom(planned)
+        elif step.runs_ahead(planned):
+            self._started.append((step.start(batch, planned), batch))
+            self._settle(planned.plan.backend.AHEAD)
         else:
             self._take(step.run(batch, planned), batch)
+
+    def _settle(self, left: int = 0) -> None:
+        """Wait for the results of batches that have been started, but for so many."""
+        while len(self._started) > left:
+            result, batch = self._started.popleft()
+            self._take(result(), batch)
 
     def _take(self, result: StepResult, batch: Batch) -> None:
         """Put losses and metrics of a batch into the running means."""

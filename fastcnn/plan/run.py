@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from fastcnn import tree
 from fastcnn.graph import Node, Report, ancestors, variables_of
 from fastcnn.plan.algorithms import choose_algorithms
@@ -85,11 +87,23 @@ class Plan:
     def run(self) -> None:
         """Compute everything once."""
         self._transfer.before()
+        self._compute()
+        self._transfer.after()
+
+    def start(self, arrays: Sequence[np.ndarray]) -> Any:
+        """Begin to compute everything, of these inputs; only where the backend has AHEAD. Returns at once.
+
+        The result has `arrays()`, the outputs, which waits for them, and `release()`, for when they have been read.
+        """
+        self._transfer.send(arrays)
+        self._compute()
+        return self._transfer.receive()
+
+    def _compute(self) -> None:
         self.preparation.run()
         self.program.run()
         if self._is_changing:
             self._clock.tick()
-        self._transfer.after()
 
     def tell(self) -> None:
         """Make the reports of the run that has just ended."""

@@ -182,6 +182,9 @@ def fitting_tile(columns: int) -> Tile:
 # --- kernels ---------------------------------------------------------------------------------------------------------
 
 
+_translating = threading.Lock()
+
+
 class CudaLaunch(NamedTuple):
     """A kernel with its arguments, as a plan keeps it. Its arrays stand for places in the memory of the device."""
 
@@ -200,24 +203,18 @@ class CudaLaunch(NamedTuple):
         """What machine code is compiled for."""
         return self.kernel, self.kernel.signature(self.args), self.tile
 
-    def compile(self) -> None:
-        """Compile it for the current device, if that has not been done."""
-        if not SIMULATED and self.items:
-            self.kernel.dispatcher(self.tile).compile(self.kernel.signature(self.args))
-
     def ptx(self, capability: tuple[int, int]) -> str:
         """The kernel for devices of that compute capability, as text in the assembler of NVIDIA. Needs no device."""
         from numba.cuda import dispatcher
 
-        asked = (
-            dispatcher.get_current_device
-        )  # it is asked for its capability where a kernel calls CPU formulas
-        dispatcher.get_current_device = lambda: SimpleNamespace(compute_capability=capability)
-        try:
-            signature = self.kernel.signature(self.args)
-            return str(target.compile_ptx(self.kernel.python(self.tile), signature, cc=capability)[0])
-        finally:
-            dispatcher.get_current_device = asked
+        signature = self.kernel.signature(self.args)
+        with _translating:
+            asked = dispatcher.get_current_device  # for its capability, where a kernel calls CPU formulas
+            dispatcher.get_current_device = lambda: SimpleNamespace(compute_capability=capability)
+            try:
+                return str(target.compile_ptx(self.kernel.python(self.tile), signature, cc=capability)[0])
+            finally:
+                dispatcher.get_current_device = asked
 
 
 class CudaKernel:
@@ -262,7 +259,7 @@ class CudaKernel:
         return self.function if tile is None else self.function(tile)
 
     def dispatcher(self, tile: Tile | None) -> Any:
-        """Numba's object that launches it: dispatcher[blocks, threads, stream](*args)."""
+        """The simulator's object that launches it: dispatcher[blocks, threads](*args)."""
         with self._lock:
             if tile not in self._dispatchers:
                 self._dispatchers[tile] = numba.cuda.jit(self.python(tile))
@@ -275,13 +272,16 @@ class CudaKernel:
 
     def __call__(self, *args: Any) -> None:
         """Run it now on arrays in the host's memory: they are copied to the device and back."""
+        from fastcnn_kernels.cuda_program import now
+
         launch = self.bind(*args)
         if launch.items:
-            there = tuple(map(_on_device, launch.args))
-            self.dispatcher(launch.tile)[launch.shape.blocks, launch.shape.threads](*self.on_device(there))
+            there = tuple(to_device(arg) if isinstance(arg, np.ndarray) else arg for arg in launch.args)
+            now(launch, there)
             for arg, copy in zip(launch.args, there, strict=True):
                 if isinstance(arg, np.ndarray) and arg.size:
-                    arg[...] = copy.copy_to_host()
+                    memory = copy if SIMULATED else copy.keeper
+                    arg[...] = memory.copy_to_host().reshape(arg.shape)
 
     def join(self, first: CudaLaunch, second: CudaLaunch) -> CudaLaunch | None:
         """Two launches of this kernel as one; None where that cannot be."""
@@ -334,11 +334,11 @@ class TensorKernel(CudaKernel):
         """The table of the arrays, one of them, and `hyper`."""
         *arrays, hyper = args
         rows = [
-            [*(_address(x) + start * x.dtype.itemsize for x in group), min(CHUNK, group[0].size - start)]
+            [*(address_of(x) + start * x.dtype.itemsize for x in group), min(CHUNK, group[0].size - start)]
             for group in zip(*[iter(arrays)] * self._width, strict=True)
             for start in range(0, group[0].size, CHUNK)
         ]
-        return numba.cuda.to_device(np.array(rows, np.int64)), arrays[0], hyper
+        return to_device(np.array(rows, np.int64)), arrays[0], hyper
 
 
 def tensor_kernel(function: Callable) -> TensorKernel:
@@ -388,9 +388,26 @@ def _type_of(value: Any) -> Any:
     return typeof(value)
 
 
-def _address(array: Any) -> int:
+class OnDevice:
+    """An array on a device: where it begins; an array of the host of its shape and dtype; who keeps the memory."""
+
+    def __init__(self, address: int, like: np.ndarray, keeper: Any):
+        self.address, self.keeper = address, keeper
+        self.size, self.dtype, self.shape, self.strides = like.size, like.dtype, like.shape, like.strides
+
+
+def to_device(array: np.ndarray) -> Any:
+    """A copy of an array on the device."""
+    whole = np.ascontiguousarray(array)
+    there = numba.cuda.to_device(whole)
+    return there if SIMULATED else OnDevice(address_of(there), whole.reshape(array.shape), there)
+
+
+def address_of(array: Any) -> int:
     """Where an array on the device begins."""
-    return int(array._ary.ctypes.data if SIMULATED else array.device_ctypes_pointer.value)
+    if isinstance(array, OnDevice):
+        return array.address
+    return int((array._ary.ctypes.data if SIMULATED else array.device_ctypes_pointer.value) or 0)
 
 
 if SIMULATED:
@@ -424,10 +441,6 @@ else:
             return array._getvalue()
 
         return result(types.int64, types.int64, like), codegen
-
-
-def _on_device(value: Any) -> Any:
-    return numba.cuda.to_device(np.ascontiguousarray(value)) if isinstance(value, np.ndarray) else value
 
 
 # --- walks -----------------------------------------------------------------------------------------------------------

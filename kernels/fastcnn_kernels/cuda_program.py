@@ -6,33 +6,57 @@ the other when it first runs. Nothing is ever written to the array itself, so th
 """
 
 import bisect
+import ctypes
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastcnn_kernels.cuda import SIMULATED, CudaLaunch, driver, target
+from fastcnn_kernels.cuda import (
+    SIMULATED,
+    CudaLaunch,
+    OnDevice,
+    address_of,
+    covering,
+    driver,
+    target,
+    to_device,
+)
+from fastcnn_kernels.cuda_code import Call, RefusedError, checked
 
 _lock = threading.RLock()
 _starts: list[int] = []  # of regions, in order
 _regions: dict[int, "Region"] = {}
-_stream: Any = None
+_streams: dict[str, Any] = {}
+_thread = threading.local()
 
 
-def stream() -> Any:
-    """The stream in which everything runs, in the order of the calls."""
-    global _stream
+def stream(name: str = "work") -> Any:
+    """The stream "work", in which everything runs in the order of the calls; "copies", for what comes in meanwhile."""
     with _lock:
-        if _stream is None:
-            _stream = target.stream()
-        return _stream
+        if name not in _streams:
+            _streams[name] = target.stream()
+        return _streams[name]
+
+
+def event() -> Any:
+    """A mark in streams, which others wait for."""
+    return target.event() if SIMULATED else target.event(timing=False)
+
+
+def enter() -> None:
+    """Make the device that of this thread of Python, as the driver wants before any of its functions is called."""
+    if not SIMULATED and not getattr(_thread, "entered", False):
+        target.current_context()
+        _thread.entered = True
 
 
 def wait() -> None:
     """Return when the device has done all that it was told."""
+    enter()
     stream().synchronize()
 
 
@@ -50,19 +74,19 @@ class Region:
     def memory(self) -> Any:
         """The bytes on the device."""
         if self._memory is None:
-            self._memory = target.device_array(max(self.nbytes, 1), np.uint8, stream=stream())
-            if SIMULATED:  # what nobody has written is NaN, so that it shows
-                self._memory.copy_to_device(np.full(max(self.nbytes, 1), 255, np.uint8))
+            self._memory = device_bytes(self.nbytes)
         return self._memory
 
-    def bytes_of(self, array: np.ndarray) -> Any:
-        """Those that the array, a part of the region's, stands for."""
-        first = array.ctypes.data - self.start
-        return self.memory[first : first + array.nbytes]
+    def address(self, array: np.ndarray) -> int:
+        """Where the part that an array stands for begins on the device."""
+        return address_of(self.memory) + array.ctypes.data - self.start
 
     def view(self, array: np.ndarray) -> Any:
-        """The same, of its shape and dtype."""
-        return self.bytes_of(array).view(array.dtype).reshape(array.shape)
+        """That part, as an argument of kernels."""
+        if not SIMULATED:
+            return OnDevice(self.address(array), array, self)
+        first = array.ctypes.data - self.start
+        return self.memory[first : first + array.nbytes].view(array.dtype).reshape(array.shape)
 
 
 def add_region(array: np.ndarray) -> Region:
@@ -92,34 +116,173 @@ def region_of(array: np.ndarray) -> Region | None:
     return region if region is not None and address + array.nbytes <= region.start + region.nbytes else None
 
 
-def as_bytes(array: np.ndarray) -> np.ndarray:
-    """The memory of a contiguous array."""
-    return array.reshape(-1).view(np.uint8)
+def device_bytes(nbytes: int) -> Any:
+    """Memory of the device."""
+    enter()
+    memory = target.device_array(max(nbytes, 1), np.uint8, stream=stream())
+    if SIMULATED:  # what nobody has written is NaN, so that it shows
+        memory.copy_to_device(np.full(max(nbytes, 1), 255, np.uint8))
+    return memory
 
 
-def upload(array: np.ndarray, target: Any) -> None:
-    """Copy an array to bytes of the device, when the stream comes to it."""
-    if array.nbytes:
-        target.copy_to_device(as_bytes(array), stream=stream())
+def host_bytes(nbytes: int) -> np.ndarray:
+    """Memory of the host that the device copies to and from by itself, where there is a device."""
+    if not is_ready():
+        return np.zeros(nbytes, np.uint8)
+    enter()
+    memory = target.pinned_array(max(nbytes, 1), np.uint8)
+    memory[:] = 0
+    return memory[:nbytes]
 
 
-def download(source: Any, array: np.ndarray) -> None:
-    """Copy bytes of the device to an array, when the stream comes to it."""
-    if array.nbytes:
-        source.copy_to_host(as_bytes(array), stream=stream())
+class HostArrays(NamedTuple):
+    """Memory, arrays in it, and where in it each of them begins."""
+
+    memory: np.ndarray
+    arrays: list[np.ndarray]
+    starts: list[int]
 
 
-def host_array(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-    """An array that the device copies to and from by itself, where there is a device."""
-    size = max(int(np.prod(shape)), 1)
-    flat = target.pinned_array(size, np.dtype(dtype)) if is_ready() else np.empty(size, dtype)
-    flat[:] = 0
-    return flat[: int(np.prod(shape))].reshape(shape)
+def host_arrays(like: Sequence[np.ndarray]) -> HostArrays:
+    """Such memory for arrays of the shapes and dtypes of others."""
+    starts, end = [], 0
+    for array in like:
+        starts.append(end)
+        end += covering(array.nbytes, ALIGNMENT) * ALIGNMENT
+    memory = host_bytes(end)
+    parts = [memory[start : start + x.nbytes] for start, x in zip(starts, like, strict=True)]
+    arrays = [part.view(x.dtype).reshape(x.shape) for part, x in zip(parts, like, strict=True)]
+    return HostArrays(memory, arrays, starts)
+
+
+ALIGNMENT = 64
 
 
 def is_ready() -> bool:
     """Whether there is a device, or the simulator."""
     return SIMULATED or bool(target.is_available())
+
+
+# --- copies ----------------------------------------------------------------------------------------------------------
+
+
+def copy(to: int, source: int, nbytes: int, where: Any = None) -> None:
+    """Copy bytes from address to address, of the host or the device, when the stream comes to it."""
+    if SIMULATED:
+        ctypes.memmove(to, source, nbytes)
+    elif nbytes:
+        checked(driver().cuMemcpyAsync(to, source, nbytes, (where or stream()).handle))
+
+
+class Ring:
+    """Pinned memory by which small arrays go to the device: nobody waits, and they may change at once.
+
+    It has several parts. One is written to again when the copies from it are done, long after in practice.
+    """
+
+    PART, PARTS = 1 << 16, 4
+
+    def __init__(self) -> None:
+        self._bytes = host_bytes(self.PART * self.PARTS)
+        self._left = [event() for _ in range(self.PARTS)]
+        self._next = 0
+
+    def send(self, array: np.ndarray, to: int) -> None:
+        """Copy a contiguous array of at most PART bytes to an address of the device."""
+        start, part = self._next, self._next // self.PART
+        if start + array.nbytes > (part + 1) * self.PART:
+            self._left[part].record(stream())
+            part = (part + 1) % self.PARTS
+            self._left[part].synchronize()
+            start = part * self.PART
+        ours = self._bytes[start : start + array.nbytes]
+        ours[:] = array.reshape(-1).view(np.uint8)
+        copy(to, ours.ctypes.data, array.nbytes)
+        size = covering(array.nbytes, ALIGNMENT) * ALIGNMENT
+        self._next = min(start + size, (part + 1) * self.PART - 1)
+
+
+_rings: list[Ring] = []
+
+
+def upload(array: np.ndarray, region: Region) -> None:
+    """Bring the values of an array to its region, when the stream comes to it. The array may change at once."""
+    enter()
+    with _lock:
+        if array.nbytes > Ring.PART:
+            copy(address_of(region.memory), array.ctypes.data, array.nbytes)  # returns when it has been read
+        elif array.nbytes:
+            if not _rings:
+                _rings.append(Ring())
+            _rings[0].send(array, address_of(region.memory))
+
+
+def download(region: Region, array: np.ndarray) -> None:
+    """Bring the values of a region to its array, and wait for them."""
+    enter()
+    copy(array.ctypes.data, address_of(region.memory), array.nbytes)
+    wait()
+
+
+class Sending:
+    """Inputs of a run on their way: pinned memory, and memory of the device that it is copied to meanwhile.
+
+    The copy runs in a stream of its own while an earlier run computes. A run begins with the copy from there to the
+    places that its kernels know, so that kernels and graphs never see another address.
+    """
+
+    def __init__(self, places: Sequence[np.ndarray], memory: "HostArrays | None" = None):
+        self._memory, self.arrays, self._starts = memory or host_arrays(places)
+        self._there = device_bytes(self._memory.nbytes)
+        self._places = [_device_address(place) for place in places]
+        self._arrived, self._taken = event(), event()
+
+    def fill(self, arrays: Sequence[np.ndarray]) -> None:
+        """Write the inputs, as soon as those before them have left."""
+        self._arrived.synchronize()
+        for ours, array in zip(self.arrays, arrays, strict=True):
+            np.copyto(ours, array, casting="unsafe")
+
+    def send(self) -> None:
+        """Have them copied to the places, when the run before has read what is there."""
+        copies, work, there = stream("copies"), stream(), address_of(self._there)
+        self._taken.wait(copies)
+        copy(there, self._memory.ctypes.data, self._memory.nbytes, copies)
+        self._arrived.record(copies)
+        self._arrived.wait(work)
+        for place, start, array in zip(self._places, self._starts, self.arrays, strict=True):
+            copy(place, there + start, array.nbytes, work)
+        self._taken.record(work)
+
+
+class Receiving:
+    """Outputs of a run on their way to pinned memory."""
+
+    def __init__(self, places: Sequence[np.ndarray], memory: "HostArrays | None" = None):
+        self._memory, self.arrays, _ = memory or host_arrays(places)
+        self._pairs = []
+        for array, place in zip(self.arrays, places, strict=True):
+            if place.size and region_of(place) is None:
+                array[...] = place  # a constant
+            elif place.size:
+                self._pairs.append((array, _device_address(place)))
+        self._done = event()
+
+    def ask(self) -> None:
+        """Have them copied when the run is through."""
+        for array, place in self._pairs:
+            copy(array.ctypes.data, place, array.nbytes)
+        self._done.record(stream())
+
+    def wait(self) -> None:
+        """Return when they are here."""
+        enter()
+        self._done.synchronize()
+
+
+def _device_address(place: np.ndarray) -> int:
+    region = region_of(place) if place.size else None
+    return 0 if region is None else region.address(place)
 
 
 # --- programs --------------------------------------------------------------------------------------------------------
@@ -135,7 +298,6 @@ class Program:
     def __init__(self, launches: list[CudaLaunch]):
         self.launches = joined(launch for launch in launches if launch.items > 0)
         self._calls: list[Callable[[], None]] = []
-        self._arrays: list[Any] = []  # what the launches work on; copies of what lives on the host
         self._graph: Any = None
         self._runs = 0
 
@@ -143,6 +305,7 @@ class Program:
         """Execute all launches, each seeing the results of those before it."""
         if not self.launches:
             return
+        enter()
         self._calls = self._calls or [self._call_of(launch) for launch in self.launches]
         self._runs += 1
         if self._runs == 2 and USES_GRAPHS:
@@ -157,12 +320,7 @@ class Program:
             call()
 
     def _call_of(self, launch: CudaLaunch) -> Callable[[], None]:
-        there = tuple(map(self._argument, launch.args))
-        self._arrays.append(there)  # keeps the memory that a table has only addresses of
-        args = launch.kernel.on_device(there)
-        configured = launch.kernel.dispatcher(launch.tile)
-        where = launch.shape.blocks, launch.shape.threads, stream()
-        return lambda: configured[where](*args)
+        return Call(launch, tuple(map(self._argument, launch.args)), stream())
 
     def _argument(self, value: Any) -> Any:
         """What stands on the device for an argument: a constant of the host is copied, once."""
@@ -171,7 +329,14 @@ class Program:
         region = region_of(value) if value.size else None
         if region is not None:
             return region.view(value)
-        return target.to_device(np.ascontiguousarray(value))
+        return to_device(value)
+
+
+def now(launch: CudaLaunch, there: tuple) -> None:
+    """Execute one launch, on arrays of the device, and wait for it."""
+    enter()
+    Call(launch, there, stream())()
+    wait()
 
 
 def joined(launches: Iterable[CudaLaunch]) -> list[CudaLaunch]:
@@ -195,7 +360,7 @@ class Graph:
 
     def launch(self) -> None:
         """Execute them, when the stream comes to it."""
-        _checked(self._driver.cuGraphLaunch(self._executable, self._handle))
+        checked(self._driver.cuGraphLaunch(self._executable, self._handle))
 
 
 def captured(work: Callable[[], None]) -> Graph | None:
@@ -205,24 +370,12 @@ def captured(work: Callable[[], None]) -> Graph | None:
     # Relaxed: Python may collect garbage meanwhile, whose memory Numba gives back to the driver.
     mode = api.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_RELAXED
     try:
-        _checked(api.cuStreamBeginCapture(handle, mode))
+        checked(api.cuStreamBeginCapture(handle, mode))
         try:
             work()
         finally:
             ended = api.cuStreamEndCapture(handle)
-        executable = _checked(api.cuGraphInstantiate(_checked(ended), 0))
+        executable = checked(api.cuGraphInstantiate(checked(ended), 0))
     except RefusedError:
         return None
     return Graph(api, executable, handle)
-
-
-class RefusedError(RuntimeError):
-    """The driver did not do what it was asked."""
-
-
-def _checked(answer: tuple) -> Any:
-    """The result of a call of the driver, whose answers begin with an error code."""
-    code, *results = answer
-    if int(code) != 0:
-        raise RefusedError(str(code))
-    return results[0] if results else None

@@ -223,7 +223,8 @@ def _package_digest() -> str:
 
 
 @functools.cache
-def _file_digest(path: str) -> str:
+def file_digest(path: str) -> str:
+    """SHA-256 of what is in a file of source."""
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
@@ -251,7 +252,7 @@ class KernelCache(NullCache):
 
     def __init__(self, function: Callable):
         code = function.__code__
-        source = _package_digest(), _file_digest(code.co_filename), code.co_firstlineno
+        source = _package_digest(), file_digest(code.co_filename), code.co_firstlineno
         self._key = (*_COMPILER, *source, function.__module__, function.__qualname__)
         # Numba takes the formulas that kernels hand to `map_unary` and the like for addresses in this process, which
         # may not be kept. They are not used as such; in other people's kernels (ctypes) addresses may be.
@@ -267,7 +268,7 @@ class KernelCache(NullCache):
         target_context.refresh()
         with contextlib.suppress(Exception):
             if is_private(self._folder):
-                content = _read(self._path(sig, target_context.codegen()))
+                content = read_file(self._path(sig, target_context.codegen()))
                 result = CompileResult._rebuild(target_context, *pickle.loads(content))
                 return result if result.signature.args == normalize_signature(sig)[0] else None
         return None
@@ -287,7 +288,8 @@ class KernelCache(NullCache):
         return self._folder / f"{self._name}-{hashlib.sha256(key.encode()).hexdigest()[:24]}.nbc"
 
 
-def _read(path: Path) -> bytes:
+def read_file(path: Path) -> bytes:
+    """What `keep_file` was given behind its SHA-256; `ValueError` where it is not that any more."""
     stored = path.read_bytes()
     digest, content = stored[:32], stored[32:]
     if hashlib.sha256(content).digest() != digest:

@@ -74,7 +74,7 @@ def cache_state() -> CacheState:
     stale = [other for other in _version_folders() if other != folder]
     return CacheState(
         folder, os.path.isdir(folder), is_private(folder), _is_writable(folder),
-        sum(entry.name.endswith(".nbc") for entry in _entries(folder)),
+        sum(entry.name.endswith((".nbc", ".cubin")) for entry in _entries(folder)),
         _size(folder), sum(_size(other) for other in stale),
     )  # fmt: skip
 

@@ -50,6 +50,7 @@ class Bench:
         self.driver, self.launched = Driver(failing), []
         monkeypatch.setattr(cuda_program, "driver", lambda: self.driver)
         monkeypatch.setattr(cuda_program, "stream", lambda: SimpleNamespace(handle=5))
+        monkeypatch.setattr(cuda_program, "enter", lambda: None)
         monkeypatch.setattr(cuda_program, "USES_GRAPHS", True)
         x = np.zeros(3, np.float32)
         self.program = cuda_program.Program([copy.bind(x, x), copy.bind(x[:0], x[:0]), add.bind(x, x, x)])

@@ -12,6 +12,7 @@ pytest.importorskip(
 if os.environ.get("NUMBA_ENABLE_CUDASIM") == "1":
     pytest.skip("the simulator compiles nothing", allow_module_level=True)
 
+from fastcnn_kernels import cuda_code
 from fastcnn_kernels.cuda import (
     CORE_TILE,
     LARGEST_GRID,
@@ -20,6 +21,8 @@ from fastcnn_kernels.cuda import (
     MOST_THREADS,
     TILES,
     CudaLaunch,
+    OnDevice,
+    TensorKernel,
 )
 
 from bench import cuda_resources
@@ -42,7 +45,11 @@ def named(launch: CudaLaunch) -> str:
 
 
 def check(launch: CudaLaunch, capability: tuple[int, int]) -> None:
-    found, threads = cuda_resources.resources(launch, capability), cuda_resources.threads_of(launch)
+    code = cuda_code.translated(launch, capability)
+    found, threads = cuda_resources.parsed(code.report), cuda_resources.threads_of(launch)
+    there = tuple(OnDevice(0, arg, None) if isinstance(arg, np.ndarray) else arg for arg in launch.args)
+    if not isinstance(launch.kernel, TensorKernel):  # whose table is made on a device
+        assert len(cuda_code.parameters(there)) == code.parameters
     assert found.spilled == 0
     assert found.stack == 0 or launch.kernel.__name__ in WITH_A_STACK
     assert threads <= MOST_THREADS

@@ -189,7 +189,7 @@ def test_no_flipped_bit_goes_unnoticed(folder: Path) -> None:
     for _ in range(500):
         file.write_bytes(flipped(content))
         with pytest.raises(ValueError, match="is damaged"):
-            jit._read(file)
+            jit.read_file(file)
 
 
 def test_file_of_other_types_is_not_used(folder: Path) -> None:
