@@ -29,7 +29,18 @@ from fastcnn_kernels.cuda import (
     fitting_tile,
     flat,
 )
-from fastcnn_kernels.gemm_cuda import clearer, multiplier, row_filler, storer
+from fastcnn_kernels.cuda_cores import (
+    STAGES,
+    Stages,
+    close_group,
+    copier,
+    core_multiplier,
+    is_aligned,
+    stage_memory,
+    turns,
+    wait_for_copies,
+)
+from fastcnn_kernels.gemm_cuda import clearer, core_storer, multiplier, row_filler, stager_of_b, storer
 
 OUTSIDE = 1 << 30  # as a pixel's coordinate: no tap of it is in the image
 
@@ -192,7 +203,7 @@ def conv_forward(tile):
 
     x (n,h,w,c), packed as `conv_pack_weights` left it, bias (f,) or empty -> y (n,oh,ow,f). lower may be -inf.
     """
-    convolve = convolver(tile)
+    convolve = core_convolver(tile) if tile.cores else convolver(tile)
 
     def kernel(x, packed, bias, y, lower, g):
         group, filters = cuda.blockIdx.z, g.f // g.groups
@@ -209,7 +220,7 @@ def conv_backward_data(tile):
 
     dy (n,oh,ow,f), packed as `conv_pack_weights_transposed` left it -> dx (n,h,w,c), of any size.
     """
-    convolve = convolver(tile)
+    convolve = core_convolver(tile) if tile.cores else convolver(tile)
 
     def kernel(dy, packed, bias, dx, lower, g):
         classes, channels, filters = g.sh * g.sw, g.c // g.groups, g.f // g.groups
@@ -263,7 +274,110 @@ def conv_backward_weights(tile):
     return kernel
 
 
-# --- on tensor cores, which round float32 numbers to TF32 (11 bits) before they multiply -------------------------
+# --- on tensor cores, which round float32 numbers to TF32 (11 bits) before they multiply -----------------------------
+
+
+def core_gatherers(tile: Tile, width: int):
+    """The functions that begin to fill a stage of a with rows of the implicit matrix, and with columns of it.
+
+    They do so many numbers at a time, of which every thread has others.
+    """
+    rows, depth, stages, copy = tile.rows, tile.depth, Stages(tile), copier(width)
+    pitch, a_across, beside, below = stages.a_pitch, stages.a_across, depth // width, rows // width
+    row_count, row_step = turns(tile, rows, beside)
+    pixel_count = depth * below // tile.threads
+
+    @cuda_function
+    def stage_gathered(shared, to, source, s, ys, xs, origins, ty, tx, c):
+        """Row r has the numbers of tap (ty, tx) from channel c on, in the thread's columns."""
+        k, r = cuda.threadIdx.x % beside * width, cuda.threadIdx.x // beside
+        dy, dx = ty * s.sy, tx * s.sx
+        shift = (dy * s.w + dx) * s.pitch + c
+        for _ in range(row_count):
+            y, x = ys[r] + dy, xs[r] + dx
+            inside = ty < s.ny and 0 <= y and y < s.h and 0 <= x and x < s.w
+            place = origins[r] + shift if inside else 0
+            copy(shared, to + r * pitch + k, source, place, width if inside else 0)
+            r += row_step
+
+    @cuda_function
+    def stage_pixels(shared, to, x, g, first, last, top, group):
+        """Column k has what pixel first + k sees at the thread's taps and channels; zeros from `last` on."""
+        channels, i = g.c // g.groups, cuda.threadIdx.x % below * width
+        weight, k = top + i, cuda.threadIdx.x // below * pixel_count
+        tap, c = weight // channels, group * channels + weight % channels
+        ky, kx = tap // g.kw * g.dh - g.pt, tap % g.kw * g.dw - g.pl
+        ox, line = (first + k) % g.ow, (first + k) // g.ow
+        oy, n = line % g.oh, line // g.oh
+        for _ in range(pixel_count):
+            iy, ix = oy * g.sh + ky, ox * g.sw + kx
+            inside = 0 <= iy and iy < g.h and 0 <= ix and ix < g.w
+            inside = inside and first + k < last and tap < g.kh * g.kw
+            place = ((n * g.h + iy) * g.w + ix) * g.c + c if inside else 0
+            copy(shared, to + k * a_across + i, x, place, width if inside else 0)
+            k, ox = k + 1, ox + 1
+            if ox == g.ow:
+                ox, oy = 0, oy + 1
+                if oy == g.oh:
+                    oy, n = 0, n + 1
+
+    return stage_gathered, stage_pixels
+
+
+def core_convolver(tile: Tile):
+    """The function that computes a tile of a convolution on tensor cores."""
+    columns, rows, depth, results = tile.columns, tile.rows, tile.depth, tile.tall * tile.wide
+    stages, clear, store = Stages(tile), clearer(tile), core_storer(tile)
+    size = stages.size
+    a_size, b_size, b_start, pitch = stages.a_size, stages.b_size, stages.b_start, stages.a_pitch
+    (locate, _), multiply, stage_b = gatherers(tile), core_multiplier(tile), stager_of_b(tile)
+    (gather_four, _), (gather_one, _) = core_gatherers(tile, 4), core_gatherers(tile, 1)
+
+    @cuda_function
+    def convolve(source, s, weights, at, row, bias, out, o, lower, count, right):
+        """out = max(implicit matrix * weights + bias, lower) in one tile of `count` rows and `right` columns."""
+        shared = stage_memory(size)
+        ys = cuda.shared.array(rows, np.int32)
+        xs = cuda.shared.array(rows, np.int32)
+        origins = cuda.shared.array(rows, np.int64)
+        places = cuda.shared.array(rows, np.int64)
+        total = cuda.local.array(results, np.float32)
+        clear(total)
+        locate(s, o, count, ys, xs, origins, places)
+        left, last = cuda.blockIdx.y * columns, s.ny * s.nx * s.channels
+        wide = s.channels % 4 == 0 and s.pitch % 4 == 0 and s.first % 4 == 0 and is_aligned(source)
+        b_wide = row % 4 == 0 and at % 4 == 0 and is_aligned(weights)
+        k = cuda.threadIdx.x % (depth // 4) * 4 if wide else cuda.threadIdx.x % depth
+        tap, c = k // s.channels, k % s.channels
+        ty, tx = (tap // s.nx, tap % s.nx) if s.nx > 0 else (s.ny, 0)
+        steps = (last + depth - 1) // depth
+        cuda.syncthreads()
+        for step in range(1 - STAGES, steps):
+            ahead = step + STAGES - 1
+            if step >= 0:
+                wait_for_copies()
+                cuda.syncthreads()
+            if ahead < steps:
+                stage = ahead % STAGES
+                if wide:
+                    gather_four(shared, stage * a_size, source, s, ys, xs, origins, ty, tx, c)
+                else:
+                    gather_one(shared, stage * a_size, source, s, ys, xs, origins, ty, tx, c)
+                to = b_start + stage * b_size
+                stage_b(shared, to, weights, at, row, 1, ahead * depth, last, left, right, b_wide)
+                c += depth
+                while c >= s.channels:
+                    c, tx = c - s.channels, tx + 1
+                    if tx == s.nx:
+                        tx, ty = 0, ty + 1
+            close_group()
+            if step >= 0:
+                stage = step % STAGES
+                multiply(shared, stage * a_size, pitch, 1, b_start + stage * b_size, total)
+        bias_at = o.first if bias.size > 0 else -1
+        store(total, out, places, left, right, bias, bias_at, np.float32(lower))
+
+    return convolve
 
 
 @cuda_kernel(lambda *args: _forward(CORE_TILE, args[-1]), lambda *args: CORE_TILE, True)
@@ -281,7 +395,48 @@ def conv_backward_data_tf32(tile):
 @cuda_kernel(lambda *args: _weights(CORE_TILE, *args[-2:]), lambda *args: CORE_TILE, True)
 def conv_backward_weights_tf32(tile):
     """`conv_backward_weights` in TF32."""
-    return conv_backward_weights.function(tile)
+    columns, rows, depth, results = tile.columns, tile.rows, tile.depth, tile.tall * tile.wide
+    stages, clear, store = Stages(tile), clearer(tile), core_storer(tile)
+    size = stages.size
+    a_size, b_size, b_start, a_across = stages.a_size, stages.b_size, stages.b_start, stages.a_across
+    (_, pixels_four), (_, pixels_one) = core_gatherers(tile, 4), core_gatherers(tile, 1)
+    stage_b, multiply = stager_of_b(tile), core_multiplier(tile)
+
+    def kernel(x, dy, partials, g):
+        shared = stage_memory(size)
+        places = cuda.shared.array(rows, np.int64)
+        total = cuda.local.array(results, np.float32)
+        clear(total)
+        weights, filters = g.kh * g.kw * (g.c // g.groups), g.f // g.groups
+        parts, pixels = partials.size // (weights * g.f), g.n * g.oh * g.ow
+        part, group = cuda.blockIdx.z % parts, cuda.blockIdx.z // parts
+        first, last = pixels * part // parts, pixels * (part + 1) // parts
+        top, left = cuda.blockIdx.x * rows, cuda.blockIdx.y * columns
+        steps, row = (last - first + depth - 1) // depth, top + cuda.threadIdx.x
+        places[cuda.threadIdx.x] = (part * weights + row) * g.f + group * filters if row < weights else -1
+        wide = g.c // g.groups % 4 == 0 and is_aligned(x)
+        b_wide = g.f % 4 == 0 and filters % 4 == 0 and is_aligned(dy)
+        for step in range(1 - STAGES, steps):
+            ahead = step + STAGES - 1
+            if step >= 0:
+                wait_for_copies()
+                cuda.syncthreads()
+            if ahead < steps:
+                p, stage = first + ahead * depth, ahead % STAGES
+                if wide:
+                    pixels_four(shared, stage * a_size, x, g, p, last, top, group)
+                else:
+                    pixels_one(shared, stage * a_size, x, g, p, last, top, group)
+                to = b_start + stage * b_size
+                stage_b(shared, to, dy, group * filters, g.f, 1, p, last, left, filters, b_wide)
+            close_group()
+            if step >= 0:
+                stage = step % STAGES
+                multiply(shared, stage * a_size, 1, a_across, b_start + stage * b_size, total)
+        cuda.syncthreads()
+        store(total, partials, places, left, filters, dy, -1, np.float32(-math.inf))
+
+    return kernel
 
 
 # --- explicit columns ----------------------------------------------------------------------------------------------

@@ -163,7 +163,7 @@ class Tile(NamedTuple):
     def pitches(self) -> tuple[int, int]:
         """Numbers from one column of a to the next in shared memory, and from one row of b: neighbours of both
         directions are in different banks."""
-        return self.rows + (8 if self.cores else 4), self.columns + (8 if self.cores else 0)
+        return self.rows + 4, self.columns
 
 
 # A product of few columns fills a narrow tile; in a wide one, every number that was loaded is used more often.
@@ -171,7 +171,7 @@ TILES: tuple[Tile, ...] = (Tile(128, 16, 4, 4, 8), Tile(128, 32, 8, 4, 8), Tile(
 if SIMULATED:
     TILES = (Tile(8, 4, 2, 2, 4), Tile(8, 8, 4, 2, 4))
 # A warp of 32 threads multiplies 32 rows by all columns.
-CORE_TILE = Tile(32, 8, 4, 2, 8, True) if SIMULATED else Tile(128, 64, 8, 8, 8, True)
+CORE_TILE = Tile(32, 8, 4, 2, 8, True) if SIMULATED else Tile(128, 64, 8, 8, 16, True)
 
 
 def fitting_tile(columns: int) -> Tile:
@@ -293,57 +293,108 @@ class CudaKernel:
 
 
 class TensorKernel(CudaKernel):
-    """A kernel of flat arrays of one size, which come first, and `hyper`, what it reads when it runs.
+    """A kernel of flat arrays of one size and dtype, and of one argument that all launches have in common.
 
-    The function is given CHUNK elements of each, and a block. The arguments of a launch are those of one kernel after
-    the other, and `hyper`. What is compiled gets a table of addresses: a row a block, a column an array, and how many
-    elements there are.
+    That is `common`, an array such as `hyper` or a number. The function is given `chunk` elements of each array, and a
+    block. Arguments of a launch are the arrays of one kernel after the other, and what is common. What is compiled gets
+    a table of addresses: a row a block, a column an array, and how many elements there are.
     """
 
-    def __init__(self, function: Callable):
+    def __init__(self, function: Callable, common: str, chunk: int):
+        self._chunk = chunk
         super().__init__(function, self._blocks, None, False)
+        self._place = self.parameters.index(common)
 
     def _blocks(self, *args: Any) -> Shape:
-        return Shape((sum(covering(x.size, CHUNK) for x in args[: -1 : self._width]), 1, 1), THREADS)
+        return Shape((sum(covering(x.size, self._chunk) for x in args[: -1 : self._width]), 1, 1), THREADS)
 
     @property
     def _width(self) -> int:
         return len(self.parameters) - 1
 
+    def bind(self, *args: Any) -> CudaLaunch:
+        """This kernel with these arguments, of which the common one becomes the last."""
+        if len(args) == len(self.parameters):
+            args = (*args[: self._place], *args[self._place + 1 :], args[self._place])
+        return super().bind(*args)
+
     def join(self, first: CudaLaunch, second: CudaLaunch) -> CudaLaunch | None:
-        """Those with the same `hyper`, on arrays of one dtype, are one, if neither reads what the other writes."""
-        *arrays, hyper = (x.ctypes.data for x in first.args)
-        *others, of_second = (x.ctypes.data for x in second.args)
-        if hyper != of_second or self.signature(first.args) != self.signature(second.args):
+        """Those with one common argument, on arrays of one dtype, are one, if neither reads what the other writes."""
+        if self.signature(first.args) != self.signature(second.args):
             return None
-        if not set(arrays).isdisjoint(others):
+        arrays, others = ({x.ctypes.data for x in launch.args[:-1]} for launch in (first, second))
+        common = self.common(first.args[-1], second.args[-1])
+        if common is None or not arrays.isdisjoint(others):
             return None
-        args = (*first.args[:-1], *second.args)
+        args = (*first.args[:-1], *second.args[:-1], common)
         return CudaLaunch(self, args, self._blocks(*args), None)
 
+    def common(self, one: Any, other: Any) -> Any:
+        """What two launches that are joined have in common; None where they cannot be."""
+        if isinstance(one, np.ndarray):
+            return one if one.ctypes.data == other.ctypes.data else None
+        return one if one == other else None
+
     def python(self, tile: Tile | None = None) -> Callable:
-        """The function that is compiled: of a table, an array of the right type, and `hyper`."""
-        return _over_table(cuda_function(self.function), self._width)
+        """The function that is compiled: of a table, an array of the right type, and what is common."""
+        body = cuda_function(self.function)
+        if self._place < self._width:
+            body = _with_last_at(body, self._place)
+        return _over_table(body, self._width)
 
     @staticmethod
     def signature(args: tuple) -> tuple:
-        """Types of the table, an array, and `hyper`."""
+        """Types of the table, an array, and what is common."""
         return types.Array(types.int64, 2, "C"), _type_of(args[0]), _type_of(args[-1])
 
     def on_device(self, args: tuple) -> tuple:
-        """The table of the arrays, one of them, and `hyper`."""
-        *arrays, hyper = args
+        """The table of the arrays, one of them, and what is common."""
+        *arrays, common = args
         rows = [
-            [*(address_of(x) + start * x.dtype.itemsize for x in group), min(CHUNK, group[0].size - start)]
+            [
+                *(address_of(x) + start * x.dtype.itemsize for x in group),
+                min(self._chunk, group[0].size - start),
+            ]
             for group in zip(*[iter(arrays)] * self._width, strict=True)
-            for start in range(0, group[0].size, CHUNK)
+            for start in range(0, group[0].size, self._chunk)
         ]
-        return to_device(np.array(rows, np.int64)), arrays[0], hyper
+        return to_device(np.array(rows, np.int64)), arrays[0], common
+
+
+class PartsKernel(TensorKernel):
+    """One that writes a number a block: to an array that is common to launches that write to parts of it in turn."""
+
+    def common(self, one: Any, other: Any) -> Any:
+        if one.ctypes.data + one.nbytes != other.ctypes.data:
+            return None
+        return np.lib.stride_tricks.as_strided(one, (one.size + other.size,), one.strides, writeable=False)
 
 
 def tensor_kernel(function: Callable) -> TensorKernel:
     """Make a function of arrays and `hyper` a kernel that treats many sets of arrays in one launch."""
-    return TensorKernel(function)
+    return TensorKernel(function, "hyper", CHUNK)
+
+
+def tensor_kernel_with(common: str) -> Callable[[Callable], TensorKernel]:
+    """The same of a function whose parameter of this name is what launches have in common."""
+    return lambda function: TensorKernel(function, common, CHUNK)
+
+
+def parts_kernel(chunk: int) -> Callable[[Callable], PartsKernel]:
+    """Make a function of an array and of an array of results, one for each chunk, such a kernel."""
+    return lambda function: PartsKernel(function, "partial", chunk)
+
+
+def _with_last_at(body: Callable, place: int) -> Callable:
+    """A function of two arrays with its last argument in the middle, where the kernel has it."""
+    if place != 1:
+        raise TypeError("the common parameter of a tensor kernel is its second or its last one")
+
+    @cuda_function
+    def in_order(first, second, common):
+        body(first, common, second)
+
+    return in_order
 
 
 def _over_table(body: Callable, width: int) -> Callable:

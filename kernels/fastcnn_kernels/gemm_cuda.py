@@ -19,13 +19,23 @@ from fastcnn_kernels.cuda import (
     fitting_tile,
     unrolled,
 )
-from fastcnn_kernels.cuda_cores import multiply_tf32, to_tf32
+from fastcnn_kernels.cuda_cores import (
+    STAGES,
+    Stages,
+    close_group,
+    copier,
+    copy_one,
+    core_multiplier,
+    is_aligned,
+    row_stager,
+    stage_memory,
+    turns,
+    wait_for_copies,
+)
 
 
 def multiplier(tile: Tile):
     """The function that adds the product of what is in half of the shared memory to a thread's results."""
-    if tile.cores:
-        return core_multiplier(tile)
     tall, wide, depth = tile.tall, tile.wide, tile.depth
     across, down = tile.columns // tile.wide, tile.rows // tile.tall
 
@@ -68,8 +78,6 @@ def storer(tile: Tile):
     out[places[row] + column] = max(total + bias[bias_at + column], lower) for the columns of the tile below `right`,
     in rows whose place is not negative; no bias where bias_at is negative.
     """
-    if tile.cores:
-        return core_storer(tile)
     wide, across, down = tile.wide, tile.columns // tile.wide, tile.rows // tile.tall
 
     def of_row(i):
@@ -89,36 +97,8 @@ def storer(tile: Tile):
     return unrolled(tile.tall, of_row)
 
 
-def core_multiplier(tile: Tile):
-    """`multiplier` for tensor cores: products of 16 x 8 by 8 x 8, of which a warp makes two rows of columns / 8.
-
-    Lane 4 i + j of a warp holds columns j and j + 4 of rows i and i + 8 of a, rows j and j + 4 of column i of b, and
-    columns 2 j and 2 j + 1 of rows i and i + 8 of the result (PTX ISA, mma.m16n8k8 of .tf32).
-    """
-
-    def of_columns(n):
-        @cuda_function
-        def multiply_columns(a, b, half, total):
-            lane = cuda.threadIdx.x % 32
-            i, j = lane // 4, lane % 4
-            b0, b1 = to_tf32(b[half, j, n * 8 + i]), to_tf32(b[half, j + 4, n * 8 + i])
-            for m in range(2):
-                row, at = cuda.threadIdx.x // 32 * 32 + m * 16 + i, (n * 2 + m) * 4
-                a0, a1 = to_tf32(a[half, j, row]), to_tf32(a[half, j, row + 8])
-                a2, a3 = to_tf32(a[half, j + 4, row]), to_tf32(a[half, j + 4, row + 8])
-                found = multiply_tf32(
-                    a0, a1, a2, a3, b0, b1, total[at], total[at + 1], total[at + 2], total[at + 3]
-                )
-                for e in range(4):
-                    total[at + e] = found[e]
-
-        return multiply_columns
-
-    return unrolled(tile.columns // 8, of_columns)
-
-
 def core_storer(tile: Tile):
-    """`storer` for the results of `core_multiplier`."""
+    """`storer` for the results of tensor cores."""
 
     def of_columns(n):
         @cuda_function
@@ -233,7 +213,124 @@ def gemm(tile):
     return kernel
 
 
+# --- on tensor cores, which round float32 numbers to TF32 (11 bits) before they multiply -----------------------------
+
+
+def matrix_stager(tile: Tile, width: int):
+    """The functions that begin to fill a stage of a with rows, or columns, of a matrix, so many numbers at a time."""
+    rows, depth, stages, copy = tile.rows, tile.depth, Stages(tile), copier(width)
+    pitch, a_across, beside, below = stages.a_pitch, stages.a_across, depth // width, rows // width
+    row_count, row_step = turns(tile, rows, beside)
+    column_count, column_step = turns(tile, depth, below)
+
+    @cuda_function
+    def stage_by_rows(shared, to, source, at, row, top, bottom, k, last):
+        """Element (i, d) = source[at + (top + i) * row + k + d]."""
+        d, i = cuda.threadIdx.x % beside * width, cuda.threadIdx.x // beside
+        inside = max(min(last - k - d, width), 0)
+        for _ in range(row_count):
+            given = inside if top + i < bottom else 0
+            place = at + (top + i) * row + k + d if given > 0 else 0
+            copy(shared, to + i * pitch + d, source, place, given)
+            i += row_step
+
+    @cuda_function
+    def stage_by_columns(shared, to, source, at, row, step, top, bottom, k, last):
+        """Element (i, d) = source[at + (top + i) * row + (k + d) * step]."""
+        i, d = cuda.threadIdx.x % below * width, cuda.threadIdx.x // below
+        inside = max(min(bottom - top - i, width), 0)
+        for _ in range(column_count):
+            given = inside if k + d < last else 0
+            place = at + (top + i) * row + (k + d) * step if given > 0 else 0
+            copy(shared, to + d * a_across + i, source, place, given)
+            d += column_step
+
+    return stage_by_rows, stage_by_columns
+
+
+def stager_of_a(tile: Tile):
+    """The function that begins to fill a stage of a with part of a matrix of any layout."""
+    (rows_wide, columns_wide), (rows_one, columns_one) = matrix_stager(tile, 4), matrix_stager(tile, 1)
+
+    @cuda_function
+    def stage_a(shared, to, source, at, row, step, top, bottom, k, last, wide):
+        """Row by row if step is 1; four by four if `wide`."""
+        if step == 1 and wide:
+            rows_wide(shared, to, source, at, row, top, bottom, k, last)
+        elif step == 1:
+            rows_one(shared, to, source, at, row, top, bottom, k, last)
+        elif wide:
+            columns_wide(shared, to, source, at, row, step, top, bottom, k, last)
+        else:
+            columns_one(shared, to, source, at, row, step, top, bottom, k, last)
+
+    return stage_a
+
+
+def stager_of_b(tile: Tile):
+    """The function that begins to fill a stage of b with part of a matrix of any layout."""
+    columns, depth, threads, pitch = tile.columns, tile.depth, tile.threads, Stages(tile).b_pitch
+    rows_wide, rows_one = row_stager(tile, 4), row_stager(tile, 1)
+
+    @cuda_function
+    def stage_b(shared, to, source, at, row, step, k, last, left, right, wide):
+        """b[d, j] = source[at + (k + d) * row + (left + j) * step]; four by four if `wide`."""
+        if step == 1 and wide:
+            rows_wide(shared, to, source, at, row, k, last, left, right)
+        elif step == 1:
+            rows_one(shared, to, source, at, row, k, last, left, right)
+        else:
+            d, j = cuda.threadIdx.x % depth, cuda.threadIdx.x // depth
+            for _ in range(columns * depth // threads):
+                inside = k + d < last and left + j < right
+                place = at + (k + d) * row + (left + j) * step if inside else 0
+                copy_one(shared, to + d * pitch + j, source, place, 1 if inside else 0)
+                j += threads // depth
+
+    return stage_b
+
+
 @cuda_kernel(lambda *args: _shape(CORE_TILE, args[-1]), lambda *args: CORE_TILE, True)
 def gemm_tf32(tile):
     """`gemm` on tensor cores: float32 numbers are rounded to TF32 (11 bits) before they are multiplied."""
-    return gemm.function(tile)
+    columns, rows, depth, results = tile.columns, tile.rows, tile.depth, tile.tall * tile.wide
+    stages, clear, store = Stages(tile), clearer(tile), core_storer(tile)
+    size = stages.size
+    a_size, b_size, b_start = stages.a_size, stages.b_size, stages.b_start
+    pitch, a_across, multiply = stages.a_pitch, stages.a_across, core_multiplier(tile)
+    stage_a, stage_b = stager_of_a(tile), stager_of_b(tile)
+
+    def kernel(a, b, bias, c, lower, g):
+        shared = stage_memory(size)
+        places = cuda.shared.array(rows, np.int64)
+        total = cuda.local.array(results, np.float32)
+        clear(total)
+        part, t = cuda.blockIdx.z % g.parts, cuda.blockIdx.z // g.parts
+        top, left = cuda.blockIdx.x * rows, cuda.blockIdx.y * columns
+        row, first, last = top + cuda.threadIdx.x, g.k * part // g.parts, g.k * (part + 1) // g.parts
+        places[cuda.threadIdx.x] = part * g.c_part + t * g.c_batch + row * g.c_row if row < g.m else -1
+        steps, a_at, b_at = (last - first + depth - 1) // depth, t * g.a_batch, t * g.b_batch
+        by_rows, apart = g.a_step == 1, g.a_row if g.a_step == 1 else g.a_step
+        wide = (g.a_step == 1 or g.a_row == 1) and apart % 4 == 0 and a_at % 4 == 0 and is_aligned(a)
+        wide = wide and (first % 4 == 0 or not by_rows)
+        b_wide = g.b_row % 4 == 0 and b_at % 4 == 0 and is_aligned(b)
+        down, across = (pitch, 1) if by_rows else (1, a_across)
+        for step in range(1 - STAGES, steps):
+            ahead = step + STAGES - 1
+            if step >= 0:
+                wait_for_copies()
+                cuda.syncthreads()
+            if ahead < steps:
+                k, stage = first + ahead * depth, ahead % STAGES
+                stage_a(shared, stage * a_size, a, a_at, g.a_row, g.a_step, top, g.m, k, last, wide)
+                to = b_start + stage * b_size
+                stage_b(shared, to, b, b_at, g.b_row, g.b_step, k, last, left, g.n, b_wide)
+            close_group()
+            if step >= 0:
+                stage = step % STAGES
+                multiply(shared, stage * a_size, down, across, b_start + stage * b_size, total)
+        cuda.syncthreads()
+        bias_at = t * g.bias_batch if bias.size > 0 else -1
+        store(total, c, places, left, g.n, bias, bias_at, np.float32(lower))
+
+    return kernel

@@ -14,10 +14,10 @@ from fastcnn_kernels.cuda import (
     cuda,
     cuda_kernel,
     elements,
-    flat,
     lanes_for,
     lanes_of,
     rows,
+    tensor_kernel_with,
 )
 from fastcnn_kernels.norm import inverse_deviation, rectify, rectify_grad
 from fastcnn_kernels.reduction import chunk_range, plus
@@ -208,10 +208,10 @@ def batch_norm_frozen_backward_input(dy, var, gamma, dx, epsilon):
             dx[m, row, ch] = dy[m, row, ch] * scale
 
 
-@cuda_kernel(flat)
+@tensor_kernel_with("momentum")
 def moving_average_update(value, moving, momentum):
-    """moving = momentum moving + (1 - momentum) value, in place.  One-dimensional views."""
-    for i in range(cuda.grid(1), value.size, cuda.gridsize(1)):
+    """moving = momentum moving + (1 - momentum) value, in place, of all layers in one launch."""
+    for i in range(cuda.threadIdx.x, value.size, THREADS):
         moving[i] = momentum * moving[i] + (1.0 - momentum) * value[i]
 
 

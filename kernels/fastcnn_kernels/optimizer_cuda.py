@@ -14,9 +14,9 @@ from fastcnn_kernels.cuda import (
     cuda,
     cuda_function,
     cuda_kernel,
-    flat,
-    map_unary,
+    parts_kernel,
     tensor_kernel,
+    tensor_kernel_with,
 )
 from fastcnn_kernels.elementwise import larger
 from fastcnn_kernels.jit import CHUNK
@@ -187,18 +187,20 @@ def moving_average(average, value, hyper):
     step(weighted_average, average, value, momentum, share)
 
 
-@cuda_kernel(flat)
+@tensor_kernel_with("factor")
 def scale_by(x, factor, y):
     """y = x factor[0]; y may be x.  factor (1,) in float64."""
-    map_unary(scaled, x, y, x.dtype.type(factor[0]))
+    number = x.dtype.type
+    for i in range(cuda.threadIdx.x, x.size, THREADS):
+        y[i] = scaled(x[i], number(factor[0]))
 
 
-@cuda_kernel(lambda g, partial: Shape((partial.size, 1, 1), THREADS))
+@parts_kernel(CHUNK)
 def squared_norm(g, partial):
     """partial[k] = sum of g[i] ** 2 over chunk k of CHUNK elements: a block a chunk.  partial (chunks,) in float64."""
     shared = cuda.shared.array(THREADS, np.float64)
-    thread, start, total = cuda.threadIdx.x, cuda.blockIdx.x * CHUNK, 0.0
-    for i in range(start + thread, min(start + CHUNK, g.size), THREADS):
+    thread, total = cuda.threadIdx.x, 0.0
+    for i in range(thread, g.size, THREADS):
         total += np.float64(g[i]) * np.float64(g[i])
     shared[thread] = total
     combine(plus, shared, 1)

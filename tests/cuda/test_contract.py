@@ -50,7 +50,10 @@ def parameters(function: ast.FunctionDef) -> list[str]:
     return [name for name in names if name not in ("first", "last", "thread")]
 
 
-CPU, CUDA = kernels(CPU_FILES, "cpu_kernel"), kernels(CUDA_FILES, "cuda_kernel", "tensor_kernel")
+CPU, CUDA = (
+    kernels(CPU_FILES, "cpu_kernel"),
+    kernels(CUDA_FILES, "cuda_kernel", "tensor_kernel", "tensor_kernel_with", "parts_kernel"),
+)
 
 
 @pytest.mark.parametrize("name", sorted(CPU.keys() - CPU_ONLY.keys() - OF_THE_TEAM))

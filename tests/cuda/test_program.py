@@ -14,7 +14,8 @@ pytest.importorskip(
 from fastcnn_kernels import cuda_program
 from fastcnn_kernels.cuda import Shape, flat
 from fastcnn_kernels.elementwise_cuda import add, copy
-from fastcnn_kernels.optimizer_cuda import adam, sgd
+from fastcnn_kernels.norm_cuda import moving_average_update
+from fastcnn_kernels.optimizer_cuda import adam, scale_by, sgd, squared_norm
 
 import fastcnn
 from fastcnn import layers
@@ -168,3 +169,63 @@ def test_a_step_of_training_has_one_launch_for_all_variables() -> None:
     names = [launch.kernel.__name__ for launch in plan.program.launches]
     assert [names.count(name) for name in ("decay_weights", "adam", "moving_average")] == [1, 1, 1]
     assert names[-3:] == ["decay_weights", "adam", "moving_average"]
+
+
+def test_norms_and_factors_are_one_launch_each() -> None:
+    gradients = [np.zeros(size, np.float32) for size in (3, 10_000, 5)]
+    partial, factor = np.zeros(1 + 3 + 1), np.zeros(1)
+    starts = [0, 1, 4, 5]
+    norms = [
+        squared_norm.bind(g, partial[i:j]) for g, i, j in zip(gradients, starts[:-1], starts[1:], strict=True)
+    ]
+    (one,) = cuda_program.joined(norms)
+    assert one.shape.total == sum(launch.shape.total for launch in norms)
+    assert one.args[-1].ctypes.data == partial.ctypes.data
+    assert one.args[-1].shape == partial.shape
+    assert len(cuda_program.joined([norms[0], norms[2]])) == 2  # another writes between them
+    scaled = [scale_by.bind(g, factor, g) for g in gradients]
+    assert [id(x) for x in scaled[0].args] == [id(x) for x in (gradients[0], gradients[0], factor)]
+    assert len(cuda_program.joined(scaled)) == 1
+    assert len(cuda_program.joined([scaled[0], scale_by.bind(gradients[1], np.zeros(1), gradients[1])])) == 2
+
+
+def test_moving_statistics_of_one_momentum_are_one_launch() -> None:
+    value, moving = ([np.zeros(size, np.float32) for size in (4, 8)] for _ in range(2))
+
+    def of(k: int, momentum: float) -> cuda_program.CudaLaunch:
+        return moving_average_update.bind(value[k], moving[k], momentum)
+
+    assert len(cuda_program.joined([of(0, 0.9), of(1, 0.9)])) == 1
+    assert len(cuda_program.joined([of(0, 0.9), of(1, 0.99)])) == 2
+    assert len(cuda_program.joined([of(0, 0.9), of(0, 0.9)])) == 2
+
+
+def test_joined_launches_compute_the_same(device: None) -> None:
+    """By a program on regions of the device, as plans run."""
+    rng = np.random.default_rng(1)
+    sizes, momentum = (3, 9000, 17), 0.75
+    values, averages = ([rng.normal(size=n).astype(np.float32) for n in sizes] for _ in range(2))
+    homes = [*values, *averages, factor := np.array([0.5]), partial := np.zeros(5)]
+    regions = {id(x): cuda_program.add_region(x) for x in homes}
+    for x in homes:
+        cuda_program.upload(x, regions[id(x)])
+    launches = [moving_average_update.bind(v, a, momentum) for v, a in zip(values, averages, strict=True)]
+    starts = [0, 1, 4, 5]
+    launches += [
+        squared_norm.bind(v, partial[i:j]) for v, i, j in zip(values, starts[:-1], starts[1:], strict=True)
+    ]
+    launches += [scale_by.bind(v, factor, v) for v in values]
+    program = cuda_program.Program(launches)
+    assert len(program.launches) == 3
+    expected = [
+        momentum * a + (1 - momentum) * v.astype(np.float64) for v, a in zip(values, averages, strict=True)
+    ]
+    squares, halves = sum((v.astype(np.float64) ** 2).sum() for v in values), [v / 2 for v in values]
+    program.run()
+    for x in homes:
+        cuda_program.download(regions[id(x)], x)
+    for average, value in zip(averages, expected, strict=True):
+        np.testing.assert_allclose(average, value, rtol=1e-6)
+    np.testing.assert_allclose(partial.sum(), squares, rtol=1e-12)
+    for value, half in zip(values, halves, strict=True):
+        np.testing.assert_array_equal(value, half)

@@ -72,6 +72,14 @@ def test_product_on_newer_devices(launch: CudaLaunch, capability: tuple[int, int
     check(launch, capability)
 
 
+@pytest.mark.parametrize("launch", [one for one in ALL if one.tile == CORE_TILE], ids=named)
+def test_tensor_cores_are_fed_by_asynchronous_copies(launch: CudaLaunch) -> None:
+    ptx = launch.ptx((8, 0))
+    assert "cp.async.cg.shared.global" in ptx  # 16 bytes, past registers and the first-level cache
+    assert "cp.async.wait_group" in ptx
+    assert ptx.count("mma.sync") == 2 * CORE_TILE.columns // 8
+
+
 def test_the_saved_table_is_that_of_these_kernels() -> None:
     """`bench/results/cuda-resources.md` has every kernel, and none that spills."""
     lines = (ROOT / "bench" / "results" / "cuda-resources.md").read_text(encoding="utf-8").splitlines()

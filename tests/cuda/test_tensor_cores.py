@@ -36,6 +36,8 @@ CONVOLUTIONS: dict[str, tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]]
     "nothing equal": ((2, 5, 4, 3), (3, 2, 3, 9), {}),
     "stride, groups": ((1, 6, 5, 4), (3, 3, 2, 10), {"strides": 2}),
     "more rows than a tile": ((2, 5, 5, 2), (1, 1, 2, 3), {}),
+    "four by four": ((1, 4, 3, 8), (3, 2, 8, 12), {"strides": 2}),
+    "groups, four by four": ((1, 4, 4, 8), (2, 2, 4, 8), {}),
 }
 
 
@@ -69,8 +71,11 @@ def test_gradients_of_convolutions(case: tuple, on_cuda: None) -> None:
         np.testing.assert_array_equal(a, b)
 
 
-def test_products_of_matrices(on_cuda: None) -> None:
-    x, w, b = whole(35, 11), whole(11, 9), whole(9)
+@pytest.mark.parametrize(
+    ("m", "k", "n"), [(35, 11, 9), (36, 12, 8), (33, 4, 12), (4, 36, 4)], ids="odd wide tall deep".split()
+)
+def test_products_of_matrices(m: int, k: int, n: int, on_cuda: None) -> None:
+    x, w, b = whole(m, k), whole(k, n), whole(n)
 
     def body(x, w, b):
         y = ops.relu(ops.dense(x, w, b))
