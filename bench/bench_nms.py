@@ -1,6 +1,7 @@
-"""Suppression of 100 to 100,000 boxes: the kernels, and the same greedy rule in NumPy and PyTorch to compare with.
+"""Suppression of 100 to 100,000 boxes: the kernels, and the function beside others.
 
 python -m pytest bench/bench_nms.py --benchmark-enable --benchmark-group-by=param:n
+python -m bench.suppression  # the others in turns with it, and their ratios
 """
 
 from typing import Any
@@ -10,19 +11,16 @@ import pytest
 from fastcnn_kernels import nms as kernels
 
 from bench.measure import Meter
+from bench.suppression import THRESHOLD, crowded, peers, scores_of
 from fastcnn import ops
 
 each_size = pytest.mark.parametrize("n", [100, 1_000, 10_000, 100_000])
 few = pytest.mark.benchmark(warmup=False, max_time=0.2, min_rounds=1)
-THRESHOLD = 0.5
 
 
 def scene(n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Boxes crowded in an image of 300 x 300 pixels, and scores."""
-    rng = np.random.default_rng(0)
-    corner = rng.uniform(0, 300, (n, 2))
-    boxes = np.concatenate([corner, corner + rng.uniform(10, 60, (n, 2))], 1).astype(np.float32)
-    return boxes, rng.uniform(size=n).astype(np.float32)
+    """Boxes crowded in an image, and scores."""
+    return crowded(n), scores_of(n)
 
 
 def ranked(n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -37,7 +35,7 @@ def ranked(n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("kernel", [kernels.nms_greedy, kernels.nms_distance], ids=lambda k: k.__name__)
 def bench_nms(measure: Meter, kernel: Any, n: int) -> None:
     corners, starts, _ = ranked(n)
-    work, keep = np.empty((5, n), np.float32), np.empty(n, np.uint8)
+    work, keep = np.empty((kernels.block_count(n), 6, kernels.LANES), np.float32), np.empty(n, np.uint8)
     measure.kernels(kernel.bind(corners, starts, work, keep, np.array([THRESHOLD], np.float32)))
 
 
@@ -45,9 +43,11 @@ def bench_nms(measure: Meter, kernel: Any, n: int) -> None:
 @pytest.mark.parametrize("n", [10, 100, 500])
 def bench_nms_few(measure: Meter, n: int) -> None:
     boxes, scores = scene(n)
-    work, order = np.empty((6, n + kernels.LANES), np.float32), np.empty((2, n), np.int64)
+    work = np.empty((kernels.block_count(n), 6, kernels.LANES), np.float32)
+    values, order = (np.empty((2, n + kernels.LANES), dtype) for dtype in (np.float32, np.int64))
     limits = np.array([THRESHOLD, -np.inf], np.float32)
-    measure.kernels(kernels.nms_few.bind(boxes, scores, scores * 0, work, order, np.array([n, 0]), limits))
+    arrays = boxes, scores, scores * 0, work, values, order, np.array([n, 0]), limits
+    measure.kernels(kernels.nms_few.bind(*arrays))
 
 
 @few
@@ -71,36 +71,6 @@ def bench_fuse_boxes(measure: Meter, n: int) -> None:
 # --- the whole function beside others -----------------------------------------------------------------------
 
 
-def in_numpy(boxes: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """The best is compared with all that are left, again and again."""
-    left, kept = np.argsort(-scores, kind="stable"), []
-    area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-    while len(left):
-        best, left = left[0], left[1:]
-        kept.append(best)
-        first, last = (
-            np.maximum(boxes[best, :2], boxes[left, :2]),
-            np.minimum(boxes[best, 2:], boxes[left, 2:]),
-        )
-        inter = np.maximum(last - first, 0).prod(1)
-        left = left[inter <= np.float32(THRESHOLD) * (area[best] + area[left] - inter)]
-    return np.array(kept)
-
-
-def in_torch(torch: Any, boxes: Any, scores: Any) -> Any:
-    """As `in_numpy`, with PyTorch."""
-    left, kept = scores.argsort(descending=True, stable=True), []
-    area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-    while len(left):
-        best, left = left[0], left[1:]
-        kept.append(best)
-        first = torch.maximum(boxes[best, :2], boxes[left, :2])
-        last = torch.minimum(boxes[best, 2:], boxes[left, 2:])
-        inter = (last - first).clamp(min=0).prod(1)
-        left = left[inter <= THRESHOLD * (area[best] + area[left] - inter)]
-    return torch.stack(kept)
-
-
 @few
 @each_size
 def bench_nms_function(benchmark: Any, n: int) -> None:
@@ -109,26 +79,10 @@ def bench_nms_function(benchmark: Any, n: int) -> None:
 
 @few
 @each_size
-def bench_nms_in_numpy(benchmark: Any, n: int) -> None:
-    boxes, scores = scene(min(n, 1_000) if not benchmark.enabled else n)
-    kept = benchmark(in_numpy, boxes, scores)
-    np.testing.assert_array_equal(kept, ops.nms(boxes, scores, None, THRESHOLD))
-
-
-@few
-@each_size
-def bench_nms_in_torch(benchmark: Any, n: int) -> None:
-    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
-    boxes, scores = scene(min(n, 1_000) if not benchmark.enabled else n)
-    kept = benchmark(in_torch, torch, torch.from_numpy(boxes), torch.from_numpy(scores))
-    np.testing.assert_array_equal(kept, ops.nms(boxes, scores, None, THRESHOLD))
-
-
-@few
-@each_size
-def bench_nms_in_torchvision(benchmark: Any, n: int) -> None:
-    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
-    torchvision = pytest.importorskip("torchvision", reason="torchvision is not installed")
-    boxes, scores = scene(n)
-    kept = benchmark(torchvision.ops.nms, torch.from_numpy(boxes), torch.from_numpy(scores), THRESHOLD)
+@pytest.mark.parametrize("peer", ["C++", "torchvision", "PyTorch", "NumPy"])
+def bench_nms_of_others(benchmark: Any, peer: str, n: int) -> None:
+    if peer not in peers():
+        pytest.skip(f"{peer} is not here")
+    boxes, scores = scene(n if benchmark.enabled else min(n, 1_000))
+    kept = benchmark(peers()[peer](boxes, scores))
     np.testing.assert_array_equal(kept, ops.nms(boxes, scores, None, THRESHOLD))

@@ -8,6 +8,7 @@ run to the next move faster than memory, so rates are compared with a copy of eq
 
 import contextlib
 import sys
+import time
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -177,3 +178,22 @@ def _names(launches: Iterable[Launch]) -> str:
 def _check(plan: Plan) -> None:
     """A benchmark that computes NaN would measure something else than it says."""
     assert all(np.isfinite(y).all() for y in plan.output_arrays)
+
+
+TURN_S = 0.01  # long enough that what the others left in the caches does not count
+
+
+def alternating(runs: dict[str, Callable[[], Any]], budget_s: float) -> dict[str, float]:
+    """The best time of each of several functions, which take turns until the budget of each is spent."""
+    best = dict.fromkeys(runs, float("inf"))
+    for run in runs.values():
+        run()  # compiled, memory touched
+    end = time.perf_counter() + budget_s * len(runs)
+    while time.perf_counter() < end:
+        for name, run in runs.items():
+            turn = start = time.perf_counter()
+            while start - turn < TURN_S:
+                run()
+                now = time.perf_counter()
+                best[name], start = min(best[name], now - start), now
+    return best

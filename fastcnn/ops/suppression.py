@@ -10,7 +10,7 @@ import threading
 from typing import Any, NamedTuple
 
 import numpy as np
-from fastcnn_kernels.nms import LANES
+from fastcnn_kernels.nms import LANES, block_count
 
 from fastcnn.backend import device, get
 from fastcnn.backend.cpu import Program, kernels
@@ -20,7 +20,7 @@ from fastcnn.ops.detection import choice
 __all__ = ["nms", "soft_nms", "weighted_box_fusion"]
 
 
-FEW = 512  # boxes; up to so many one kernel does it all
+FEW = 2048  # boxes; up to so many one kernel does it all
 PREPARED = 8192  # boxes; below, arrays and programs are kept from call to call
 
 
@@ -46,8 +46,9 @@ def _checked(what: str, boxes: Any, scores: Any, labels: Any) -> tuple[np.ndarra
 
 def _arrays(what: str, boxes: Any, scores: Any, labels: Any) -> tuple[np.ndarray, np.ndarray, Any]:
     boxes, scores = np.asarray(boxes), np.asarray(scores)
-    double = np.float64 in (boxes.dtype, scores.dtype)
-    boxes, scores = (x.astype(np.float64 if double else np.float32, copy=False) for x in (boxes, scores))
+    if not boxes.dtype == scores.dtype == np.float32:
+        double = np.float64 in (boxes.dtype, scores.dtype)
+        boxes, scores = (x.astype(np.float64 if double else np.float32, copy=False) for x in (boxes, scores))
     if boxes.size == 0:
         boxes = boxes.reshape(0, 4)
     labels = None if labels is None else np.asarray(labels)
@@ -110,10 +111,12 @@ class _Few:
 
     def __init__(self, dtype: np.dtype):
         self.boxes, self.scores, self.labels = (np.zeros(n, dtype) for n in ((FEW, 4), FEW, FEW))
-        self.kept, self.order = np.empty((6, FEW + LANES), dtype), np.empty((2, FEW), np.int64)
-        self.counts, self.limits = np.zeros(2, np.int64), np.zeros(2, dtype)
-        arrays = self.boxes, self.scores, self.labels, self.kept, self.order, self.counts, self.limits
-        self.program, self.lock = Program([kernels.nms_few.bind(*arrays)]), threading.Lock()
+        self.kept = np.empty((block_count(FEW), 6, LANES), dtype)
+        self.values, self.order = np.empty((2, FEW + LANES), dtype), np.empty((2, FEW + LANES), np.int64)
+        self.counts, self.limits, self.is_labelled = np.zeros(2, np.int64), np.zeros(2, dtype), False
+        arrays = self.boxes, self.scores, self.labels, self.kept, self.values, self.order
+        launch = kernels.nms_few.bind(*arrays, self.counts, self.limits)
+        self.program, self.lock = Program([launch]), threading.Lock()
 
     def run(
         self, boxes: np.ndarray, scores: np.ndarray, labels: Any, iou: float, least: float | None
@@ -122,7 +125,10 @@ class _Few:
         n = len(scores)
         with self.lock:
             self.boxes[:n], self.scores[:n] = boxes, scores
-            self.labels[:n] = 0 if labels is None else labels
+            if labels is not None:
+                self.labels[:n], self.is_labelled = labels, True
+            elif self.is_labelled:
+                self.labels[:], self.is_labelled = 0, False
             self.counts[0], self.limits[0] = n, iou
             self.limits[1] = -math.inf if least is None else least
             self.program.run()
@@ -137,7 +143,8 @@ class _Greedy:
     """A kernel bound to arrays that are large enough: to make these ready takes longer than to suppress few boxes."""
 
     def __init__(self, criterion: str, dtype: np.dtype, boxes: int, classes: int):
-        self.corners, self.kept = np.empty((4, boxes), dtype), np.empty((5, boxes), dtype)
+        self.corners = np.empty((4, boxes), dtype)
+        self.kept = np.empty((block_count(boxes, classes), 6, LANES), dtype)
         self.starts, self.keep = np.empty(classes + 1, np.int64), np.empty(boxes, np.uint8)
         self.threshold = np.empty(1, dtype)
         kernel = kernels.nms_greedy if criterion == "iou" else kernels.nms_distance

@@ -4,20 +4,19 @@ Boxes come sorted by class and, within a class, by score, the best first, as fou
 (4, n). An item is a class: the boxes starts[s] to starts[s + 1] - 1. What is decided about a class depends on its boxes
 alone, and of equal scores on their order, never on time or threads.
 
-A box is compared with those kept before it, best first, 64 at a time, and given up at the first block that holds one
+A box is compared with those kept before it, best first, LANES at a time, and given up at the first block that holds one
 which overlaps too much: k kept and m given up cost at most k (k + m) comparisons, most of them less. The comparisons
-are arithmetic on vector registers.
+are arithmetic on vector registers: boxes kept lie in blocks (block, corner, lane), behind the last of them empty boxes,
+which suppress nothing.
 """
 
 import math
 
 import numpy as np
 
-from fastcnn_kernels.jit import cpu_kernel, device_function, scalar
+from fastcnn_kernels.jit import cpu_kernel, device_function, scalar, shape_function, stack_array
 
-BLOCK = 64
-LANES = 16  # boxes that are compared at once where there are few
-RUN = 8  # boxes sorted by insertion before they are merged
+LANES = 16  # boxes that are compared at once
 
 
 def each_class(corners, starts, *others) -> int:
@@ -67,35 +66,53 @@ def overlaps_more_and_near(x1, y1, x2, y2, area, u1, v1, u2, v2, area2, threshol
     return inter / (area + area2 - inter) - (sx * sx + sy * sy) * quarter / (w * w + h * h) > threshold
 
 
+@shape_function
+def block_count(boxes, classes=1):
+    """Blocks that `boxes` boxes of so many classes need at most."""
+    return boxes // LANES + classes
+
+
 @device_function
-def is_suppressed(f, x1, y1, x2, y2, area, kept, lo, count, threshold):
-    """Whether one of the boxes kept[:, lo:lo + count] suppresses this one."""
-    us, vs, us2, vs2, areas = kept[0, lo:], kept[1, lo:], kept[2, lo:], kept[3, lo:], kept[4, lo:]
+def is_suppressed(f, x1, y1, x2, y2, area, kept, first, count, threshold):
+    """Whether one of `count` boxes in the blocks of kept from `first` on suppresses this one."""
     one, none = type(x1)(1), type(x1)(0)
-    for start in range(0, count, BLOCK):
+    for b in range(first, first + (count + LANES - 1) // LANES):
         found = none  # a sum of floats, which vector units add up in as many lanes as they compare in
-        for k in range(start, min(start + BLOCK, count)):
-            found += (
-                one if f(us[k], vs[k], us2[k], vs2[k], areas[k], x1, y1, x2, y2, area, threshold) else none
-            )
+        for k in range(LANES):
+            u1, v1, u2, v2 = kept[b, 0, k], kept[b, 1, k], kept[b, 2, k], kept[b, 3, k]
+            found += one if f(u1, v1, u2, v2, kept[b, 4, k], x1, y1, x2, y2, area, threshold) else none
         if found > 0:
             return True
     return False
 
 
 @device_function
+def keep_box(x1, y1, x2, y2, area, label, kept, first, count):
+    """Put a box behind `count` others in the blocks of kept from `first` on."""
+    block, lane = first + count // LANES, count % LANES
+    if lane == 0:
+        for corner in range(kept.shape[1]):
+            for k in range(LANES):
+                kept[block, corner, k] = 0
+    kept[block, 0, lane], kept[block, 1, lane], kept[block, 2, lane], kept[block, 3, lane] = x1, y1, x2, y2
+    kept[block, 4, lane], kept[block, 5, lane] = area, label
+
+
+@device_function
 def greedy(f, corners, starts, kept, keep, threshold, first, last):
-    """keep[i] = 1 where no box kept before suppresses box i, else 0.  kept (5, n): working memory; threshold (1,)."""
+    """keep[i] = 1 where no box kept before suppresses box i, else 0.
+
+    kept (block_count(n, classes), 6, LANES): working memory; threshold (1,).
+    """
     for s in range(first, last):
-        lo, count = starts[s], 0
-        for i in range(lo, starts[s + 1]):
+        begin, count = block_count(starts[s], s), 0
+        for i in range(starts[s], starts[s + 1]):
             x1, y1, x2, y2 = corners[0, i], corners[1, i], corners[2, i], corners[3, i]
             area = area_of(x1, y1, x2, y2)
-            if is_suppressed(f, x1, y1, x2, y2, area, kept, lo, count, threshold):
+            if is_suppressed(f, x1, y1, x2, y2, area, kept, begin, count, threshold):
                 keep[i] = 0
             else:
-                at = lo + count
-                kept[0, at], kept[1, at], kept[2, at], kept[3, at], kept[4, at] = x1, y1, x2, y2, area
+                keep_box(x1, y1, x2, y2, area, type(x1)(0), kept, begin, count)
                 count += 1
                 keep[i] = 1
 
@@ -116,97 +133,174 @@ def nms_distance(corners, starts, kept, keep, threshold, first, last):
 
 
 @device_function
-def insert_in_order(scores, order, first, last):
-    """order[first:last], numbers of boxes, sorted: the best score first, of equal ones the one that was first."""
-    for i in range(first + 1, last):
-        box, k = order[i], i
-        while k > first and scores[order[k - 1]] < scores[box]:
-            order[k] = order[k - 1]
-            k -= 1
-        order[k] = box
+def rank_run(values, order, first):
+    """LANES numbers from `first` on go from row 0 of values and order to row 1, the largest first."""
+    run, one, none = values[0, first : first + LANES], values.dtype.type(1), values.dtype.type(0)
+    for k in range(LANES):
+        value, before = run[k], none
+        for other in range(LANES):  # larger ones go before, and equal ones that stood before
+            before += one if run[other] > value or (run[other] == value and other < k) else none
+        place = first + np.int64(before)
+        values[1, place], order[1, place] = value, order[0, first + k]
 
 
 @device_function
-def merge(scores, source, target, first, middle, last):
-    """target[first:last] = the sorted runs source[first:middle] and source[middle:last] in order."""
-    a, b, i = first, middle, first
-    while a < middle and b < last:  # both loads and no branch: which run is next cannot be foreseen
-        left, right = source[a], source[b]
-        is_right = scores[left] < scores[right]
-        target[i] = right if is_right else left
-        a, b, i = a + (0 if is_right else 1), b + (1 if is_right else 0), i + 1
-    for k in range(a, middle):
-        target[i + k - a] = source[k]
-    for k in range(b, last):
-        target[i + k - b] = source[k]
+def merge(values, order, source, target, first, middle, last):
+    """The sorted runs [first, middle) and [middle, last) of row `source` of values and order become one in `target`."""
+    a, b, i = (
+        np.uint64(first),
+        np.uint64(middle),
+        np.uint64(first),
+    )  # of signed places Numba asks if they count back
+    one, none, half, end = np.uint64(1), np.uint64(0), np.uint64(middle), np.uint64(last)
+    while a < half and b < end:  # both loads and no branch: which run is next cannot be foreseen
+        left, right = values[source, a], values[source, b]
+        is_right = left < right
+        values[target, i] = right if is_right else left
+        order[target, i] = order[source, b if is_right else a]
+        step = one if is_right else none
+        a, b, i = a + one - step, b + step, i + one
+    for k in range(a, half):
+        values[target, i + k - a], order[target, i + k - a] = values[source, k], order[source, k]
+    for k in range(b, end):
+        values[target, i + k - b], order[target, i + k - b] = values[source, k], order[source, k]
 
 
 @device_function
-def rank(scores, order, count):
-    """Row of order (2, n) in which its first `count` numbers of boxes end up in the order of their scores."""
-    for first in range(0, count, RUN):
-        insert_in_order(scores, order[0], first, min(first + RUN, count))
-    size, row = RUN, 0
+def rank(values, order, count):
+    """The row of order that has its first `count` numbers by values, largest first; of equal ones, as they stood.
+
+    values and order (2, count + LANES): given in row 0, sorted in either.
+    """
+    size, row = LANES, 1
+    for i in range(count, count + LANES):
+        values[0, i] = -np.inf
+    for first in range(0, count, LANES):
+        rank_run(values, order, first)
     while size < count:
         for first in range(0, count, 2 * size):
-            middle = min(first + size, count)
-            merge(scores, order[row], order[1 - row], first, middle, min(middle + size, count))
+            middle, last = min(first + size, count), min(first + 2 * size, count)
+            merge(values, order, row, 1 - row, first, middle, last)
         size, row = 2 * size, 1 - row
     return row
 
 
 @device_function
-def candidates(boxes, scores, order, n, least):
-    """Numbers of the boxes whose score reaches `least`, into order[0]: how many; -1 where a number is not finite."""
-    count, sum_of_all = 0, 0.0
+def are_finite(boxes, scores, n):
+    """Whether the first n boxes and scores are finite numbers."""
+    none = boxes.dtype.type(0)
+    sum_of_boxes, sum_of_scores = none, none  # NaN if a number is not finite
     for i in range(n):
-        sum_of_all += boxes[i, 0] * 0.0 + boxes[i, 1] * 0.0 + boxes[i, 2] * 0.0 + boxes[i, 3] * 0.0
-        sum_of_all += scores[i] * 0.0  # NaN if one of them is not finite
-        if scores[i] >= least:
-            order[0, count] = i
-            count += 1
-    return count if sum_of_all == 0.0 else -1
+        for corner in range(4):
+            sum_of_boxes += boxes[i, corner] * none
+        sum_of_scores += scores[i] * none
+    return sum_of_boxes == none and sum_of_scores == none
 
 
-@cpu_kernel(lambda boxes, scores, labels, kept, order, counts, limits: 1)
-def nms_few(boxes, scores, labels, kept, order, counts, limits, first, last):
+@device_function
+def best_left(left, n, most):
+    """The first of the largest of left[:n]; behind them -inf up to the next LANES. most (LANES,): working memory."""
+    for lane in range(LANES):
+        most[lane] = left[lane]
+    for start in range(LANES, n, LANES):
+        for lane in range(LANES):
+            most[lane] = upper(left[start + lane], most[lane])
+    value = most[0]
+    for lane in range(1, LANES):
+        value = upper(most[lane], value)
+    best = 0
+    while left[best] != value:
+        best += 1
+    return best
+
+
+@device_function
+def sweep(boxes, labels, left, n, best, threshold):
+    """left[i] = -inf where the box `best`, or being it, suppresses box i; how many boxes that is."""
+    x1, y1, x2, y2 = boxes[best, 0], boxes[best, 1], boxes[best, 2], boxes[best, 3]
+    area, label, gone = area_of(x1, y1, x2, y2), labels[best], type(x1)(-np.inf)
+    one, none = type(x1)(1), type(x1)(0)
+    left[best] = gone
+    count = one
+    for i in range(n):
+        u1, v1, u2, v2 = boxes[i, 0], boxes[i, 1], boxes[i, 2], boxes[i, 3]
+        more = overlaps_more(x1, y1, x2, y2, area, u1, v1, u2, v2, area_of(u1, v1, u2, v2), threshold)
+        goes = more and labels[i] == label and left[i] > gone
+        left[i] = gone if goes else left[i]
+        count += one if goes else none
+    return count
+
+
+@device_function
+def take_the_best(boxes, labels, left, order, n, threshold):
+    """Boxes that suppress many, before any are sorted: the best of those left, again and again; how many.
+
+    Their numbers go into order[1]. A sweep compares with LANES boxes at once: it pays while one in LANES goes.
+    """
+    most, found, count = stack_array(left, LANES), 0, n
+    while count * LANES >= n:
+        best = best_left(left, n, most)
+        if not left[best] > -np.inf:
+            break
+        count = sweep(boxes, labels, left, n, best, threshold)
+        order[1, found] = best
+        found += 1
+    return found
+
+
+@cpu_kernel(lambda boxes, scores, labels, kept, values, order, counts, limits: 1)
+def nms_few(boxes, scores, labels, kept, values, order, counts, limits, first, last):
     """All of suppression by IoU for few boxes: chosen by score, sorted, suppressed.  boxes (m,4), scores, labels (m,).
 
     counts[0] boxes are given; order[1, :counts[1]] are those that stay, the best first; counts[1] is -1 where a number
-    is not finite. kept (6, m + LANES) and order (2, m): working memory; limits: IoU, least score. The comparisons go
-    over whole registers: behind the boxes kept so far lie empty ones, which suppress nothing.
+    is not finite. limits: IoU, least score. Working memory: kept (block_count(m), 6, LANES), values and order
+    (2, m + LANES).
     """
     for _ in range(first, last):
-        count = candidates(boxes, scores, order, counts[0], limits[1])
-        row, found = rank(scores, order, count), 0
-        for i in range(count):
-            box = order[row, i]
-            if i % LANES == 0:
-                for k in range(i, i + LANES):
-                    for corner in range(6):
-                        kept[corner, k] = 0
-            x1, y1, x2, y2 = boxes[box, 0], boxes[box, 1], boxes[box, 2], boxes[box, 3]
-            area, label = area_of(x1, y1, x2, y2), labels[box]
-            if not is_suppressed_in_class(x1, y1, x2, y2, area, label, kept, found, limits[0]):
-                kept[0, found], kept[1, found], kept[2, found], kept[3, found] = x1, y1, x2, y2
-                kept[4, found], kept[5, found] = area, label
-                order[row, found] = box  # found <= i: what stood there has been looked at
-                found += 1
-        for i in range(found):
-            order[1, i] = order[row, i]
-        counts[1] = found if count >= 0 else -1
+        n, left, gone = counts[0], values[0], values.dtype.type(-np.inf)
+        for i in range(n):
+            left[i] = scores[i] if scores[i] >= limits[1] else gone
+        for i in range(n, n + LANES):
+            left[i] = gone
+        counts[1] = -1
+        if are_finite(boxes, scores, n):
+            best = take_the_best(boxes, labels, left, order, n, limits[0])
+            rest = suppress_rest(boxes, labels, kept, values, order[:, best:], n, limits[0])
+            counts[1] = best + rest
+
+
+@device_function
+def suppress_rest(boxes, labels, kept, values, order, n, threshold):
+    """Of the boxes left, sorted, those that no better one suppresses, into order[1]; how many."""
+    count, found, left = 0, 0, values[0]
+    for i in range(n):
+        if left[i] > -np.inf:
+            order[0, count], left[count] = i, left[i]
+            count += 1
+    row = rank(values, order, count)
+    for i in range(count):
+        box = order[row, i]
+        x1, y1, x2, y2 = boxes[box, 0], boxes[box, 1], boxes[box, 2], boxes[box, 3]
+        area, label = area_of(x1, y1, x2, y2), labels[box]
+        if not is_suppressed_in_class(x1, y1, x2, y2, area, label, kept, found, threshold):
+            keep_box(x1, y1, x2, y2, area, label, kept, 0, found)
+            order[row, found] = box  # found <= i: what stood there has been looked at
+            found += 1
+    for i in range(found):
+        order[1, i] = order[row, i]
+    return found
 
 
 @device_function
 def is_suppressed_in_class(x1, y1, x2, y2, area, label, kept, count, threshold):
-    """Whether one of the first `count` boxes kept suppresses this one, of the same label."""
-    us, vs, us2, vs2, areas, labels = kept[0], kept[1], kept[2], kept[3], kept[4], kept[5]
+    """Whether one of the first `count` boxes of kept suppresses this one, of the same label."""
     one, none = type(x1)(1), type(x1)(0)
-    for start in range(0, count, LANES):
+    for b in range((count + LANES - 1) // LANES):
         found = none
-        for k in range(start, start + LANES):
-            more = overlaps_more(us[k], vs[k], us2[k], vs2[k], areas[k], x1, y1, x2, y2, area, threshold)
-            found += one if more and labels[k] == label else none
+        for k in range(LANES):
+            u1, v1, u2, v2 = kept[b, 0, k], kept[b, 1, k], kept[b, 2, k], kept[b, 3, k]
+            more = overlaps_more(u1, v1, u2, v2, kept[b, 4, k], x1, y1, x2, y2, area, threshold)
+            found += one if more and kept[b, 5, k] == label else none
         if found > 0:
             return True
     return False

@@ -8,6 +8,7 @@ from reference import detection as reference
 
 from fastcnn import ops
 from fastcnn.errors import Error
+from fastcnn.ops import suppression
 
 Set = tuple[np.ndarray, np.ndarray, np.ndarray]
 
@@ -50,14 +51,14 @@ def copies() -> Set:
 
 
 def many(n: int = 700) -> Set:
-    """More than one kernel does at once: many scores equal, 0 and -0 among them; large labels."""
+    """Many scores equal, 0 and -0 among them; large labels."""
     boxes, scores, labels = random_set(n, 7)
     scores = np.round(scores * 6) * np.float32(0.5)
     return boxes, np.where((np.arange(n) % 2 == 1) & (scores == 0), -scores, scores), labels * 2**60
 
 
 SETS = {
-    "more than few": lambda: many(520),
+    "many": lambda: many(520),
     "random": lambda: random_set(300),
     "double": lambda: random_set(120, dtype="float64"),
     "one": lambda: random_set(1),
@@ -71,7 +72,7 @@ SETS = {
 each_set = pytest.mark.parametrize("name", SETS)
 
 
-@pytest.mark.parametrize("n", [300, 512, 513])
+@pytest.mark.parametrize("n", [300, 2048, 2049])
 def test_negative_scores_are_scores(n: int) -> None:
     boxes, scores, labels = many(n)
     found = ops.nms(boxes, scores - 2, labels, 0.4, score_threshold=-1.5)
@@ -81,12 +82,35 @@ def test_negative_scores_are_scores(n: int) -> None:
 @each_set
 @pytest.mark.parametrize("criterion", ["iou", "diou"])
 @pytest.mark.parametrize("threshold", [0.0, 0.5, 1.0])
-def test_nms(name: str, criterion: str, threshold: float) -> None:
+@pytest.mark.parametrize("few", [0, suppression.FEW], ids=["the kernel for many", "for few"])
+def test_nms(name: str, criterion: str, threshold: float, few: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(suppression, "FEW", few)
     boxes, scores, labels = SETS[name]()
     for own in (None, labels):
         expected = reference.nms(boxes, scores, own, threshold, criterion)
         found = ops.nms(boxes, scores, own, threshold, criterion=criterion)
         assert found.tolist() == expected and found.dtype == np.int64
+
+
+def test_a_call_leaves_no_labels_behind() -> None:
+    boxes, scores, labels = random_set(200)
+    expected = ops.nms(boxes, scores, None, 0.3)
+    ops.nms(boxes, scores, labels, 0.3)
+    ops.nms(boxes[:9], scores[:9], None, 0.3)
+    np.testing.assert_array_equal(ops.nms(boxes, scores, None, 0.3), expected)
+
+
+@pytest.mark.parametrize(
+    "n, share", [(15, 0.5), (16, 1.0), (200, 0.05), (200, 0.5), (2048, 0.98), (2049, 0.98)]
+)
+def test_boxes_that_suppress_many(n: int, share: float) -> None:
+    """Taken before the others are sorted, while they suppress one in sixteen; the rest as ever."""
+    boxes, scores, labels = random_set(n, side=1000)
+    here = np.random.default_rng(1).uniform(size=n) < share
+    boxes[here] = (100, 100, 160, 160) + np.round(boxes[here] / 300)
+    for own in (None, labels):
+        found = ops.nms(boxes, np.round(scores, 2), own, 0.5)
+        assert found.tolist() == reference.nms(boxes, np.round(scores, 2), own, 0.5)
 
 
 @each_set

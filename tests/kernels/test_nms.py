@@ -10,6 +10,11 @@ OnThreads = Callable[[Callable[[], Sequence[np.ndarray]]], Sequence[np.ndarray]]
 STARTS = np.array([0, 700, 700, 701, 2500])  # one class without boxes, one with a single box
 
 
+def blocks(n: int, classes: int, dtype: str) -> np.ndarray:
+    """Working memory for n boxes; what it holds does not matter."""
+    return np.full((kernels.block_count(n, classes), 6, kernels.LANES), np.nan, dtype)
+
+
 def sorted_boxes(dtype: str) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(0)
     corner = rng.uniform(0, 100, (2, 2500))
@@ -27,7 +32,7 @@ def test_classes_are_independent(name: str, dtype: str, on_threads: OnThreads) -
 
     def run(corners: np.ndarray = corners, starts: np.ndarray = STARTS) -> list[np.ndarray]:
         keep = np.full(corners.shape[1], 7, np.uint8)
-        kernel(corners, starts, np.full((5, corners.shape[1]), np.nan, dtype), keep, np.array([0.4], dtype))
+        kernel(corners, starts, blocks(corners.shape[1], 4, dtype), keep, np.array([0.4], dtype))
         return [keep]
 
     keep = on_threads(run)[0]
@@ -47,15 +52,16 @@ def test_nms_few(n: int, dtype: str, on_threads: OnThreads) -> None:
     given = [np.resize(x, (size, *x.shape[1:])).astype(dtype) for x in (boxes, scores, labels)]
 
     def run() -> list[np.ndarray]:
-        order, counts = np.full((2, size), -1), np.array([n, 0])
-        kernels.nms_few(*given, np.full((6, size + kernels.LANES), np.nan, dtype), order, counts, limits)
+        values = np.full((2, size + kernels.LANES), np.nan, dtype)
+        order, counts = np.full(values.shape, -1), np.array([n, 0])
+        kernels.nms_few(*given, blocks(size, 1, dtype), values, order, counts, limits)
         return [order[1, : counts[1]]]
 
     chosen = np.flatnonzero(scores >= 4)
     chosen = chosen[np.lexsort((-scores[chosen], labels[chosen]))]
     keep = np.zeros(len(chosen), np.uint8)
     starts = np.searchsorted(labels[chosen], [0, 1, 2, 3])
-    work = np.empty((5, len(chosen)), dtype)
+    work = blocks(len(chosen), 3, dtype)
     kernels.nms_greedy(np.ascontiguousarray(boxes[chosen].T), starts, work, keep, limits[:1])
     expected = np.sort(chosen[keep == 1])
     expected = expected[np.argsort(-scores[expected], kind="stable")]
@@ -67,13 +73,8 @@ def test_nms_few_refuses_what_is_not_finite() -> None:
         given = [np.ones((3, 4)), np.ones(3), np.zeros(3)]
         given[where][1] = value
         counts = np.array([3, 0])
-        arrays = (
-            np.empty((6, 3 + kernels.LANES)),
-            np.empty((2, 3), np.int64),
-            counts,
-            np.array([0.5, -np.inf]),
-        )
-        kernels.nms_few(*given, *arrays)
+        values, order = np.empty((2, 3 + kernels.LANES)), np.empty((2, 3 + kernels.LANES), np.int64)
+        kernels.nms_few(*given, blocks(3, 1, "float64"), values, order, counts, np.array([0.5, -np.inf]))
         assert counts[1] == -1
 
 
