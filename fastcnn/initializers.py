@@ -1,5 +1,6 @@
 """First values of weights. An initializer is called with a shape and returns an array."""
 
+import copy
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
@@ -186,6 +187,14 @@ class VarianceScaling(_Random):
         self.distribution = "truncated_normal" if distribution == "normal" else distribution
         self.input_axes = None if input_axes is None else tuple(input_axes)
         self.output_axes = None if output_axes is None else tuple(output_axes)
+
+    def between(self, input_axes: Sequence[int], output_axes: Sequence[int]) -> "VarianceScaling":
+        """The same values for weights whose inputs and outputs are on these axes, unless it names axes itself."""
+        given = self.input_axes is not None and self.output_axes is not None
+        other = copy.copy(self)
+        if not given:
+            other.input_axes, other.output_axes = tuple(input_axes), tuple(output_axes)
+        return other
 
     def __call__(self, shape: Shape, dtype: str | None = None) -> Array:
         fan_in, fan_out = compute_fans(shape)

@@ -203,6 +203,34 @@ def relu(d):
     }, d.shape(d.int(0, 2))  # fmt: skip
 
 
+EQUATIONS = (
+    ("abc,cx->abx", (None, 4), "x"), ("abc,cde->abde", (None, 4, 2), "de"), ("...x,xy->...y", 4, "y"),
+    ("ab...,bc->ac...", 4, "c"), ("abc,bcx->abx", (3, 4), "bx"), ("...ab,bc->...ac", (3, 4), "c"),
+    ("abc,bx->axc", (4, 5), "x"),
+)  # fmt: skip
+
+
+def einsum_dense(d):
+    equation, output_shape, bias = d.one(*EQUATIONS)
+    options = {name: value for name, value in d.weights().items() if name != "use_bias"}
+    bias_axes = {"bias_axes": d.one(None, bias)}
+    return {"equation": equation, "output_shape": output_shape, **bias_axes, **options, **d.kernel()}, (
+        2,
+        3,
+        5,
+    )
+
+
+def attention(**choices):
+    def make(d):
+        n, t, s, size, values = (d.int(1, 4) for _ in range(5))
+        query, key = (n, t, size), (n, s, size)
+        shapes = d.one([query, key], [query, (n, s, values), key])
+        return {"use_scale": d.one(True, False), **{k: d.one(*v) for k, v in choices.items()}}, shapes
+
+    return make
+
+
 POOLINGS = ("MaxPooling", "AveragePooling")
 CASES = {
     "Dense": lambda d: ({"units": d.int(1, 5), **d.weights(), **d.kernel()}, d.shape(d.int(0, 3), 2, 4)),
@@ -237,6 +265,8 @@ CASES = {
     "Resizing": over(
         2, height=(3, 9), width=(4, 8), interpolation=("nearest", "bilinear"), crop_to_aspect_ratio=(True, False)
     ),
+    "EinsumDense": einsum_dense,
+    "Attention": attention(score_mode=("dot", "concat")), "AdditiveAttention": attention(),
     "CenterCrop": over(2, height=(3, 9), width=(4, 9)),
 }  # fmt: skip
 DISTURB = [name for name in CASES if "Dropout" in name or "Noise" in name]
@@ -336,14 +366,60 @@ def compare(theirs, mine, shapes, training):
             close(found, grad)
 
 
+def masks(d, n, t, s):
+    """Masks at random, and what `call` takes beside them."""
+    drawn = {
+        "attention_mask": d.rng.random((n, t, s)) < 0.5,
+        "value_mask": np.maximum(d.rng.random((n, s)) < 0.5, np.arange(s) == 0),
+    }
+    chosen = {name: value for name, value in drawn.items() if d.int(0, 1)}
+    return chosen | {name: True for name in ("use_causal_mask", "return_attention_scores") if d.int(0, 1)}
+
+
+@pytest.mark.parametrize("seed", range(24))
+def test_multi_head_attention(seed):
+    d = Draw(seed)
+    rank = d.one(1, 1, 2)
+    n, features, others = d.int(1, 3), d.int(1, 4), d.int(1, 4)
+    t, s = (tuple(d.int(2, 4) for _ in range(rank)) for _ in "ts")
+    options = {
+        "num_heads": d.int(1, 3), "key_dim": d.int(1, 3), "value_dim": d.one(None, 2), "use_gate": d.one(True, False),
+        "use_bias": d.one(True, False), "output_shape": d.one(None, 3, (2, 3)), "name": "heads", "dtype": "float32",
+        "attention_axes": d.one(None, tuple(range(1, rank + 1))),
+        "sliding_window": d.one(None, 2) if rank == 1 else None,
+    }  # fmt: skip
+    theirs, mine = keras.layers.MultiHeadAttention(**options), layers.MultiHeadAttention(**options)
+    assert plain(mine.get_config()) == plain(theirs.get_config())
+    shapes = [(n, *t, features), (n, *s, others), (n, *s, others + 1)][: d.int(2, 3)]
+    xs = [d.rng.normal(size=shape).astype("float32") for shape in shapes]
+    called = masks(d, n, t[0], s[0]) if rank == 1 else {}
+    tensors = {k: torch.tensor(v) if isinstance(v, np.ndarray) else v for k, v in called.items()}
+    theirs(*(torch.tensor(x) for x in xs))
+    mine(*xs)
+    fill(theirs, mine, d.rng)
+    found, expected = mine(*xs, **called), theirs(*(torch.tensor(x) for x in xs), **tensors)
+    outputs = (found, expected) if isinstance(expected, tuple) else ([found], [expected])
+    for y, other in zip(*outputs, strict=True):
+        close(y, other)
+    described = mine(*(fastcnn.Input(shape[1:]) for shape in shapes))
+    assert described.shape == (None, *outputs[0][0].shape[1:])
+
+
+def test_softmax_where_everything_is_masked():
+    x, mask = np.arange(6, dtype="float32").reshape(2, 3), np.array([[1, 0, 1], [0, 0, 0]], bool)
+    expected = keras.layers.Softmax()(torch.tensor(x), mask=torch.tensor(mask))
+    close(layers.Softmax()(x, mask=mask), expected)
+
+
 def test_every_layer_of_both_has_a_case():
     elsewhere = {
-        "Embedding", "Input", "InputLayer", "InputSpec", "Lambda", "Layer", "SpectralNormalization", "TimeDistributed",
-        "Wrapper",
+        "Embedding", "Input", "InputLayer", "InputSpec", "Lambda", "Layer", "MultiHeadAttention", "Pipeline",
+        "SpectralNormalization", "TimeDistributed", "Wrapper",
     }  # fmt: skip
     shared = {
         cls.__name__
         for name in layers.__all__
         if isinstance(cls := getattr(layers, name), type) and hasattr(keras.layers, name)
+        if not issubclass(cls, layers.ImageLayer)  # compared in test_augmentation_peer.py
     }
     assert shared - elsewhere - set(CASES) == set()

@@ -6,6 +6,7 @@ from typing import Any
 from fastcnn import registry
 from fastcnn.errors import Error, did_you_mean
 from fastcnn.layers.activation import ELU, LeakyReLU, PReLU, ReLU, Softmax
+from fastcnn.layers.attention import AdditiveAttention, Attention, MultiHeadAttention
 from fastcnn.layers.augmentation import ImageLayer
 from fastcnn.layers.base import Layer
 from fastcnn.layers.convolutional import (
@@ -29,6 +30,7 @@ from fastcnn.layers.convolutional import (
     SeparableConvolution2D,
 )
 from fastcnn.layers.core import Activation, Dense, Identity, Input, InputLayer, Lambda
+from fastcnn.layers.einsum import EinsumDense
 from fastcnn.layers.geometric import (
     RandomCrop,
     RandomElasticTransform,
@@ -148,8 +150,9 @@ from fastcnn.layers.wrapping import Embedding, SpectralNormalization, TimeDistri
 
 __all__ = [
     "InputSpec", "Layer", "deserialize", "serialize",
-    "Activation", "Dense", "Embedding", "Identity", "Input", "InputLayer", "Lambda",
+    "Activation", "Dense", "EinsumDense", "Embedding", "Identity", "Input", "InputLayer", "Lambda",
     "SpectralNormalization", "TimeDistributed", "Wrapper",
+    "AdditiveAttention", "Attention", "MultiHeadAttention",
     "Conv1D", "Conv1DTranspose", "Conv2D", "Conv2DTranspose", "Conv3D", "Conv3DTranspose", "Convolution1D",
     "Convolution1DTranspose", "Convolution2D", "Convolution2DTranspose", "Convolution3D",
     "Convolution3DTranspose", "DepthwiseConv1D", "DepthwiseConv2D", "SeparableConv1D", "SeparableConv2D",
@@ -199,7 +202,6 @@ _INSTEAD = {
     "GRU": _RECURRENT,
     "RNN": _RECURRENT,
     "Bidirectional": _RECURRENT,
-    "Attention": "; attention is no part of fastcnn, but can be written with fastcnn.ops in a layer of your own",
     "Text": "; turn text into numbers before the model, then use Embedding",
     "String": "; turn text into numbers before the model, then use Embedding",
     "Masking": "; masks are not handed from layer to layer, multiply by a mask instead",

@@ -112,6 +112,9 @@ class Softmax(Layer):
         self.axis = axes if axes is None or isinstance(axis, list | tuple) else axes[0]
 
     def call(self, inputs: Tensor, mask: Any = None) -> Tensor:
-        if mask is not None:
-            inputs = ops.where(convert(mask, inputs.dtype), inputs, ops.full_like(inputs, _FAR_BELOW))
-        return ops.softmax(inputs, tuple(range(inputs.ndim)) if self.axis is None else self.axis)
+        axis = tuple(range(inputs.ndim)) if self.axis is None else self.axis
+        if mask is None:
+            return ops.softmax(inputs, axis)
+        mask = convert(mask, inputs.dtype) > 0.5
+        y = ops.softmax(ops.where(mask, inputs, ops.full_like(inputs, _FAR_BELOW)), axis)
+        return ops.where(mask, y, 0.0)  # where nothing is left, nothing sums to 1

@@ -290,14 +290,17 @@ class Layer(Configurable):
 
     def _build_for(self, args: tuple, kwargs: dict[str, Any]) -> None:
         """Build for these inputs: `build()`, `build(input_shape)`, or `build(x_shape, y_shape)` for call(x, y)."""
-        wanted = _build_parameters(type(self).build)
-        if self.built or len(wanted) == 1:
+        needed, others = _build_parameters(type(self).build)
+        if self.built or len(needed) == 1:
             self._build_once(_shapes(args[0]) if args else None)
-        elif not wanted:
+        elif not needed:
             self.build()  # type: ignore[call-arg]
         else:
             given = {**dict(zip(_call_parameters(type(self).call), args, strict=False)), **kwargs}
-            self.build(**{name: _shapes(given.get(name.removesuffix("_shape"))) for name in wanted})
+            shapes = {name: _shapes(given.get(name.removesuffix("_shape"))) for name in needed + others}
+            self.build(
+                **{name: shape for name, shape in shapes.items() if name in needed or shape is not None}
+            )
 
     def call(self, *args: Any, **kwargs: Any) -> Any:
         """What the layer computes, written with `fastcnn.ops`. Override in your own layer."""
@@ -623,13 +626,13 @@ def _call_parameters(call: Callable[..., Any]) -> tuple[str, ...]:
 
 
 @functools.cache
-def _build_parameters(build: Callable[..., Any]) -> tuple[str, ...]:
-    """The shapes that `build` asks for; one if it takes whatever it is given."""
+def _build_parameters(build: Callable[..., Any]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The shapes that `build` asks for, one if it takes whatever it is given; and those that it can do without."""
     parameters = list(inspect.signature(build).parameters.values())[1:]
     if any(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in parameters):
-        return ("input_shape",)
-    needed = tuple(p.name for p in parameters if p.default is p.empty)
-    return needed or tuple(p.name for p in parameters[:1])
+        return ("input_shape",), ()
+    needed = [p.name for p in parameters if p.default is p.empty] or [p.name for p in parameters[:1]]
+    return tuple(needed), tuple(p.name for p in parameters if p.name not in needed)
 
 
 def _arrange(names: tuple[str, ...], args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:

@@ -1,6 +1,6 @@
 """Products and norms of tensors, made of `matmul`, sums and products element by element."""
 
-import functools
+import math
 import string
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -12,7 +12,7 @@ from fastcnn.errors import Error
 from fastcnn.ops.core import convert, op_function, whole_function
 from fastcnn.ops.diagonals import diagonal
 from fastcnn.ops.elementwise import absolute, add, divide, multiply, rsqrt, sqrt, square
-from fastcnn.ops.matmul import dense
+from fastcnn.ops.matmul import dense, matmul
 from fastcnn.ops.reduction import max as largest
 from fastcnn.ops.reduction import mean
 from fastcnn.ops.reduction import min as smallest
@@ -90,15 +90,15 @@ def outer(x1: Any, x2: Any) -> Any:
 def einsum(subscripts: str, *operands: Any, **kwargs: Any) -> Any:
     """Sums of products in Einstein's notation: "bij,bjk->bik" has a letter for each axis, "..." for any more.
 
-    The factors are multiplied over all letters at once and then summed, so the memory is the product of all lengths:
-    for large matrices `matmul` and `tensordot` are the better choice.
+    Operands are multiplied from left to right, as stacks of matrices where letters that two of them share are summed.
     """
     tensors = [convert(x) for x in operands]
     inputs, result = _letters(_without_dots(subscripts, tensors), len(tensors))
-    order = result + "".join(sorted(set("".join(inputs)) - set(result)))
-    pairs = [_of_different_letters(x, letters) for x, letters in zip(tensors, inputs, strict=True)]
-    product = functools.reduce(multiply, [_spread(x, letters, order) for x, letters in pairs])
-    return total(product, tuple(range(len(result), len(order)))) if len(order) > len(result) else product
+    first, *others = (_of_different_letters(x, letters) for x, letters in zip(tensors, inputs, strict=True))
+    for i, other in enumerate(others, 2):
+        first = _contracted(first, other, kept=result + "".join(inputs[i:]))
+    x, letters = _summed(*first, kept=result)
+    return _spread(x, letters, result)
 
 
 def _without_dots(subscripts: str, tensors: Sequence[Tensor]) -> str:
@@ -139,6 +139,42 @@ def _of_different_letters(x: Tensor, letters: str) -> tuple[Tensor, str]:
             x = diagonal(x, 0, first, second)
             letters = letters[:first] + letters[first + 1 : second] + letters[second + 1 :] + letter
     return x, letters
+
+
+def _contracted(first: tuple[Tensor, str], second: tuple[Tensor, str], kept: str) -> tuple[Tensor, str]:
+    """The product of two operands, summed over the letters that are not kept."""
+    (x, of_x), (y, of_y) = _summed(*first, kept + second[1]), _summed(*second, kept + first[1])
+    stack = "".join(n for n in of_x if n in of_y and n in kept)
+    inner = "".join(n for n in of_x if n in of_y and n not in kept)
+    rows, columns = "".join(n for n in of_x if n not in of_y), "".join(n for n in of_y if n not in of_x)
+    x, y = _spread(x, of_x, stack + rows + inner), _spread(y, of_y, stack + inner + columns)
+    if inner and _are_matrices(x, y, len(stack), len(inner)):
+        return _matrix_product(x, y, len(stack), len(inner)), stack + rows + columns
+    order = stack + rows + columns + inner
+    product = _spread(x, stack + rows + inner, order) * _spread(y, stack + inner + columns, order)
+    return _summed(product, order, kept)
+
+
+def _are_matrices(x: Tensor, y: Tensor, stack: int, inner: int) -> bool:
+    """Whether all sizes are known, and those of shared axes are equal (1 beside n is repeated)."""
+    shared = x.shape[:stack] + x.shape[x.ndim - inner :]
+    return None not in x.shape + y.shape and shared == y.shape[: stack + inner]
+
+
+def _matrix_product(x: Tensor, y: Tensor, stack: int, inner: int) -> Tensor:
+    """(stack..., rows..., inner...), (stack..., inner..., columns...) -> (stack..., rows..., columns...)."""
+    kept, columns = known(x.shape[: x.ndim - inner]), known(y.shape[stack + inner :])
+    lead = [math.prod(kept[:stack])] if stack else []
+    size = math.prod(known(x.shape[x.ndim - inner :]))
+    matrices = reshape(x, (*lead, math.prod(kept[stack:]), size))
+    product = matmul(matrices, reshape(y, (*lead, size, math.prod(columns))))
+    return reshape(product, (*kept, *columns))
+
+
+def _summed(x: Tensor, letters: str, kept: str) -> tuple[Tensor, str]:
+    """An operand summed over the letters that are not kept."""
+    axes = tuple(i for i, letter in enumerate(letters) if letter not in kept)
+    return (total(x, axes) if axes else x), "".join(letter for letter in letters if letter in kept)
 
 
 def _spread(x: Tensor, letters: str, order: str) -> Tensor:

@@ -355,7 +355,7 @@ def test_layers_that_do_not_exist():
         layers.LSTM  # noqa: B018
     with pytest.raises(Error, match="no 'Conv2'; did you mean 'Conv2D'"):
         layers.Conv2  # noqa: B018
-    assert not hasattr(layers, "MultiHeadAttention")
+    assert not hasattr(layers, "StringLookup")
 
 
 def test_fans_by_axes():

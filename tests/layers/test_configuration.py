@@ -34,6 +34,9 @@ AFFINE = {"beta_initializer": "ones", "gamma_regularizer": "l2", "beta_constrain
 CASES = [
     (layers.Input((3, 4)).node.operation, (None, 3, 4)),
     (layers.Dense(5, "relu", False, **KERNEL, bias_regularizer="l1"), VECTOR),
+    (layers.EinsumDense("...x,xy->...y", 3, "relu", "y", **KERNEL), VECTOR),
+    (layers.Attention(True, "concat", 0.1, 3), [ROW, ROW]),
+    (layers.AdditiveAttention(False, 0.1), [ROW, ROW]),
     (layers.Activation("gelu"), VECTOR),
     (layers.Identity(name="same"), VECTOR),
     (layers.Conv1D(4, 3, 2, "causal", groups=2, **KERNEL), ROW),
@@ -150,7 +153,7 @@ def test_round_trip(layer, shape):
 
 def test_every_layer_has_a_case():
     bases = {layers.Layer, layers.Wrapper, layers.InputSpec}
-    tested = {type(layer) for layer, _ in CASES} | {layers.Lambda, *bases}
+    tested = {type(layer) for layer, _ in CASES} | {layers.Lambda, layers.MultiHeadAttention, *bases}
     public = {value for name in layers.__all__ if inspect.isclass(value := getattr(layers, name))}
     pictures = {cls for cls in public if issubclass(cls, layers.ImageLayer | layers.Pipeline)}
     assert public - tested == pictures  # test_augmentation.py has them

@@ -70,6 +70,17 @@ def divided(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.divide(x, y, out=np.zeros(np.broadcast_shapes(x.shape, y.shape)), where=y != 0)
 
 
+EINSUMS = {
+    "bij,bjk->bik": [(2, 3, 4), (2, 4, 2)],  # stacks of matrices
+    "abc,cde->dabe": [(2, 3, 4), (4, 2, 3)],  # one matrix of several axes
+    "bsnh,btnh->bnts": [(2, 3, 2, 4), (2, 5, 2, 4)],
+    "ab,ab->": [(2, 3), (2, 3)],
+    "ab,cd->cadb": [(2, 3), (4, 2)],  # nothing in common
+    "aab,b->a": [(3, 3, 2), (2,)],  # a diagonal
+    "abc,bd->d": [(2, 3, 4), (3, 2)],  # letters of one operand alone
+    "ab,bc,cd->da": [(2, 3), (3, 4), (4, 2)],
+}
+
 ROWS = [
     *(like("cumsum", CUBE, axis=axis) for axis in (None, 1, -1)),
     *(like("prod", CUBE, axis=axis, make=positive) for axis in (None, (0, 2), -1)),
@@ -79,9 +90,10 @@ ROWS = [
     like("tensordot", {"two axes": [(2, 3, 4), (3, 4, 2)]}, 2, terms=24),
     *(like("tril", MATRIX, k) for k in (0, 1, -1)),
     *(like("triu", MATRIX, k) for k in (0, 1, -1)),
-    Row(
-        "einsum", lambda x, y: ops.einsum("bij,bjk->bik", x, y), lambda x, y: np.einsum("bij,bjk->bik", x, y),
-        {"stacks": [(2, 3, 4), (2, 4, 2)]}, terms=24,
+    *(
+        Row(f"einsum {equation}", lambda *xs, e=equation: ops.einsum(e, *xs), lambda *xs, e=equation: np.einsum(e, *xs),
+            {"of " + equation: shapes}, terms=48)
+        for equation, shapes in EINSUMS.items()
     ),
     *(
         Row(f"norm over {axis}", lambda x, axis=axis: ops.norm(x, axis=axis),
