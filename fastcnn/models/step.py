@@ -50,8 +50,7 @@ class Planned(NamedTuple):
     arrays: list[np.ndarray]
 
 
-@dataclass(frozen=True)
-class Signature:
+class Signature(NamedTuple):
     """How many arrays a batch has and how they are arranged; what a body is traced for besides shapes."""
 
     x: Any  # structure with positions in place of arrays
