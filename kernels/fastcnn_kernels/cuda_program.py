@@ -32,6 +32,8 @@ _starts: list[int] = []  # of regions, in order
 _regions: dict[int, "Region"] = {}
 _streams: dict[str, Any] = {}
 _thread = threading.local()
+# Held by who tells the streams something: what others told one while a program is captured would be captured too.
+_order = threading.RLock()
 
 
 def stream(name: str = "work") -> Any:
@@ -57,7 +59,11 @@ def enter() -> None:
 def wait() -> None:
     """Return when the device has done all that it was told."""
     enter()
-    stream().synchronize()
+    with _order:
+        if not hasattr(_thread, "mark"):
+            _thread.mark = event()
+        _thread.mark.record(stream())
+    _thread.mark.synchronize()  # a stream that is being captured must not be waited for, a mark before that may
 
 
 # --- memory ----------------------------------------------------------------------------------------------------------
@@ -208,7 +214,7 @@ _rings: list[Ring] = []
 def upload(array: np.ndarray, region: Region) -> None:
     """Bring the values of an array to its region, when the stream comes to it. The array may change at once."""
     enter()
-    with _lock:
+    with _order:
         if array.nbytes > Ring.PART:
             copy(address_of(region.memory), array.ctypes.data, array.nbytes)  # returns when it has been read
         elif array.nbytes:
@@ -220,7 +226,8 @@ def upload(array: np.ndarray, region: Region) -> None:
 def download(region: Region, array: np.ndarray) -> None:
     """Bring the values of a region to its array, and wait for them."""
     enter()
-    copy(array.ctypes.data, address_of(region.memory), array.nbytes)
+    with _order:
+        copy(array.ctypes.data, address_of(region.memory), array.nbytes)
     wait()
 
 
@@ -246,13 +253,14 @@ class Sending:
     def send(self) -> None:
         """Have them copied to the places, when the run before has read what is there."""
         copies, work, there = stream("copies"), stream(), address_of(self._there)
-        self._taken.wait(copies)
-        copy(there, self._memory.ctypes.data, self._memory.nbytes, copies)
-        self._arrived.record(copies)
-        self._arrived.wait(work)
-        for place, start, array in zip(self._places, self._starts, self.arrays, strict=True):
-            copy(place, there + start, array.nbytes, work)
-        self._taken.record(work)
+        with _order:
+            self._taken.wait(copies)
+            copy(there, self._memory.ctypes.data, self._memory.nbytes, copies)
+            self._arrived.record(copies)
+            self._arrived.wait(work)
+            for place, start, array in zip(self._places, self._starts, self.arrays, strict=True):
+                copy(place, there + start, array.nbytes, work)
+            self._taken.record(work)
 
 
 class Receiving:
@@ -270,9 +278,10 @@ class Receiving:
 
     def ask(self) -> None:
         """Have them copied when the run is through."""
-        for array, place in self._pairs:
-            copy(array.ctypes.data, place, array.nbytes)
-        self._done.record(stream())
+        with _order:
+            for array, place in self._pairs:
+                copy(array.ctypes.data, place, array.nbytes)
+            self._done.record(stream())
 
     def wait(self) -> None:
         """Return when they are here."""
@@ -306,14 +315,15 @@ class Program:
         if not self.launches:
             return
         enter()
-        self._calls = self._calls or [self._call_of(launch) for launch in self.launches]
-        self._runs += 1
-        if self._runs == 2 and USES_GRAPHS:
-            self._graph = captured(self._launch_all)
-        if self._graph is None:
-            self._launch_all()
-        else:
-            self._graph.launch()
+        with _order:
+            self._calls = self._calls or [self._call_of(launch) for launch in self.launches]
+            self._runs += 1
+            if self._runs == 2 and USES_GRAPHS:
+                self._graph = captured(self._launch_all)
+            if self._graph is None:
+                self._launch_all()
+            else:
+                self._graph.launch()
 
     def _launch_all(self) -> None:
         for call in self._calls:
@@ -335,7 +345,8 @@ class Program:
 def now(launch: CudaLaunch, there: tuple) -> None:
     """Execute one launch, on arrays of the device, and wait for it."""
     enter()
-    Call(launch, there, stream())()
+    with _order:
+        Call(launch, there, stream())()
     wait()
 
 
@@ -357,6 +368,7 @@ class Graph:
 
     def __init__(self, driver: Any, executable: Any, handle: Any):
         self._driver, self._executable, self._handle = driver, executable, handle
+        weakref.finalize(self, driver.cuGraphExecDestroy, executable).atexit = False
 
     def launch(self) -> None:
         """Execute them, when the stream comes to it."""
@@ -375,7 +387,9 @@ def captured(work: Callable[[], None]) -> Graph | None:
             work()
         finally:
             ended = api.cuStreamEndCapture(handle)
-        executable = checked(api.cuGraphInstantiate(checked(ended), 0))
+        graph = checked(ended)
+        executable = checked(api.cuGraphInstantiate(graph, 0))
+        api.cuGraphDestroy(graph)
     except RefusedError:
         return None
     return Graph(api, executable, handle)

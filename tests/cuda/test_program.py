@@ -1,6 +1,8 @@
 """Memory that addresses stand for, and programs as CUDA graphs; the driver is played by a script."""
 
 import gc
+import threading
+import time
 from types import SimpleNamespace
 from typing import Any
 
@@ -70,11 +72,15 @@ def test_second_run_is_captured_and_later_ones_replayed(monkeypatch: pytest.Monk
         "cuStreamBeginCapture",
         "cuStreamEndCapture",
         "cuGraphInstantiate",
+        "cuGraphDestroy",
         "cuGraphLaunch",
     ]
     bench.program.run()
     assert len(bench.launched) == 4
-    assert bench.driver.asked[4:] == ["cuGraphLaunch"]
+    assert bench.driver.asked[5:] == ["cuGraphLaunch"]
+    del bench.program
+    gc.collect()
+    assert bench.driver.asked[6:] == ["cuGraphExecDestroy"]
 
 
 @pytest.mark.parametrize("failing", ["cuStreamBeginCapture", "cuStreamEndCapture", "cuGraphInstantiate"])
@@ -92,6 +98,34 @@ def test_refused_launch_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     bench.program.run()
     with pytest.raises(cuda_program.RefusedError):
         bench.program.run()
+
+
+def test_nobody_else_tells_the_stream_anything_while_it_is_captured(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench(monkeypatch)
+    bench.program.run()
+    array, waiting, done = np.zeros(3, np.float32), threading.Event(), threading.Event()
+    region = cuda_program.add_region(array)
+    monkeypatch.setattr(cuda_program, "device_bytes", lambda nbytes: 0)
+    monkeypatch.setattr(cuda_program, "address_of", lambda memory: 0)
+    monkeypatch.setattr(cuda_program, "copy", lambda *args: bench.launched.append("copy of another"))
+    monkeypatch.setattr(cuda_program, "wait", done.set)
+
+    def work() -> None:
+        waiting.set()
+        cuda_program.download(region, array)
+
+    def launch() -> None:
+        bench.launched.append("captured")
+        if not waiting.is_set():
+            threading.Thread(target=work, daemon=True).start()
+            waiting.wait()
+            time.sleep(0.05)
+
+    bench.program._calls = [launch, launch]
+    bench.launched.clear()
+    bench.program.run()
+    assert done.wait(10)
+    assert bench.launched == ["captured", "captured", "copy of another"]
 
 
 def test_empty_program(monkeypatch: pytest.MonkeyPatch) -> None:

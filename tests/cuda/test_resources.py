@@ -95,6 +95,10 @@ def test_every_kernel_is_compiled() -> None:
     assert {launch.kernel.__name__ for launch in ALL} == vars(cuda.kernels).keys() - OF_COLUMNS
 
 
+# Of a training step with Adam, as docs/performance.md says.
+MOST_LAUNCHES = {"LeNet-5": 39, "VGG-small": 102, "ResNet-20": 304, "MobileNet-small": 194, "ResNet-18": 286}
+
+
 @pytest.mark.parametrize("batch", [1, 128, 1024])
 @pytest.mark.parametrize("network", [name for name, one in NETWORKS.items() if one.classifies])
 def test_networks_are_planned_within_limits(network: str, batch: int) -> None:
@@ -107,4 +111,4 @@ def test_networks_are_planned_within_limits(network: str, batch: int) -> None:
     launches = [launch for _, launches in plan.steps for launch in launches]
     assert all(max(launch.shape.blocks[1:]) <= LARGEST_GRID for launch in launches)
     assert all(launch.shape.threads <= MOST_THREADS for launch in launches)
-    assert len(launches) < 700
+    assert len(plan.program.launches) <= MOST_LAUNCHES[network]
