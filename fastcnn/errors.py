@@ -48,6 +48,10 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return "; known names: " + ", ".join(sorted(spellings.values(), key=str.lower)) if spellings else ""
 
 
+class NoLengthError(Error, TypeError):
+    """Data whose length nobody knows; a `TypeError`, so that `list` reads them to their end."""
+
+
 class MissingNameError(Error, AttributeError):
     """A name that Keras has and fastcnn has not; an `AttributeError`, so that `hasattr` says no."""
 

@@ -406,3 +406,35 @@ def test_boxes_of_every_format_are_checked(form):
 def test_bad_input_is_explained(call, message):
     with pytest.raises(Error, match=message):
         call()
+
+
+def test_a_stream_can_be_listed() -> None:
+    """`list` asks for a length and has to be told that there is none."""
+    batches = list(Dataset.from_generator(lambda: iter(X[:5])).batch(2))
+    assert [len(batch) for batch in batches] == [2, 2, 1]
+
+
+@pytest.mark.parametrize("steps", [None, 4])
+def test_a_generator_that_does_not_begin_anew(steps: int | None) -> None:
+    samples = iter(X[:6])
+    batches = Dataset.from_generator(lambda: samples).batch(2).as_batches(steps, True, None)
+    with pytest.raises(Error, match="must begin anew"):
+        for epoch in range(2):
+            assert len(list(batches.epoch(epoch))) == 3
+
+
+@pytest.mark.parametrize(
+    "labels", [np.array([[0], [2], [1]]), np.array([0.0, 2.0, 1.0]), np.array([0.0, 0.5, 1.0]), np.eye(3)],
+    ids=["a column", "floats", "no whole number", "one-hot"],
+)  # fmt: skip
+def test_labels_without_a_name(labels: np.ndarray) -> None:
+    with pytest.raises(Error, match="but 2 class_names are for labels from 0 to 1"):
+        Dataset(X[:3], labels, class_names=["a", "b"])
+
+
+def test_a_rare_class_is_in_every_part() -> None:
+    labels = np.array([0] * 95 + [1] * 3 + [2] * 4)
+    parts = Dataset(np.arange(102), labels).split(0.6, 0.2, 0.2, stratified=True)
+    counts = np.array([np.bincount(next(iter(part.batch(102)))[1]) for part in parts])
+    assert counts[:, 1].tolist() == [1, 1, 1] and counts[:, 2].min() == 1
+    assert counts.sum(0).tolist() == [95, 3, 4]

@@ -35,7 +35,7 @@ from fastcnn.data.sources import (
     padded_boxes,
 )
 from fastcnn.data.splits import split_indices
-from fastcnn.errors import Error
+from fastcnn.errors import Error, NoLengthError
 
 Step = Callable[[Batch, int, int], Batch]  # (batch, epoch, number)
 
@@ -243,7 +243,7 @@ class Dataset:
     @property
     def _members(self) -> np.ndarray:
         if isinstance(self._source, Stream):
-            raise Error(
+            raise NoLengthError(
                 "a generator does not say how many samples it has; list them: Dataset(list_of_samples)"
             )
         return np.arange(len(self._source)) if self._indices is None else self._indices
@@ -346,7 +346,9 @@ class DatasetBatches(Batches):
         else:
             skip = 0
         while True:
+            is_empty = True
             for batch in self.dataset.epoch(number):
+                is_empty = False
                 if skip:
                     skip -= 1
                     continue
@@ -354,6 +356,10 @@ class DatasetBatches(Batches):
                 done += 1
                 if done == wanted:
                     return
+            if is_empty:
+                raise Error(
+                    f"the generator gave no batch in pass {number + 1} over the data; its function must begin anew"
+                )
             number += 1
             if wanted is None:
                 return

@@ -205,7 +205,7 @@ def _check_choices(label_mode: str | None, color_mode: str, interpolation: str, 
     )
     for name, value, choices in given:
         if value not in choices:
-            raise Error(f"image_dataset_from_directory: {name} must be one of {choices}, got {value!r}")
+            raise Error(f"{name} must be one of {choices}, got {value!r}")
     if not isinstance(batch_size, int) or batch_size < 1:
         raise Error(f"image_dataset_from_directory: batch_size must be at least 1, got {batch_size}")
 
@@ -228,7 +228,9 @@ def _check_split(fraction: float | None, subset: str | None, shuffle: bool, seed
 def _size(image_size: int | tuple[int, int]) -> tuple[int, int]:
     size = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
     if len(size) != 2 or min(size) < 1 or size[0] * size[1] > MOST_PIXELS:
-        raise Error(f"image_dataset_from_directory: image_size must be (height, width), got {image_size}")
+        raise Error(
+            f"image_size must be (height, width), together at most {MOST_PIXELS:,} pixels, got {image_size}"
+        )
     return int(size[0]), int(size[1])
 
 
@@ -237,12 +239,12 @@ def index_files(
 ) -> LabelledFiles:
     """The images below `directory`, in alphanumerical order."""
     if not directory.is_dir():
-        raise Error(f"image_dataset_from_directory: {directory} is no folder")
+        raise Error(f"{directory} is no folder; give the one that holds a folder for each class")
     if labels == "inferred":
         return _index_classes(directory, class_names, follow_links)
     if isinstance(labels, str) or class_names is not None:
         raise Error(
-            "image_dataset_from_directory: labels must be 'inferred', a list of integers or None, and "
+            "labels must be 'inferred', a list of integers or None, and "
             f"class_names goes with 'inferred' only; got labels={labels!r}, class_names={class_names!r}"
         )
     paths = _images_below(directory, follow_links)

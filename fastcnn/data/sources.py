@@ -125,11 +125,19 @@ def check_box_format(owner: str, name: Any) -> str:
 
 
 def faulty_labels(labels: np.ndarray | None, class_names: Sequence[str] | None) -> dict[int, str]:
-    """What is wrong, by the number of the sample, where a class number has no name."""
-    if labels is None or class_names is None or labels.dtype.kind not in "iu" or labels.ndim > 1:
+    """What is wrong, by the number of the sample, where a class number (n,) or (n, 1) has no name.
+
+    One-hot rows (n, k) of another k than there are names are an `Error`.
+    """
+    if labels is None or class_names is None or labels.ndim > 2:
         return {}
-    wrong = np.flatnonzero((labels < 0) | (labels >= len(class_names)))
-    return {int(i): f"sample {i} has the label {labels[i]}, {_named(class_names)}" for i in wrong}
+    if labels.ndim == 2 and labels.shape[1] > 1:
+        if labels.shape[1] != len(class_names):
+            raise Error(f"y has {labels.shape[1]} columns, {_named(class_names)}")
+        return {}
+    flat = labels.reshape(-1)
+    wrong = np.flatnonzero(~((flat >= 0) & (flat < len(class_names)) & (flat == np.rint(flat))))
+    return {int(i): f"sample {i} has the label {flat[i]}, {_named(class_names)}" for i in wrong}
 
 
 def _named(class_names: Sequence[str]) -> str:

@@ -25,13 +25,18 @@ def split_indices(
 
 def _cut(group: np.ndarray, ratios: Sequence[float]) -> list[np.ndarray]:
     """Cut at the rounded cumulative ratios, so no sample is lost whatever the rounding."""
-    stops = np.rint(np.cumsum(ratios)[:-1] * len(group)).astype(int)
-    parts = np.split(group, stops)
-    if any(ratio > 0 and not len(part) for ratio, part in zip(ratios, parts, strict=True)):
+    least = (np.asarray(ratios) > 0).astype(int)
+    if len(group) < least.sum():
         raise Error(
             f"a split of {len(group)} samples (of one class, when stratified) by {tuple(ratios)} leaves a part "
-            "empty; use more samples, other ratios, or stratify=False"
+            "empty; use more samples, other ratios, or do not stratify"
         )
+    parts = np.split(group, np.rint(np.cumsum(ratios)[:-1] * len(group)).astype(int))
+    if any(
+        len(part) < n for part, n in zip(parts, least, strict=True)
+    ):  # few: first one each, then the others
+        rest = np.rint(np.cumsum(ratios) * (len(group) - least.sum())).astype(int)
+        parts = np.split(group, (np.cumsum(least) + rest)[:-1])
     return parts
 
 

@@ -5,10 +5,12 @@ The form from which the later ones came: nothing is shared between regions, and 
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
 from fastcnn.detection.augment import Window
 from fastcnn.detection.boxes import iou
@@ -31,20 +33,33 @@ def propose_regions(
     array = np.asarray(image, np.float32)
     array = array if array.ndim == 3 else array[..., np.newaxis]
     segments = segment_image(array, scale, sigma, smallest)
-    parts = {number: _part(array, *np.nonzero(segments == number)) for number in range(segments.max() + 1)}
-    near = _neighbours(segments)
+    parts, beside = _parts(array, segments), _neighbours(segments)
+    alike = [
+        (-_likeness(parts[a], parts[b], segments.size), a, b) for a in beside for b in beside[a] if a < b
+    ]
+    heapq.heapify(alike)
     found = [part[0] for part in parts.values()]
-    while near and len(found) < most:
-        a, b = max(sorted(near), key=lambda pair: _likeness(parts[pair[0]], parts[pair[1]], segments.size))
-        new = max(parts) + 1
-        parts[new] = _joined(parts.pop(a), parts.pop(b))
-        renamed = {tuple(sorted(new if n in (a, b) else n for n in pair)) for pair in near}
-        near = {(x, y) for x, y in renamed if x != y}
+    while alike and len(found) < most:
+        _, a, b = heapq.heappop(alike)
+        if a not in parts or b not in parts:
+            continue
+        new, near = segments.size + len(found), (beside.pop(a) | beside.pop(b)) - {a, b}
+        parts[new], beside[new] = _joined(parts.pop(a), parts.pop(b)), near
+        for n in near:
+            beside[n] = beside[n] - {a, b} | {new}
+            heapq.heappush(alike, (-_likeness(parts[n], parts[new], segments.size), n, new))
         found.append(parts[new][0])
     return np.unique(np.array(found, np.float32), axis=0)
 
 
 Part = tuple[np.ndarray, np.ndarray, int]  # box, mean colour, pixels
+
+
+def _parts(image: np.ndarray, segments: np.ndarray) -> dict[int, Part]:
+    """Every segment, by its number."""
+    order = np.argsort(segments, axis=None, kind="stable")
+    groups = np.split(order, np.cumsum(np.bincount(segments.ravel()))[:-1])
+    return {number: _part(image, *np.divmod(group, segments.shape[1])) for number, group in enumerate(groups)}
 
 
 def _part(image: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> Part:
@@ -68,12 +83,15 @@ def _likeness(a: Part, b: Part, pixels: int) -> float:
     return 2 * colour - (a[2] + b[2]) / pixels - empty / pixels
 
 
-def _neighbours(segments: np.ndarray) -> set[tuple[int, int]]:
-    """Pairs (smaller number, larger number) of segments that touch."""
+def _neighbours(segments: np.ndarray) -> dict[int, set[int]]:
+    """The segments that touch each."""
     sides = [(segments[:, :-1], segments[:, 1:]), (segments[:-1], segments[1:])]
     pairs = np.concatenate([np.stack([a.ravel(), b.ravel()], 1) for a, b in sides])
-    pairs = np.sort(pairs[pairs[:, 0] != pairs[:, 1]], 1)
-    return {(int(a), int(b)) for a, b in np.unique(pairs, axis=0)}
+    beside: dict[int, set[int]] = {number: set() for number in range(segments.max() + 1)}
+    for a, b in np.unique(pairs[pairs[:, 0] != pairs[:, 1]], axis=0).tolist():
+        beside[a].add(b)
+        beside[b].add(a)
+    return beside
 
 
 def cut_regions(image: Any, boxes: Any, size: tuple[int, int], context: float = 0.15) -> np.ndarray:
@@ -127,7 +145,7 @@ class RCNN:
         """
         rng = np.random.default_rng(seed)
         x, y = [], []
-        for sample in dataset.samples:
+        for sample in tqdm(dataset.samples, "proposing regions", unit="image", delay=2.0, disable=None):
             image, objects = (
                 sample.load(self.classifier.input_shape[-1]),
                 sample.objects.select(~sample.objects.crowd),
