@@ -1,7 +1,11 @@
 """COCO: one JSON file with images, annotations (boxes as x, y, width, height in pixels) and categories."""
 
 import json
+import re
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -16,6 +20,7 @@ from fastcnn.detection.voc import store_image
 from fastcnn.errors import Error
 from fastcnn.utils.files import atomic_write
 
+DECODER, SPACE = json.JSONDecoder(), re.compile(r"\s*")
 MOST = 1e9  # pixels of a side: numbers beyond are none of an image
 
 
@@ -29,6 +34,7 @@ def read_coco(
     end, leaves out what is wrong, an image or an annotation, and names it in `problems`, too.
     """
     path, folder, faults = Path(annotations), Path(images), Faults(on_error)
+    places = _Places(path)
     content = _read(path)
     categories = sorted(content["categories"], key=lambda entry: entry["id"])
     label_of = {entry["id"]: number for number, entry in enumerate(categories)}
@@ -36,22 +42,23 @@ def read_coco(
     if len(entries) < len(content["images"]) or len(label_of) < len(categories):
         raise Error(f"{path}: ids of images and of categories must differ")
     files = {}
-    for number, entry in entries.items():
-        with faults.caught():
+    for row, (number, entry) in enumerate(entries.items()):
+        with faults.caught(), places.told("images", row):
             files[number] = _file(folder, entry, path)
     readable = set(faults.readable(list(files.values())))
     sizes = {number: _size(entries[number], file) for number, file in files.items() if file in readable}
     found = defaultdict(list)
-    for entry in content["annotations"]:
-        where = f"{path}: annotation {entry['id']}"
-        with faults.caught():
+    for row, entry in enumerate(content["annotations"]):
+        where = f"annotation {entry['id']}"
+        with faults.caught(), places.told("annotations", row):
             if entry.get("image_id") not in entries or entry.get("category_id") not in label_of:
                 raise Error(f"{where}: names an image or a category that is not listed")
             if entry["image_id"] not in sizes:
                 continue
             box = _cut(entry, sizes[entry["image_id"]], where)
             if box[2] <= box[0] or box[3] <= box[1]:
-                faults.messages.append(f"{where}: has no area: {entry['bbox']}")
+                place = places.of("annotations", row)
+                faults.messages.append(f"{place}: {where}: has no area: {entry['bbox']}")
             else:
                 crowd = entry.get("iscrowd") in (1, True, "1")
                 found[entry["image_id"]].append((box, label_of[entry["category_id"]], crowd))
@@ -73,12 +80,77 @@ def _read(path: Path) -> dict[str, Any]:
     lists = ("images", "categories", "annotations")
     if not isinstance(content, dict) or not all(isinstance(content.get(key), list) for key in lists):
         raise Error(f"{path}: is no COCO file: expected an object with lists 'images' and 'categories'")
+    places = _Places(path)
     for key in lists:
         for number, entry in enumerate(content[key]):
-            _check_entry(entry, key, f"{path}: entry {number} of {key!r}")
+            with places.told(key, number):
+                _check_entry(entry, key, f"entry {number} of {key!r}")
         if len({type(entry["id"]) for entry in content[key]}) > 1:
             raise Error(f"{path}: the ids of {key!r} must be all numbers, or all text")
     return content
+
+
+class _Places:
+    """Where in a JSON file the entries of its lists stand: `file:line`, looked up when something is wrong."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def of(self, key: str, number: int) -> str:
+        """The place of an entry of the list `key`."""
+        return f"{self.path}:{self._lines[key][number]}"
+
+    @contextmanager
+    def told(self, key: str, number: int) -> Iterator[None]:
+        """Errors of the block say where this entry stands."""
+        try:
+            yield
+        except Error as error:
+            raise Error(f"{self.of(key, number)}: {error}") from error
+
+    @cached_property
+    def _lines(self) -> dict[str, list[int]]:
+        """The lines in which the entries of each list begin; of a key that stands there twice, the last counts."""
+        content = self.path.read_bytes()
+        text = content.decode(json.detect_encoding(content))
+        found, place = {}, _next(text, 0)
+        while text[place] != "}":  # at the brace that begins, then at commas
+            key, place = DECODER.raw_decode(text, _next(text, place + 1))
+            place = _next(text, _next(text, place) + 1)
+            starts, place = _starts(text, place) if text[place] == "[" else ([], _behind(text, place))
+            found[key] = _line_numbers(text, starts)
+        return found
+
+
+def _starts(text: str, place: int) -> tuple[list[int], int]:
+    """Where the values of the list at a place begin, and the place behind it."""
+    starts, begin = [], place
+    while text[place] != "]":  # at the bracket that begins, then at commas
+        starts.append(_next(text, place + 1))
+        if text[starts[-1]] == "]":
+            return [], _behind(text, begin)
+        place = _behind(text, starts[-1])
+    return starts, _next(text, place + 1)
+
+
+def _behind(text: str, place: int) -> int:
+    """The next place behind the value at a place."""
+    return _next(text, DECODER.raw_decode(text, place)[1])
+
+
+def _next(text: str, place: int) -> int:
+    """The first place from there on that holds no white space."""
+    match = SPACE.match(text, place)
+    return match.end() if match else place
+
+
+def _line_numbers(text: str, places: list[int]) -> list[int]:
+    """Lines, from 1 on, of ascending places of a text."""
+    numbers, line, before = [], 1, 0
+    for place in places:
+        line, before = line + text.count("\n", before, place), place
+        numbers.append(line)
+    return numbers
 
 
 def _check_entry(entry: Any, key: str, where: str) -> None:
@@ -116,7 +188,7 @@ def _size(entry: dict[str, Any], file: Path) -> tuple[float, float]:
 
 def _file(folder: Path, entry: dict[str, Any], path: Path) -> Path:
     name = entry.get("file_name")
-    wrong = f"{path}: image {entry['id']}: file_name {name!r} must name a file inside {folder}"
+    wrong = f"image {entry['id']}: file_name {name!r} must name a file inside {folder}"
     if not isinstance(name, str) or not name or "\0" in name:
         raise Error(wrong)
     file = folder / name

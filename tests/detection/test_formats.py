@@ -160,6 +160,22 @@ def test_bad_coco(tmp_path: Path, changes: dict, message: str) -> None:
         detection.read_coco(coco(tmp_path, **changes), tmp_path)
 
 
+@pytest.mark.parametrize("indent", [None, 1])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_errors_of_coco_tell_the_line(tmp_path: Path, indent: int | None, encoding: str) -> None:
+    content = json.loads(coco(tmp_path).read_text())
+    content = {"info": {"images": [1, {"]": "}"}]}, "licenses": [], **content, "year": 2000}
+    content["annotations"][1]["category_id"] = 99
+    content["annotations"][2]["bbox"][2] = 0
+    text = json.dumps(content, indent=indent).replace("\n", "\r\n")
+    (tmp_path / "marks.json").write_bytes(text.encode(encoding))
+    found = detection.read_coco(tmp_path / "marks.json", tmp_path, on_error="skip")
+    lines = [int(problem.removeprefix(f"{tmp_path}/marks.json:").split(":")[0]) for problem in found.problems]
+    ids = [content["annotations"][number]["id"] for number in (1, 2)]
+    begins = [text[: text.index(f'"id": {k},', text.index('"annotations"'))].count("\n") for k in ids]
+    assert lines == (begins if indent else [1, 1])  # the brace stands in the line before the id
+
+
 def test_crowds_and_boxes_without_area(tmp_path: Path) -> None:
     found = detection.read_coco(coco(tmp_path, annotations__iscrowd=1), tmp_path)
     assert found[1].objects.crowd.tolist() == [True, False, False]
