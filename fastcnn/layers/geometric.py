@@ -28,6 +28,15 @@ MODES = ("horizontal", "vertical", "horizontal_and_vertical")
 INTERPOLATIONS = ("nearest", "bilinear")
 
 
+def border_of(owner: str, fill_mode: Any) -> Any:
+    """A fill_mode, checked: the name of one, or a function (places, size) -> indices."""
+    return (
+        fill_mode
+        if callable(fill_mode)
+        else arguments.choice(owner, "fill_mode", fill_mode, tuple(BORDER_NAMES))
+    )
+
+
 class Moving(ImageLayer):
     """Images whose pixels come from `_maps(transformation, n, h, w)`, projective maps (n, 8)."""
 
@@ -39,10 +48,7 @@ class Moving(ImageLayer):
     def _set_filling(self, interpolation: str, fill_mode: Any, fill_value: float) -> None:
         owner = type(self).__name__
         self.interpolation = arguments.choice(owner, "interpolation", interpolation, INTERPOLATIONS)
-        is_known = callable(fill_mode)
-        self.fill_mode = (
-            fill_mode if is_known else arguments.choice(owner, "fill_mode", fill_mode, tuple(BORDER_NAMES))
-        )
+        self.fill_mode = border_of(owner, fill_mode)
         self.fill_value = float(fill_value)
 
     def _maps(self, transformation: Any, n: int, h: int, w: int) -> Any:
@@ -353,7 +359,7 @@ class RandomElasticTransform(ImageLayer):
     moves_pixels = True
 
     def __init__(
-        self, factor: Any = 1.0, scale: Any = 1.0, interpolation: str = "bilinear", fill_mode: str = "reflect",
+        self, factor: Any = 1.0, scale: Any = 1.0, interpolation: str = "bilinear", fill_mode: Any = "reflect",
         fill_value: float = 0.0, value_range: Any = (0, 255), seed: int | None = None,
         data_format: str | None = None, bounding_box_format: str | None = None, **kwargs: Any,
     ):  # fmt: skip
@@ -364,7 +370,7 @@ class RandomElasticTransform(ImageLayer):
         self.factor = factor_range(owner, "factor", factor, 0.0, 1.0)
         self.scale = factor_range(owner, "scale", scale, 0.0, 1.0)
         self.interpolation = arguments.choice(owner, "interpolation", interpolation, INTERPOLATIONS)
-        self.fill_mode = arguments.choice(owner, "fill_mode", fill_mode, tuple(BORDER_NAMES))
+        self.fill_mode = border_of(owner, fill_mode)
         self.fill_value = float(fill_value)
         self.value_range = value_range_of(owner, value_range)
 

@@ -214,16 +214,17 @@ def affine_gather(
 
 @op_function
 def field_gather(
-    images: Any,
-    field: Any,
-    interpolation: str = "bilinear",
-    fill_mode: str = "constant",
+    images: Any, field: Any, interpolation: str = "bilinear", fill_mode: Border = "constant",
     fill_value: float = 0.0,
-) -> Any:
+) -> Any:  # fmt: skip
     """Images (n, h, w, c) at places (row, column) of a field (n, oh, ow, 2): (n, oh, ow, c). As `affine_gather`."""
     check_interpolation("field_gather", interpolation)
+    x, places = convert(images), floating(field)
+    if callable(fill_mode):
+        places = places + np.array(known(x.shape[1:3]), places.dtype)
+        x, fill_mode = _wide(x, fill_mode), "nearest"
     border = border_number("field_gather", fill_mode)
-    return apply(FieldGather(interpolation, border, float(fill_value)), convert(images), floating(field))
+    return apply(FieldGather(interpolation, border, float(fill_value)), x, places)
 
 
 def batch_of_transforms(transform: Tensor, n: int | None, dtype: str) -> Tensor:

@@ -263,6 +263,33 @@ def test_pairing_keeps_the_label():
     )
 
 
+BORDERED = {
+    "rotation": lambda **k: layers.RandomRotation(0.2, seed=5, **k),
+    "translation": lambda **k: layers.RandomTranslation(0.4, 0.4, seed=5, **k),
+    "zoom": lambda **k: layers.RandomZoom((0.1, 0.4), seed=5, **k),
+    "shear": lambda **k: layers.RandomShear(0.4, 0.3, seed=5, **k),
+    "affine": lambda **k: layers.RandomAffine(True, True, True, 0.1, 0.3, 0.3, 0.2, seed=5, **k),
+    "elastic": lambda **k: layers.RandomElasticTransform(seed=5, **k),
+}
+
+
+@pytest.mark.parametrize("make", BORDERED.values(), ids=BORDERED.keys())
+def test_every_border(make):
+    """Every mode gives other pixels; a function of the user's those of the mode that it writes down."""
+    x = np.random.default_rng(2).integers(0, 256, (3, 44, 44, 3)).astype("float32")
+    modes = ("constant", "nearest", "reflect", "mirror", "wrap")
+    found = {mode: make(fill_mode=mode)(x) for mode in modes}
+    assert len({pixels.tobytes() for pixels in found.values()}) == len(modes)
+    for alias, mode in (("edge", "nearest"), ("symmetric", "reflect")):
+        np.testing.assert_array_equal(make(fill_mode=alias)(x), found[mode])
+    own = make(fill_mode=lambda places, n: places % n)
+    np.testing.assert_allclose(own(x), found["wrap"], atol=0.02)  # of 255
+    with pytest.raises(Error, match="fill_mode"):
+        make(fill_mode="mirrored")
+    with pytest.raises(Error, match="function"):
+        own.get_config()
+
+
 MOVERS = {
     "flip": lambda **k: layers.RandomFlip(seed=5, **k),
     "rotation": lambda **k: layers.RandomRotation(0.1, "constant", seed=5, **k),

@@ -1,11 +1,13 @@
 """Gathers as ops: against SciPy for maps at random, and what holds whatever the map."""
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
 from fastcnn import ops
+from fastcnn.errors import Error
 
 SCIPY = {
     "constant": "grid-constant",
@@ -67,3 +69,25 @@ def test_whole_shifts_are_numpy_pad(size, right, down, mode):
     wide = np.pad(x[0], ((max(down, 0), max(-down, 0)), (max(right, 0), max(-right, 0)), (0, 0)), theirs)
     top, left = max(-down, 0), max(-right, 0)
     np.testing.assert_array_equal(y[0], wide[top : top + size[0], left : left + size[1]])
+
+
+OWN_BORDERS = {
+    "wrap": lambda places, n: places % n,
+    "reflect": lambda places, n: np.minimum(places % (2 * n), 2 * n - 1 - places % (2 * n)),
+    "nearest": lambda places, n: places.clip(0, n - 1),
+}
+
+
+@pytest.mark.parametrize("mode", OWN_BORDERS)
+@pytest.mark.parametrize("method", ["nearest", "bilinear"])
+def test_a_function_of_ones_own_beyond_the_edge(mode, method):
+    rng = np.random.default_rng(4)
+    x = rng.normal(size=(2, 5, 7, 3)).astype("float32")
+    field = rng.uniform((-4, -6), (9, 13), (2, 6, 4, 2)).astype("float32")
+    transform = np.array([[0.8, 0.3, -2.4, -0.4, 1.1, 1.6, 0.01, 0.02], [1, 0, 3, 0, 1, -2, 0, 0]], "float32")
+    for gather, places in ((ops.field_gather, field), (ops.affine_gather, transform)):
+        options = {"interpolation": method, "fill_mode": OWN_BORDERS[mode]}
+        expected = gather(x, places, interpolation=method, fill_mode=mode)
+        np.testing.assert_allclose(gather(x, places, **options), expected, atol=2e-5)
+    with pytest.raises(Error, match="as many indices from 0 to 4"):
+        ops.field_gather(x, field, fill_mode=lambda places, n: places)
