@@ -321,7 +321,9 @@ class _Average(Metric):
     def add(self, total: float, count: float) -> None:
         """Take sums into account that have been made already."""
         for state, number in ((self.total, total), (self.count, count)):
-            state.value[()] = state.value.item() + number  # NumPy's += takes ten times as long for a single number
+            state.value[()] = (
+                state.value.item() + number
+            )  # NumPy's += takes ten times as long for a single number
 
     @property
     def ratio(self) -> float:
