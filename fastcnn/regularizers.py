@@ -22,8 +22,8 @@ class Regularizer(Configurable):
 
 
 def _factor(owner: str, name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise Error(f"{owner}: {name} must be a finite number, got {value!r}")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+        raise Error(f"{owner}: {name} must be a finite number not below 0, got {value!r}")
     return float(value)
 
 

@@ -245,6 +245,14 @@ def test_a_generator_without_steps_makes_one_epoch():
     assert batches.steps is None and first_labels(batches) == [0, 1, 2] and batches.exhausted
 
 
+def test_a_generator_is_asked_whether_it_has_ended():
+    batches = StreamBatches(generator(4), steps=2)
+    assert not batches.has_ended() and first_labels(batches) == [0, 1]
+    assert not batches.has_ended() and first_labels(batches, 1) == [2, 3]
+    with pytest.warns(UserWarning, match="generator ran out of data for another epoch"):
+        assert batches.has_ended()
+
+
 class Endless:
     """Can be iterated over again and again, three batches each time."""
 

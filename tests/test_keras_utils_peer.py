@@ -480,3 +480,36 @@ def test_checkpoints(options, tmp_path):
         return sorted(path.name for path in folder.glob("*"))
 
     agree(run)
+
+
+def network(library):
+    """A model with several inputs, shared and nested parts, and functions between layers."""
+    layers, ops = library.layers, library.ops
+    image, row = library.Input((8, 8, 3), name="image"), library.Input((2,), name="row")
+    x = layers.Conv2D(4, 3, padding="same", name="c", kernel_regularizer="l2")(image)
+    x = layers.Add(name="s")([x, layers.Conv2D(4, 3, name="d", padding="same", activation="relu")(x)])
+    features = [layers.Input((8, 8, 4)), layers.SeparableConv2D(5, 3), layers.LeakyReLU(0.1)]
+    inner, q = library.Sequential(features, name="inner"), library.Input((4,))
+    shared = library.Model(q, layers.Dense(4, "tanh")(q), name="shared")
+    w = ops.mean(x, axis=[1, 2]) * 2.0 + x[:, 0, 0]
+    v = ops.concatenate([ops.reshape(inner(x), (-1, 180)), shared(w) + shared(-w), row], axis=-1)
+    heads = layers.MultiHeadAttention(2, 3, name="m")(x[:, 0], x[:, 1], use_causal_mask=True)
+    y = layers.Dense(2, name="o")(ops.sqrt(ops.square(v) + 1.0))
+    return library.Model({"a": image, "b": row}, [y, heads], name="net")
+
+
+def test_models_that_keras_describes():
+    theirs = network(keras)
+    rng = np.random.default_rng(0)
+    values = [rng.normal(size=w.shape) * 0.3 for w in theirs.get_weights()]
+    theirs.set_weights(values)
+    given = {"a": rng.normal(size=(3, 8, 8, 3)), "b": rng.normal(size=(3, 2))}
+    for mine in (
+        fastcnn.models.model_from_json(theirs.to_json()),
+        fastcnn.Model.from_config(theirs.get_config()),
+    ):
+        assert [layer.name for layer in mine.layers] == [layer.name for layer in theirs.layers]
+        mine.set_weights(values)
+        outputs = zip(theirs.predict(given, verbose=0), mine.predict(given, verbose=0), strict=True)
+        for expected, found in outputs:
+            np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)

@@ -41,6 +41,10 @@ class Batches:
     def epoch(self, epoch: int = 0, out: Batch | None = None) -> Iterator[Batch]:
         raise TypeError(f"{type(self).__name__} must define epoch")
 
+    def has_ended(self) -> bool:
+        """Whether there is nothing for another epoch."""
+        return self.exhausted
+
     def _prepare(self, item: Any) -> Batch:
         """A user's batch `(x, y, sample_weight)`, `(x, y)`, `(x,)` or `x`, checked and weighted."""
         parts = tuple(item) if isinstance(item, list | tuple) else (item,)
@@ -211,6 +215,15 @@ class StreamBatches(Batches):
             done += 1
             yield _into(batch, out)
         self._report_end(done)
+
+    def has_ended(self) -> bool:
+        """As above; a generator is asked for a batch, which is kept for the epoch to come."""
+        if self.once and not self.exhausted:
+            self._ahead = self._ahead or self._next()
+            if self._ahead is None:
+                self.exhausted = True
+                warnings.warn(f"{type(self.source).__name__} ran out of data for another epoch", stacklevel=3)
+        return self.exhausted
 
     def _next(self) -> Batch | None:
         """The batch read ahead, else the next of the source; None where a pass ends."""

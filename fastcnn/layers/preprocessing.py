@@ -55,8 +55,10 @@ class Normalization(Layer):
     ):
         super().__init__(**kwargs)
         self.axis = () if axis is None else (axis,) if isinstance(axis, int) else tuple(axis)
-        self.input_mean = mean
-        self.input_variance = variance
+        self.input_mean, self.input_variance = (
+            value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+            for value in (mean, variance)
+        )
         self.invert = bool(invert)
         if (mean is None) != (variance is None) or np.shape(mean) != np.shape(variance):
             raise Error("Normalization: give mean and variance of one shape, or neither and call adapt(data)")
@@ -71,11 +73,11 @@ class Normalization(Layer):
         )
         self._broadcast_shape = tuple(input_shape[axis] if axis in self._kept else 1 for axis in range(rank))
         if self.input_mean is None:
-            self.mean: Any = self.add_weight(shape, "zeros", trainable=False, name="mean")
-            self.variance: Any = self.add_weight(shape, "ones", trainable=False, name="variance")
+            self.adapt_mean: Any = self.add_weight(shape, "zeros", trainable=False, name="mean")
+            self.adapt_variance: Any = self.add_weight(shape, "ones", trainable=False, name="variance")
             self.count = self.add_weight((), "zeros", dtype="int64", trainable=False, name="count")
         else:
-            self.mean, self.variance = (
+            self.adapt_mean, self.adapt_variance = (
                 self._given(value, shape) for value in (self.input_mean, self.input_variance)
             )
         self.built = True
@@ -103,9 +105,19 @@ class Normalization(Layer):
             total += count
         if not total:
             raise Error(f"layer {self.name!r}: adapt() was given no data")
-        self.mean.assign(mean)
-        self.variance.assign(variance)
+        self.adapt_mean.assign(mean)
+        self.adapt_variance.assign(variance)
         self.count.assign(total)
+
+    @property
+    def mean(self) -> np.ndarray | None:
+        """The mean, with the axes of the inputs; None before the layer is built."""
+        return np.reshape(self.adapt_mean, known(self._broadcast_shape)) if self.built else None
+
+    @property
+    def variance(self) -> np.ndarray | None:
+        """The variance, with the axes of the inputs; None before the layer is built."""
+        return np.reshape(self.adapt_variance, known(self._broadcast_shape)) if self.built else None
 
     def _statistics(self, batch: np.ndarray) -> tuple[int, np.ndarray, np.ndarray]:
         """Number of values, mean and (biased) variance over the axes that are not kept."""
@@ -120,7 +132,7 @@ class Normalization(Layer):
     def call(self, inputs: Tensor) -> Tensor:
         if self._kept == [inputs.ndim - 1]:
             return self._by_channel(floating(inputs))
-        mean, variance = self._broadcast(self.mean), self._broadcast(self.variance)
+        mean, variance = self._broadcast(self.adapt_mean), self._broadcast(self.adapt_variance)
         deviation = ops.maximum(ops.sqrt(variance), config.epsilon())
         return inputs * deviation + mean if self.invert else (inputs - mean) / deviation
 
@@ -129,7 +141,8 @@ class Normalization(Layer):
 
         Few channels fill no vector register, so the rows of an image count as channels, with the statistics repeated.
         """
-        shape, mean, variance = x.shape, convert(self.mean, x.dtype), convert(self.variance, x.dtype)
+        shape = x.shape
+        mean, variance = (convert(value, x.dtype) for value in (self.adapt_mean, self.adapt_variance))
         if x.ndim > 2 and None not in shape[1:] and known(shape[-1:])[0] < FEW_CHANNELS:
             *rest, w, c = known(shape[1:])
             each = np.ones((w, 1), x.dtype)

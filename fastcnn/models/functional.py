@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from fastcnn import ops
+from fastcnn import ops, tree
 from fastcnn.errors import Error, did_you_mean
 from fastcnn.graph import Node, Op, apply
 from fastcnn.layers.base import Layer, map_tensors, tensors_in
@@ -26,6 +26,7 @@ class Network:
         self.outputs = outputs
         self.flat_inputs = list(tensors_in(inputs))
         self.flat_outputs = list(tensors_in(outputs))
+        self.sorted_inputs, self.sorted_outputs = tree.flatten(inputs), tree.flatten(outputs)
         if not self.flat_inputs or not self.flat_outputs:
             raise Error(
                 "a model needs at least one input and one output tensor, as made by Input() and by layers"
@@ -63,7 +64,7 @@ class Network:
         met, finished = self._walk()
         distance: dict[float, int] = {}  # of nodes by serial
         of_layer = {
-            id(x.node.operation): 0 for x in self.flat_inputs if x.node is not None and not x.node.inputs
+            id(x.node.operation): 0 for x in self.sorted_inputs if x.node is not None and not x.node.inputs
         }
         for node in reversed(finished):
             key = id(node.operation)
@@ -83,7 +84,7 @@ class Network:
         met: dict[int, int] = {}
         done: set[float] = set()
         finished: list[Node] = []
-        stack = [(y.node, False) for y in reversed(self.flat_outputs) if y.node is not None]
+        stack = [(y.node, False) for y in reversed(self.sorted_outputs) if y.node is not None]
         while stack:
             node, is_left = stack.pop()
             if node.serial in done or node.serial not in inside:
@@ -153,7 +154,7 @@ class Network:
             return {"tensor": [position[tensor.node.serial], tensor.node.outputs.index(tensor)]}
 
         return {
-            "layers": [serialize(layer) for layer in self.layers],
+            "layers": [{**serialize(layer), "name": layer.name} for layer in self.layers],
             "calls": [_call_config(node, reference) for node in self.nodes],
             "inputs": map_tensors(self.inputs, reference),
             "outputs": map_tensors(self.outputs, reference),

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 from fastcnn.errors import Error, did_you_mean
 from fastcnn.graph import current_trace
 from fastcnn.layers.base import Layer
 from fastcnn.models.functional import Network
+from fastcnn.models.keras_config import is_from_keras, tensors_of
 from fastcnn.models.training import Trainer
-from fastcnn.registry import auto_name, deserialize, serialize
+from fastcnn.registry import auto_name, deserialize, serialize, snake_case
 from fastcnn.tensor import Tensor
 
 
@@ -20,6 +21,8 @@ class Model(Trainer, Layer):
     Three ways to make one: `Model(inputs, outputs)` from symbolic tensors (functional), a subclass that makes
     its layers in the constructor and uses them in `call(self, x)`, and `Sequential`.
     """
+
+    _aliases = ("Functional",)  # Keras's name for those made from tensors
 
     def __init__(self, *args: Any, **kwargs: Any):
         inputs = args[0] if args else kwargs.pop("inputs", None)
@@ -50,11 +53,13 @@ class Model(Trainer, Layer):
 
     @property
     def inputs(self) -> list[Tensor]:
-        return self._network().flat_inputs
+        """In the order of their names where they are a dict."""
+        return self._network().sorted_inputs
 
     @property
     def outputs(self) -> list[Tensor]:
-        return self._network().flat_outputs
+        """In the order of their names where they are a dict."""
+        return self._network().sorted_outputs
 
     @property
     def input(self) -> Any:
@@ -82,16 +87,12 @@ class Model(Trainer, Layer):
         if self.network is None:
             return None
         outputs = self.network.outputs
-        return list(outputs) if isinstance(outputs, dict) else self.output_names
+        return list(outputs) if isinstance(outputs, dict) else _names_behind(self.network.flat_outputs)
 
     @property
     def output_names(self) -> list[str]:
         """Name of the layer behind each output; numbered where one layer gives several."""
-        names: list[str] = []
-        for i, y in enumerate(self.outputs):
-            name = y.node.operation.name if y.node is not None else f"output_{i}"
-            names.append(name if name not in names else f"{name}_{i}")
-        return names
+        return _names_behind(self.outputs)
 
     def _network(self) -> Network:
         if self.network is None:
@@ -143,10 +144,15 @@ class Model(Trainer, Layer):
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> Self:
-        if "calls" not in config:
+        """The model that `get_config` described, here or in Keras, with fresh weights."""
+        if is_from_keras(config):
+            inputs, outputs = tensors_of(config)
+        elif "calls" in config:
+            network = Network.from_config(config)
+            inputs, outputs = network.inputs, network.outputs
+        else:
             return super().from_config(config)
-        network = Network.from_config(config)
-        model = cls(network.inputs, network.outputs, name=config["name"])
+        model = cls(inputs, outputs, name=config["name"])
         model._trainable = config.get("trainable", True)
         return model
 
@@ -188,6 +194,22 @@ class Model(Trainer, Layer):
         import json
 
         return json.dumps(serialize(self))
+
+
+def _names_behind(outputs: Sequence[Tensor]) -> list[str]:
+    names: list[str] = []
+    for i, y in enumerate(outputs):
+        name = _name_behind(y) or f"output_{i}"
+        names.append(name if name not in names else f"{name}_{i}")
+    return names
+
+
+def _name_behind(y: Tensor) -> str | None:
+    """The name of the layer that makes it, or of the function in lower case."""
+    if y.node is None:
+        return None
+    operation = y.node.operation
+    return operation.name if isinstance(operation, Layer) else snake_case(operation.name)
 
 
 def _is_list_of_shapes(shape: Any) -> bool:

@@ -39,6 +39,10 @@ class FileError(Error):
     """A model file that cannot be read or written."""
 
 
+class MissingFileError(FileError, FileNotFoundError):
+    """A model file that is not there."""
+
+
 # --- writing ---------------------------------------------------------------------------------------------------
 
 
@@ -255,7 +259,8 @@ def _check_start(path: Path) -> None:
         with open(path, "rb") as file:
             start = file.read(8)
     except OSError as error:
-        raise FileError(f"{path}: cannot be opened ({error.strerror})") from error
+        what = MissingFileError if isinstance(error, FileNotFoundError) else FileError
+        raise what(f"{path}: cannot be opened ({error.strerror})") from error
     if start[:4] == b"PK\x03\x04":
         raise FileError(f"{path}: is a Keras .keras archive; fastcnn reads its own safetensors files")
     if start[:4] == b"\x89HDF":

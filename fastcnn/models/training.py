@@ -338,9 +338,9 @@ class Trainer(Whole):
             listeners.on_train_begin()  # may raise _initial_epoch: BackupAndRestore does
             logs: dict[str, Any] = {}
             for epoch in range(self._initial_epoch, min(epochs, config.max_epochs() or epochs)):
-                logs = self._fit_epoch(epoch, train, validation, validation_freq, listeners)
-                if self.stop_training or getattr(train, "exhausted", False):
+                if epoch > self._initial_epoch and (self.stop_training or train.has_ended()):
                     break
+                logs = self._fit_epoch(epoch, train, validation, validation_freq, listeners)
             if self.optimizer is not None:
                 self.optimizer.finalize_variable_values(self.trainable_weights)
             listeners.on_train_end(logs)

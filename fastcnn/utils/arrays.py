@@ -8,7 +8,7 @@ from fastcnn.errors import Error
 
 
 def to_categorical(x: Any, num_classes: int | None = None) -> np.ndarray:
-    """One-hot rows: class numbers (..., ) or (..., 1) -> float32 (..., num_classes).
+    """One-hot rows: class numbers (..., ) or (..., 1) -> float64 (..., num_classes).
 
     num_classes is max(x) + 1 unless given.
     """
@@ -22,7 +22,7 @@ def to_categorical(x: Any, num_classes: int | None = None) -> np.ndarray:
     if labels.max() >= classes:
         raise Error(f"to_categorical: label {labels.max()} must be below num_classes={num_classes}")
     shape = labels.shape[:-1] if labels.ndim > 1 and labels.shape[-1] == 1 else labels.shape
-    rows = np.zeros((labels.size, classes), np.float32)
+    rows = np.zeros((labels.size, classes))
     rows[np.arange(labels.size), labels.ravel()] = 1
     return rows.reshape(*shape, classes)
 

@@ -205,3 +205,21 @@ def test_another_mistake_with_unknown_dimensions_is_told_as_it_is():
 
     with pytest.raises((TypeError, Error)):
         Wrong()(layers.Input((None, 2)))
+
+
+def test_dicts_are_in_the_order_of_their_names():
+    x, y = keras.Input((2,), name="x"), keras.Input((3,), name="y")
+    q, p = layers.Dense(4, name="q")(x), layers.Dense(5, name="p")(y)
+    model = keras.Model({"second": x, "first": y}, [q, {"z": ops.relu(q), "a": p}])
+    assert [t.name for t in model.inputs] == ["y", "x"] and model.output_names == ["q", "p", "relu"]
+    assert [y.shape[-1] for y in model.outputs] == [4, 5, 4]
+    given = {"second": np.ones((2, 2)), "first": np.ones((2, 3))}
+    first, others = model.predict(given, verbose=0)
+    np.testing.assert_array_equal(others["z"], np.maximum(first, 0))
+    flat = keras.Model([x, y], {"b": q, "a": p})
+    assert [layer.name for layer in flat.layers] == ["y", "x", "p", "q"]
+    flat.compile("sgd", {"b": "mse", "a": "mae"})
+    logs = flat.evaluate(
+        [given["second"], given["first"]], {"b": np.ones((2, 4)), "a": np.zeros((2, 5))}, verbose=0
+    )
+    assert logs[0] == pytest.approx(logs[1] + logs[2])

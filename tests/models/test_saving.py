@@ -92,6 +92,8 @@ def test_missing_folder_and_missing_file(tmp_path):
         model_of().save(tmp_path / "no" / "m")
     with pytest.raises(FileError, match="cannot be opened"):
         keras.models.load_model(tmp_path / "nothing")
+    with pytest.raises(FileNotFoundError):
+        model_of().load_weights(tmp_path / "nothing")
 
 
 def test_failed_write_leaves_the_earlier_file(tmp_path, monkeypatch):
