@@ -20,7 +20,7 @@ from fastcnn.errors import Error
 )
 def test_to_categorical(labels, shape):
     rows = utils.to_categorical(labels)
-    assert rows.shape == shape and rows.dtype == np.float32
+    assert rows.shape == shape and rows.dtype == np.float64
     np.testing.assert_array_equal(rows.argmax(-1), np.asarray(labels).reshape(shape[:-1]))
     np.testing.assert_array_equal(rows.sum(-1), 1)
 

@@ -14,6 +14,7 @@ Place = tuple[str, int]  # the name of a layer, and the number of its call
 
 
 def is_from_keras(config: Mapping[str, Any]) -> bool:
+    """Whether it has the form of Keras's, not that of `Network.get_config`."""
     return "input_layers" in config
 
 
