@@ -229,7 +229,11 @@ class Received:
     """Outputs of a run that may still be going on."""
 
     def __init__(self, receiving: Any, free: list[Any]):
-        self._receiving, self._free = receiving, free
+        self._receiving = receiving
+        self._free = weakref.finalize(
+            self, free.append, receiving
+        )  # at the latest when nobody wants the outputs
+        self._free.atexit = False
 
     def arrays(self) -> list[np.ndarray]:
         """The outputs, after waiting for them; nobody writes to them until `release`."""
@@ -239,7 +243,7 @@ class Received:
 
     def release(self) -> None:
         """Let later runs use the memory."""
-        self._free.append(self._receiving)
+        self._free()
 
 
 # --- whether it works ------------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """Batches on their way while earlier ones are computed: the order of calls, and that no number changes."""
 
+import gc
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -83,6 +84,18 @@ def test_outputs_are_waited_for_by_who_reads_them(script: Script) -> None:
     receiving.wait()
     assert script.asked[2:] == ["host waits for a"]
     np.testing.assert_array_equal(receiving.arrays[1], [7.0, 7.0])  # a constant
+
+
+def test_memory_of_outputs_is_used_again(script: Script) -> None:
+    receiving, free = cuda_program.Receiving(places(100)), list[Any]()
+    read, dropped = cuda.Received(receiving, free), cuda.Received(receiving, free)
+    read.arrays()
+    assert free == []
+    read.release()
+    assert free == [receiving]
+    del read, dropped  # nobody has asked for the other's outputs
+    gc.collect()
+    assert free == [receiving, receiving]
 
 
 def test_small_variables_go_through_a_ring(script: Script) -> None:
