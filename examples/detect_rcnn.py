@@ -2,7 +2,7 @@
 small network classifies by itself. Boxes are only as good as the segments.
 
     python examples/detect_rcnn.py              # the scenes of detect_shapes.py
-    python examples/detect_rcnn.py blood_cells  # the photographs of detect_blood_cells.py
+    python examples/detect_rcnn.py blood_cells  # photographs, from FASTCNN_DATA
 
 Result (one run): mAP50 0.942, mAP50-95 0.576 on 100 new scenes after 1.4 minutes on 2 cores of an Intel Xeon (AVX-512)
 that other work was sharing.
