@@ -72,7 +72,7 @@ def test_none_is_no_regularizer():
 @pytest.mark.parametrize(
     ("act", "message"),
     [
-        (lambda: regularizers.L2(float("nan")), "L2: l2 must be a finite number, got nan"),
+        (lambda: regularizers.L2(float("nan")), "L2: l2 must be a finite number not below 0, got nan"),
         (lambda: regularizers.L1("much"), "L1: l1 must be a finite number"),
         (lambda: regularizers.OrthogonalRegularizer(mode="row"), "did you mean 'rows'"),
         (lambda: regularizers.OrthogonalRegularizer()(np.ones(3)), "expected a matrix"),

@@ -58,8 +58,8 @@ def test_adapt_to_batches_is_adapt_to_all_of_them():
     parts.adapt([x[:1], x[1:4]])
     pairs.adapt((batch, None) for batch in (x[:3], x[3:]))
     for other in (parts, pairs):
-        assert_close(other.mean.value, whole.mean.value, "float64", terms=16)
-        assert_close(other.variance.value, whole.variance.value, "float64", terms=16)
+        assert_close(other.mean, whole.mean, "float64", terms=16)
+        assert_close(other.variance, whole.variance, "float64", terms=16)
 
 
 def test_given_statistics():
