@@ -6,6 +6,7 @@ round; what is reported is the best of a round and the ratio to fastcnn. Keras r
 """
 
 import argparse
+import functools
 import os
 import platform
 import time
@@ -226,7 +227,7 @@ def share_of_a_step(rounds: int, budget_s: float) -> None:
     makers = {"recipe": fastcnn_recipe(32), "layer by layer": fastcnn_layers(32)}
     ready = np.asarray(makers["recipe"](x))
     runs: dict[str, Callable[[], Any]] = {"step": lambda: model.train_on_batch(ready, labels)}
-    runs |= {name: lambda make=make: make(x) for name, make in makers.items()}  # type: ignore[misc]
+    runs |= {name: functools.partial(make, x) for name, make in makers.items()}
     found = [alternating(runs, budget_s) for _ in range(rounds)]
     step = np.median([times["step"] for times in found])
     for name in makers:

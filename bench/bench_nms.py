@@ -11,7 +11,7 @@ import pytest
 from fastcnn_kernels import nms as kernels
 
 from bench.measure import Meter
-from bench.suppression import THRESHOLD, crowded, peers, scores_of
+from bench.suppression import PEERS, THRESHOLD, crowded, missing, scores_of
 from fastcnn import ops
 
 each_size = pytest.mark.parametrize("n", [100, 1_000, 10_000, 100_000])
@@ -81,8 +81,8 @@ def bench_nms_function(benchmark: Any, n: int) -> None:
 @each_size
 @pytest.mark.parametrize("peer", ["C++", "torchvision", "PyTorch", "NumPy"])
 def bench_nms_of_others(benchmark: Any, peer: str, n: int) -> None:
-    if peer not in peers():
-        pytest.skip(f"{peer} is not here")
+    if reason := missing(peer):
+        pytest.skip(reason)
     boxes, scores = scene(n if benchmark.enabled else min(n, 1_000))
-    kept = benchmark(peers()[peer](boxes, scores))
+    kept = benchmark(PEERS[peer](boxes, scores))
     np.testing.assert_array_equal(kept, ops.nms(boxes, scores, None, THRESHOLD))

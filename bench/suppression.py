@@ -8,9 +8,9 @@ of the rounds, the least and the most.
 """
 
 import argparse
-import contextlib
 import ctypes
 import functools
+import importlib
 import os
 import shutil
 import subprocess
@@ -119,16 +119,18 @@ def of_torchvision(boxes: np.ndarray, scores: np.ndarray) -> Run:
     return lambda: np.asarray(nms(*given).numpy())
 
 
+def compiler() -> str | None:
+    """Where the C++ compiler is."""
+    return shutil.which(os.environ.get("CXX", "c++"))
+
+
 @functools.cache
 def compiled() -> Any:
     """The function of `suppression.cpp`, compiled for this processor."""
-    compiler = shutil.which(os.environ.get("CXX", "c++"))
-    if compiler is None:
-        raise ImportError("there is no compiler")
     with tempfile.TemporaryDirectory() as folder:
         file, source = Path(folder) / "suppression.so", Path(__file__).with_suffix(".cpp")
         options = ["-std=c++17", "-O3", "-march=native", "-shared", "-fPIC"]
-        subprocess.run([compiler, *options, str(source), "-o", str(file)], check=True, capture_output=True)
+        subprocess.run([str(compiler()), *options, str(source), "-o", str(file)], check=True)
         suppress = ctypes.CDLL(str(file)).suppress
     suppress.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_float, ctypes.c_void_p]
     suppress.restype = ctypes.c_int64
@@ -152,15 +154,20 @@ PEERS: dict[str, Peer] = {
 
 
 @functools.cache
+def missing(name: str) -> str:
+    """What a peer lacks here; empty where it lacks nothing. One that is here and fails is an error, not missing."""
+    if name == "C++":
+        return "" if compiler() else "C++: no compiler; install one, or name it in the variable CXX"
+    try:
+        importlib.import_module({"PyTorch": "torch"}.get(name, name.lower()))
+    except (ImportError, RuntimeError) as error:  # the latter from a torchvision for another PyTorch
+        return f"{name}: cannot be imported ({error})"
+    return ""
+
+
 def peers() -> dict[str, Peer]:
     """Those who are here."""
-    found = {}
-    for name, peer in PEERS.items():
-        # not here: ImportError; torchvision for another PyTorch: RuntimeError; a compiler that cannot: the last
-        with contextlib.suppress(ImportError, RuntimeError, subprocess.CalledProcessError):
-            peer(one_place(2), scores_of(2))()
-            found[name] = peer
-    return found
+    return {name: peer for name, peer in PEERS.items() if not missing(name)}
 
 
 # --- the table -----------------------------------------------------------------------------------------------

@@ -184,9 +184,7 @@ class MultiHeadAttention(Layer):
         config = {**super().get_config(), **{name: serialize(value) for name, value in own.items()}}
         return {name: value for name, value in config.items() if name != "flash_attention"}
 
-    def build(  # type: ignore[override]
-        self, query_shape: Shape, value_shape: Shape, key_shape: Shape | None = None
-    ) -> None:
+    def build(self, query_shape: Shape, value_shape: Shape, key_shape: Shape | None = None) -> None:
         key_shape = value_shape if key_shape is None else key_shape
         if len(query_shape) != len(value_shape) or value_shape[1:-1] != key_shape[1:-1]:
             raise Error(
@@ -281,7 +279,7 @@ class MultiHeadAttention(Layer):
         first = rank - 2 * len(self._axes) - missing
         return ops.expand_dims(mask, tuple(range(first, first + missing))) if missing else mask
 
-    def compute_output_shape(  # type: ignore[override]
+    def compute_output_shape(
         self, query_shape: Shape, value_shape: Shape, key_shape: Shape | None = None
     ) -> Any:
         return (*query_shape[:-1], *self.features) if self.features else tuple(query_shape)

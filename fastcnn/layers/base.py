@@ -280,8 +280,10 @@ class Layer(Configurable):
 
     # --- shape -----------------------------------------------------------------------------------------------
 
-    def build(self, input_shape: Any) -> None:
-        """Make the weights for inputs of this shape (batch included). Override in your own layer."""
+    def build(self, *args: Any, **kwargs: Any) -> None:
+        """Make the weights for inputs of these shapes (batch included). Override as `build(self, input_shape)`, or with
+        `x_shape` and `y_shape` for `call(self, x, y)`.
+        """
         self.built = True
 
     def _build_once(self, shapes: Any) -> None:
@@ -294,7 +296,7 @@ class Layer(Configurable):
         if self.built or len(needed) == 1:
             self._build_once(_shapes(args[0]) if args else None)
         elif not needed:
-            self.build()  # type: ignore[call-arg]
+            self.build()
         else:
             given = {**dict(zip(_call_parameters(type(self).call), args, strict=False)), **kwargs}
             shapes = {name: _shapes(given.get(name.removesuffix("_shape"))) for name in needed + others}
@@ -306,10 +308,11 @@ class Layer(Configurable):
         """What the layer computes, written with `fastcnn.ops`. Override in your own layer."""
         raise Error(f"{type(self).__name__} defines no call()")
 
-    def compute_output_shape(self, input_shape: Any) -> Any:
-        """Output shape (batch included) for an input shape, or for a list of them."""
+    def compute_output_shape(self, *args: Any, **kwargs: Any) -> Any:
+        """Output shape (batch included) for an input shape or a list of them; for several inputs, in their order."""
+        shapes = (*args, *kwargs.values())
         with tracing(Trace(training=False)):  # not a call of the model being built
-            outputs = self(_map(input_shape, lambda shape: Tensor(shape, self.dtype), _is_shape))
+            outputs = self(*_map(shapes, lambda shape: Tensor(shape, self.dtype), _is_shape))
         return _map(outputs, lambda y: y.shape, lambda y: isinstance(y, Tensor))
 
     def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
