@@ -1,5 +1,6 @@
 """The benchmarks' own machinery: what is timed, and what it is compared with."""
 
+import subprocess
 from collections.abc import Callable
 from typing import Any
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 from fastcnn_kernels import team
 
-from bench import ceilings, networks, profile, report
+from bench import ceilings, networks, profile, report, suppression
 from bench.measure import Meter
 from bench.versus import structure, worker
 from fastcnn import config, ops
@@ -117,3 +118,18 @@ def test_peers_compute_the_same(name: str) -> None:
             np.testing.assert_allclose(*results, rtol=1e-3, atol=1e-4)
     finally:
         config.set_precision("fast")
+
+
+def test_a_peer_is_missing_or_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is here and fails must not pass for one that is not."""
+    assert not suppression.missing("NumPy")
+    suppression.missing.cache_clear()
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    assert "no compiler" in suppression.missing("C++")
+    suppression.missing.cache_clear()
+    monkeypatch.setenv("CXX", "false")  # a compiler that fails
+    assert not suppression.missing("C++")
+    suppression.compiled.cache_clear()
+    with pytest.raises(subprocess.CalledProcessError):
+        suppression.compiled()
+    suppression.missing.cache_clear()

@@ -237,6 +237,13 @@ def conv_backward_data(tile):
     return kernel
 
 
+@cuda_function
+def part_of_block(parts, g):
+    """(part of the pixels, group) of this block, and the range of the part's pixels."""
+    part, pixels = cuda.blockIdx.z % parts, g.n * g.oh * g.ow
+    return part, cuda.blockIdx.z // parts, pixels * part // parts, pixels * (part + 1) // parts
+
+
 @cuda_kernel(lambda *args: _weights(_forward_tile(*args), *args[-2:]), _forward_tile, True)
 def conv_backward_weights(tile):
     """partials[part] = sum over the pixels n,oy,ox of a part of x[n,iy,ix,c] dy[n,oy,ox,f], at [ky,kx,c,f].
@@ -255,9 +262,7 @@ def conv_backward_weights(tile):
         total = cuda.local.array(results, x.dtype)
         clear(total)
         weights, filters = g.kh * g.kw * (g.c // g.groups), g.f // g.groups
-        parts, pixels = partials.size // (weights * g.f), g.n * g.oh * g.ow
-        part, group = cuda.blockIdx.z % parts, cuda.blockIdx.z // parts
-        first, last = pixels * part // parts, pixels * (part + 1) // parts
+        part, group, first, last = part_of_block(partials.size // (weights * g.f), g)
         top, left = cuda.blockIdx.x * rows, cuda.blockIdx.y * columns
         steps, row = (last - first + depth - 1) // depth, top + cuda.threadIdx.x
         places[cuda.threadIdx.x] = (part * weights + row) * g.f + group * filters if row < weights else -1
@@ -408,9 +413,7 @@ def conv_backward_weights_tf32(tile):
         total = cuda.local.array(results, np.float32)
         clear(total)
         weights, filters = g.kh * g.kw * (g.c // g.groups), g.f // g.groups
-        parts, pixels = partials.size // (weights * g.f), g.n * g.oh * g.ow
-        part, group = cuda.blockIdx.z % parts, cuda.blockIdx.z // parts
-        first, last = pixels * part // parts, pixels * (part + 1) // parts
+        part, group, first, last = part_of_block(partials.size // (weights * g.f), g)
         top, left = cuda.blockIdx.x * rows, cuda.blockIdx.y * columns
         steps, row = (last - first + depth - 1) // depth, top + cuda.threadIdx.x
         places[cuda.threadIdx.x] = (part * weights + row) * g.f + group * filters if row < weights else -1

@@ -262,22 +262,25 @@ def field_bilinear_backward(dy, field, dx, g, first, last):
                             add_pixel(dx[n], iy + ky, ix + kx, number(wy * wx), dy[n, oy, ox], g)
 
 
+@device_function
+def field_slopes(dys, xs, place, slopes, fill, g):
+    """slopes = sum over channels of dys times the slope of the image xs at a place, along rows and along columns."""
+    sy, sx = float(place[0]), float(place[1])
+    iy, ix = int(math.floor(sy)), int(math.floor(sx))
+    wy, wx = sy - iy, sx - ix
+    along_y = along_x = 0.0
+    for ch in range(g.c):
+        a, b = corner(xs, iy, ix, ch, fill, g, wy), corner(xs, iy, ix + 1, ch, fill, g, wy)
+        c, d = corner(xs, iy + 1, ix, ch, fill, g, wy), corner(xs, iy + 1, ix + 1, ch, fill, g, wy)
+        along_y += dys[ch] * ((c - a) * (1.0 - wx) + (d - b) * wx)
+        along_x += dys[ch] * ((b - a) * (1.0 - wy) + (d - c) * wy)
+    slopes[0], slopes[1] = along_y, along_x
+
+
 @cpu_kernel(lambda dy, x, field, dfield, fill, g: g.n * g.oh)
 def field_bilinear_field_backward(dy, x, field, dfield, fill, g, first, last):
     """dfield = sum over channels of dy times the slope of x along rows and along columns.  dy (n,oh,ow,c)."""
     for item in range(first, last):
         n, oy = item // g.oh, item % g.oh
         for ox in range(g.ow):
-            sy, sx = float(field[n, oy, ox, 0]), float(field[n, oy, ox, 1])
-            iy, ix = int(math.floor(sy)), int(math.floor(sx))
-            wy, wx = sy - iy, sx - ix
-            along_y = along_x = 0.0
-            for ch in range(g.c):
-                a, b = corner(x[n], iy, ix, ch, fill, g, wy), corner(x[n], iy, ix + 1, ch, fill, g, wy)
-                c, d = (
-                    corner(x[n], iy + 1, ix, ch, fill, g, wy),
-                    corner(x[n], iy + 1, ix + 1, ch, fill, g, wy),
-                )
-                along_y += dy[n, oy, ox, ch] * ((c - a) * (1.0 - wx) + (d - b) * wx)
-                along_x += dy[n, oy, ox, ch] * ((b - a) * (1.0 - wy) + (d - c) * wy)
-            dfield[n, oy, ox, 0], dfield[n, oy, ox, 1] = along_y, along_x
+            field_slopes(dy[n, oy, ox], x[n], field[n, oy, ox], dfield[n, oy, ox], fill, g)

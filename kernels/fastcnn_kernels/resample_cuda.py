@@ -15,6 +15,7 @@ from fastcnn_kernels.resample import (
     blend_inside,
     border_index,
     corner,
+    field_slopes,
     half_even,
     is_inside,
     map_of_row,
@@ -201,13 +202,4 @@ def field_bilinear_field_backward(dy, x, field, dfield, fill, g):
     """dfield = sum over channels of dy times the slope of x along rows and along columns.  dy (n,oh,ow,c)."""
     for e in range(cuda.grid(1), g.n * g.oh * g.ow, cuda.gridsize(1)):
         n, oy, ox = e // g.ow // g.oh, e // g.ow % g.oh, e % g.ow
-        sy, sx = float(field[n, oy, ox, 0]), float(field[n, oy, ox, 1])
-        iy, ix = int(math.floor(sy)), int(math.floor(sx))
-        wy, wx = sy - iy, sx - ix
-        along_y = along_x = 0.0
-        for ch in range(g.c):
-            a, b = corner(x[n], iy, ix, ch, fill, g, wy), corner(x[n], iy, ix + 1, ch, fill, g, wy)
-            c, d = corner(x[n], iy + 1, ix, ch, fill, g, wy), corner(x[n], iy + 1, ix + 1, ch, fill, g, wy)
-            along_y += dy[n, oy, ox, ch] * ((c - a) * (1.0 - wx) + (d - b) * wx)
-            along_x += dy[n, oy, ox, ch] * ((b - a) * (1.0 - wy) + (d - c) * wy)
-        dfield[n, oy, ox, 0], dfield[n, oy, ox, 1] = along_y, along_x
+        field_slopes(dy[n, oy, ox], x[n], field[n, oy, ox], dfield[n, oy, ox], fill, g)

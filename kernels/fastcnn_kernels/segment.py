@@ -25,6 +25,20 @@ def join(parent, size, a, b):
     return a
 
 
+@device_function
+def join_edges(first_ends, second_ends, weights, parent, size, limit, scale, smallest):
+    """All edges, the weakest first; then those of trees that are too small."""
+    for e in range(weights.size):
+        a, b = root_of(parent, first_ends[e]), root_of(parent, second_ends[e])
+        if a != b and weights[e] <= min(limit[a], limit[b]):
+            a = join(parent, size, a, b)
+            limit[a] = weights[e] + scale / size[a]
+    for e in range(weights.size):
+        a, b = root_of(parent, first_ends[e]), root_of(parent, second_ends[e])
+        if a != b and min(size[a], size[b]) < smallest:
+            join(parent, size, a, b)
+
+
 @cpu_kernel(lambda first_ends, second_ends, weights, parent, size, limit, scale, smallest: 1)
 def segment_graph(first_ends, second_ends, weights, parent, size, limit, scale, smallest, first, last):
     """parent[i] = the root of the tree of pixel i.
@@ -35,14 +49,6 @@ def segment_graph(first_ends, second_ends, weights, parent, size, limit, scale, 
     """
     for i in range(parent.size):
         parent[i], size[i], limit[i] = i, 1, scale
-    for e in range(weights.size):
-        a, b = root_of(parent, first_ends[e]), root_of(parent, second_ends[e])
-        if a != b and weights[e] <= min(limit[a], limit[b]):
-            a = join(parent, size, a, b)
-            limit[a] = weights[e] + scale / size[a]
-    for e in range(weights.size):
-        a, b = root_of(parent, first_ends[e]), root_of(parent, second_ends[e])
-        if a != b and min(size[a], size[b]) < smallest:
-            join(parent, size, a, b)
+    join_edges(first_ends, second_ends, weights, parent, size, limit, scale, smallest)
     for i in range(parent.size):
         parent[i] = root_of(parent, i)

@@ -4,22 +4,8 @@ Edges are taken one after the other, which one thread does; a block of them does
 are on the device: where they are not, the CPU is faster.
 """
 
-from fastcnn_kernels.cuda import THREADS, Shape, cuda, cuda_function, cuda_kernel
-from fastcnn_kernels.segment import join, root_of
-
-
-@cuda_function
-def join_edges(first_ends, second_ends, weights, parent, size, limit, scale, smallest):
-    """All edges, the weakest first; then those of trees that are too small."""
-    for e in range(weights.size):
-        a, b = root_of(parent, first_ends[e]), root_of(parent, second_ends[e])
-        if a != b and weights[e] <= min(limit[a], limit[b]):
-            a = join(parent, size, a, b)
-            limit[a] = weights[e] + scale / size[a]
-    for e in range(weights.size):
-        a, b = root_of(parent, first_ends[e]), root_of(parent, second_ends[e])
-        if a != b and min(size[a], size[b]) < smallest:
-            join(parent, size, a, b)
+from fastcnn_kernels.cuda import THREADS, Shape, cuda, cuda_kernel
+from fastcnn_kernels.segment import join_edges
 
 
 @cuda_kernel(

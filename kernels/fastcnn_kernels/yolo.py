@@ -82,6 +82,18 @@ def sigmoid_classes(row, out):
 
 
 @device_function
+def activate_place(classes, z, out, width, height, spread):
+    """out = what the raw numbers z of an anchor of this size mean."""
+    out[0] = sigmoid(z[0])
+    out[1] = place(np.float64(z[1]), spread)[0]
+    out[2] = place(np.float64(z[2]), spread)[0]
+    out[3] = height * scale(np.float64(z[3]))[0]
+    out[4] = width * scale(np.float64(z[4]))[0]
+    if z.size > 5:
+        classes(z, out)
+
+
+@device_function
 def activate(classes, raw, anchors, y, spread, first, last):
     """y = the documented numbers from raw ones."""
     for n in range(first, last):
@@ -89,13 +101,7 @@ def activate(classes, raw, anchors, y, spread, first, last):
             for j in range(raw.shape[2]):
                 for a in range(raw.shape[3]):
                     z, out = raw[n, i, j, a], y[n, i, j, a]
-                    out[0] = sigmoid(z[0])
-                    out[1] = place(np.float64(z[1]), spread)[0]
-                    out[2] = place(np.float64(z[2]), spread)[0]
-                    out[3] = anchors[a, 1] * scale(np.float64(z[3]))[0]
-                    out[4] = anchors[a, 0] * scale(np.float64(z[4]))[0]
-                    if z.size > 5:
-                        classes(z, out)
+                    activate_place(classes, z, out, anchors[a, 0], anchors[a, 1], spread)
 
 
 @device_function
@@ -116,6 +122,18 @@ def sigmoid_classes_gradient(dy, y, dz):
 
 
 @device_function
+def activate_place_gradient(classes, d, z, out, dz, width, height, spread):
+    """dz from the gradient d of what `activate_place` made of z."""
+    dz[0] = d[0] * out[0] * (1 - out[0])
+    dz[1] = d[1] * place(np.float64(z[1]), spread)[1]
+    dz[2] = d[2] * place(np.float64(z[2]), spread)[1]
+    dz[3] = d[3] * height * scale(np.float64(z[3]))[1]
+    dz[4] = d[4] * width * scale(np.float64(z[4]))[1]
+    if z.size > 5:
+        classes(d, out, dz)
+
+
+@device_function
 def activate_gradient(classes, dy, raw, anchors, y, draw, spread, first, last):
     """draw from dy, the inputs and the outputs of `activate`."""
     for n in range(first, last):
@@ -123,13 +141,7 @@ def activate_gradient(classes, dy, raw, anchors, y, draw, spread, first, last):
             for j in range(raw.shape[2]):
                 for a in range(raw.shape[3]):
                     z, d, out, dz = raw[n, i, j, a], dy[n, i, j, a], y[n, i, j, a], draw[n, i, j, a]
-                    dz[0] = d[0] * out[0] * (1 - out[0])
-                    dz[1] = d[1] * place(np.float64(z[1]), spread)[1]
-                    dz[2] = d[2] * place(np.float64(z[2]), spread)[1]
-                    dz[3] = d[3] * anchors[a, 1] * scale(np.float64(z[3]))[1]
-                    dz[4] = d[4] * anchors[a, 0] * scale(np.float64(z[4]))[1]
-                    if z.size > 5:
-                        classes(d, out, dz)
+                    activate_place_gradient(classes, d, z, out, dz, anchors[a, 0], anchors[a, 1], spread)
 
 
 @cpu_kernel(each_image)

@@ -8,6 +8,8 @@ import numpy as np
 from fastcnn_kernels.cuda import THREADS, Shape, combine, cuda, cuda_function, cuda_kernel, elements
 from fastcnn_kernels.reduction import plus
 from fastcnn_kernels.yolo import (
+    activate_place,
+    activate_place_gradient,
     box_loss,
     ciou_box,
     diou_box,
@@ -15,9 +17,6 @@ from fastcnn_kernels.yolo import (
     iou_box,
     object_loss,
     overlaps_an_object,
-    place,
-    scale,
-    sigmoid,
     sigmoid_class_loss,
     sigmoid_classes,
     sigmoid_classes_gradient,
@@ -54,13 +53,7 @@ def activate(classes, raw, anchors, y, spread):
     for e in range(cuda.grid(1), raw.shape[0] * places, cuda.gridsize(1)):
         n, (i, j, a) = e // places, place_of(e % places, raw.shape[2], raw.shape[3])
         z, out = raw[n, i, j, a], y[n, i, j, a]
-        out[0] = sigmoid(z[0])
-        out[1] = place(np.float64(z[1]), spread)[0]
-        out[2] = place(np.float64(z[2]), spread)[0]
-        out[3] = anchors[a, 1] * scale(np.float64(z[3]))[0]
-        out[4] = anchors[a, 0] * scale(np.float64(z[4]))[0]
-        if z.size > 5:
-            classes(z, out)
+        activate_place(classes, z, out, anchors[a, 0], anchors[a, 1], spread)
 
 
 @cuda_function
@@ -70,13 +63,7 @@ def activate_gradient(classes, dy, raw, anchors, y, draw, spread):
     for e in range(cuda.grid(1), raw.shape[0] * places, cuda.gridsize(1)):
         n, (i, j, a) = e // places, place_of(e % places, raw.shape[2], raw.shape[3])
         z, d, out, dz = raw[n, i, j, a], dy[n, i, j, a], y[n, i, j, a], draw[n, i, j, a]
-        dz[0] = d[0] * out[0] * (1 - out[0])
-        dz[1] = d[1] * place(np.float64(z[1]), spread)[1]
-        dz[2] = d[2] * place(np.float64(z[2]), spread)[1]
-        dz[3] = d[3] * anchors[a, 1] * scale(np.float64(z[3]))[1]
-        dz[4] = d[4] * anchors[a, 0] * scale(np.float64(z[4]))[1]
-        if z.size > 5:
-            classes(d, out, dz)
+        activate_place_gradient(classes, d, z, out, dz, anchors[a, 0], anchors[a, 1], spread)
 
 
 @cuda_kernel(each_place)

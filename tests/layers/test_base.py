@@ -365,3 +365,18 @@ def test_fans_by_axes():
         initializers.VarianceScaling(1.0, "fan_out", "uniform", 1, (0, 1), (2,))((50, 4, 30))
     ).max()
     np.testing.assert_allclose(limit, np.sqrt(3 / 30), rtol=1e-2)
+
+
+def test_output_shapes_of_several_inputs_are_asked_for_like_their_outputs():
+    class Scaled(layers.Layer):
+        def build(self, x_shape, y_shape):
+            self.w = self.add_weight((x_shape[-1], y_shape[-1]), "ones")
+
+        def call(self, x, y):
+            return ops.matmul(x, self.w) * y
+
+    layer = Scaled()
+    assert layer.compute_output_shape((None, 4), (None, 3)) == (None, 3)
+    assert layer.compute_output_shape((2, 4), y_shape=(2, 3)) == (2, 3)
+    assert layers.Add().compute_output_shape([(2, 3), (2, 3)]) == (2, 3)
+    assert layers.Dense(5).compute_output_shape(input_shape=(None, 4)) == (None, 5)
