@@ -31,6 +31,7 @@ from fastcnn.tensor import Variable
 __all__ = [
     "AHEAD",
     "BLOCKS",
+    "BYTES",
     "MEASURES",
     "Blocks",
     "Program",

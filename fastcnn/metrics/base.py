@@ -321,9 +321,7 @@ class _Average(Metric):
     def add(self, total: float, count: float) -> None:
         """Take sums into account that have been made already."""
         for state, number in ((self.total, total), (self.count, count)):
-            state.value[()] = (
-                state.value.item() + number
-            )  # NumPy's += takes ten times as long for a single number
+            state.value[()] = state.value.item() + number  # ten times as fast as NumPy's += of one number
 
     @property
     def ratio(self) -> float:

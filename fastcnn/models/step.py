@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -156,13 +156,8 @@ class Step:
         """Run a batch through the model's own step."""
         plan, _, arrays = planned
         with plan.lock:
-            for target, array in zip(plan.input_arrays, arrays, strict=True):
-                np.copyto(target, array, casting="unsafe")
-            for optimizer in plan.optimizers:
-                optimizer.before_step()
-            plan.run()
-            for optimizer in plan.optimizers:
-                optimizer.after_step()
+            plan.fill(arrays)
+            _updating(plan, plan.run)
             plan.tell()
 
     def default_loss(self, y: Any, predictions: Any, weight: Any) -> Tensor | None:
@@ -215,13 +210,8 @@ class Step:
         plan, structure, arrays = planned
         plan.lock.acquire()
         try:
-            for target, array in zip(plan.input_arrays, arrays, strict=True):
-                np.copyto(target, array, casting="unsafe")
-            if self.mode == "train":
-                self.model.optimizer.before_step()
-            plan.run()
-            if self.mode == "train":
-                self.model.optimizer.after_step()
+            plan.fill(arrays)
+            _updating(plan, plan.run)
             plan.tell()
             return self._result(batch, structure, plan.output_arrays, plan.lock.release)
         except BaseException:
@@ -236,11 +226,7 @@ class Step:
         """Begin to run a batch; what is returned waits for the result."""
         plan, structure, arrays = planned
         with plan.lock:
-            if self.mode == "train":
-                self.model.optimizer.before_step()
-            received = plan.start(arrays)
-            if self.mode == "train":
-                self.model.optimizer.after_step()
+            received = _updating(plan, partial(plan.start, arrays))
         return lambda: self._result(batch, structure, received.arrays(), received.release)
 
     def _result(
@@ -256,8 +242,7 @@ class Step:
         """Outputs for inputs: their structure and fresh arrays."""
         plan, structure, arrays = self.planned(Batch(x))
         with plan.lock:
-            for target, array in zip(plan.input_arrays, arrays, strict=True):
-                np.copyto(target, array, casting="unsafe")
+            plan.fill(arrays)
             plan.run()
             plan.tell()
             return structure["predictions"], [y.copy() for y in plan.output_arrays]
@@ -290,6 +275,16 @@ class Step:
             y = [np.zeros(shape, self.model.dtype) for shape in self.model._objective.target_shapes(shapes)]
             batch = Batch(x[0] if len(x) == 1 else tuple(x), y[0] if len(y) == 1 else tuple(y))
         return self.planned(batch).plan.describe(timed)
+
+
+def _updating(plan: Plan, run: Callable[[], Any]) -> Any:
+    """What `run` gives, within a step of the optimizers whose updates are in the plan."""
+    for optimizer in plan.optimizers:
+        optimizer.before_step()
+    result = run()
+    for optimizer in plan.optimizers:
+        optimizer.after_step()
+    return result
 
 
 def usual(method: Callable[..., Any]) -> Callable[..., Any]:

@@ -84,6 +84,11 @@ class Plan:
         )  # fmt: skip
         self.input_arrays, self.output_arrays = self._transfer.input_arrays, self._transfer.output_arrays
 
+    def fill(self, arrays: Sequence[np.ndarray]) -> None:
+        """Copy these into the inputs, whatever their dtypes."""
+        for target, array in zip(self.input_arrays, arrays, strict=True):
+            np.copyto(target, array, casting="unsafe")
+
     def run(self) -> None:
         """Compute everything once."""
         self._transfer.before()
