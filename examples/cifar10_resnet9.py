@@ -21,9 +21,9 @@ import fastcnn as keras
 from fastcnn import layers
 from fastcnn.data import Dataset
 
-EPOCHS = int(os.environ.get("EPOCHS", "20"))
+EPOCHS = int(os.environ.get("EPOCHS", "50"))
 BATCH = 128
-PEAK, PEAK_EPOCH = 0.1, 4  # of the learning rate
+PEAK, PEAK_EPOCH = 0.1, EPOCHS / 5  # of the learning rate
 DECAY = 5e-3
 SMOOTHING = 0.1
 WIDTH = 48
@@ -87,7 +87,11 @@ model.compile(
 )
 start = time.perf_counter()
 history = model.fit(
-    train, epochs=EPOCHS, validation_data=(test, keras.utils.to_categorical(y_test, 10)), verbose=2
+    train,
+    epochs=EPOCHS,
+    validation_data=(test, keras.utils.to_categorical(y_test, 10)),
+    callbacks=[keras.callbacks.BackupAndRestore("runs/cifar10_resnet9")],  # go on after an interruption
+    verbose=2,
 )
 minutes = (time.perf_counter() - start) / 60
 rate = EPOCHS * steps * BATCH / minutes / 60

@@ -9,8 +9,9 @@ So nobody waits for a thread that has nothing in hand: one that the system has s
 row only if it has begun an item. Python is entered once a program, and the way from one row to the next costs a
 fraction of a microsecond.
 
-The team never stops another thread or process: a second Python thread that comes while the team is busy runs
-its program alone (results do not depend on the number of threads), and a forked child starts a team of its own.
+The team never stops another thread or process: a second Python thread that comes while the team is busy begins its
+program alone and goes on with the team as soon as that is free (results do not depend on the number of threads), and a
+forked child starts a team of its own.
 
 From the first word to the last a program runs inside one compiled call (`lead`), and workers never come back to
 Python. So no exception, not even Ctrl-C, can arrive while workers wait for their leader, and a worker needs the GIL
@@ -199,27 +200,34 @@ def wake(shared, threads):
             release_lock(atomic_load(desk + LOCK))
 
 
+@device_function
+def run_together(shared, row, end, threads):
+    """Run the rows from `row` on with up to `threads` - 1 workers, of which the caller has disposal."""
+    atomic_store(shared + MEMBERS, threads)
+    atomic_store(shared + END, end)
+    seen = atomic_load(shared + TURN)
+    go_on(shared, row)
+    wake(shared, threads)
+    while atomic_load(shared + OPEN):
+        turn = atomic_load(shared + TURN)
+        if turn == seen:
+            wait_while(shared + TURN, seen, POLITE_SPINS)
+        else:
+            take_part(shared, 0, turn)
+            seen = turn
+
+
 @host_function("void(intp, int64, int64, int64)")
 def lead(table, rows, threads, shared):
-    """Run a program with up to `threads` - 1 workers; alone when another caller has the workers."""
-    end = table + ROW * rows
-    if threads > 1 and atomic_replace(shared + BUSY, 0, 1):
-        atomic_store(shared + MEMBERS, threads)
-        atomic_store(shared + END, end)
-        seen = atomic_load(shared + TURN)
-        go_on(shared, table)
-        wake(shared, threads)
-        while atomic_load(shared + OPEN):
-            turn = atomic_load(shared + TURN)
-            if turn == seen:
-                wait_while(shared + TURN, seen, POLITE_SPINS)
-            else:
-                take_part(shared, 0, turn)
-                seen = turn
-        atomic_store(shared + BUSY, 0)
-    else:
-        for row in range(table, end, ROW):
-            call_row(row, 0, atomic_load(row + 16), 0)
+    """Run a program with up to `threads` - 1 workers; alone as long as another caller has them, row by row."""
+    row, end = table, table + ROW * rows
+    while row < end:
+        if threads > 1 and atomic_load(shared + BUSY) == 0 and atomic_replace(shared + BUSY, 0, 1):
+            run_together(shared, row, end, threads)
+            atomic_store(shared + BUSY, 0)
+            return
+        call_row(row, 0, atomic_load(row + 16), 0)
+        row += ROW
 
 
 # --- programs ------------------------------------------------------------------------------------------------

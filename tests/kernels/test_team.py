@@ -300,6 +300,22 @@ def test_programs_of_many_python_threads() -> None:
     together(*[many_runs] * 8)
 
 
+def test_a_program_that_began_alone_goes_on_with_the_team_once_that_is_free() -> None:
+    gather(2)
+    busy = team._team._memory.view(np.int64)[team.BUSY // 8 :]
+    takers_of_rows, efforts = np.full((200, 16), -1.0), np.full(16, 50)
+    program = Program([visit.bind(np.zeros(16), takers, efforts, WORKSPACE) for takers in takers_of_rows])
+    busy[0] = 1  # as if another caller had it
+    runner = threading.Thread(target=program.run, daemon=True)
+    runner.start()
+    begun = within(DEADLINE_S, lambda: takers_of_rows[0, 0] >= 0)
+    busy[0] = 0
+    runner.join(DEADLINE_S)
+    assert begun and not runner.is_alive()
+    assert set(takers_of_rows[0]) == {0} and set(takers_of_rows.flat) == {0, 1}
+    assert busy[0] == 0
+
+
 def test_number_of_threads_changes_while_programs_run() -> None:
     def change() -> None:
         for _ in range(200):
