@@ -65,7 +65,7 @@ COLORING = {
     "Solarization": layers.Solarization(0.2, 0.9, seed=1),
     "AutoContrast": layers.AutoContrast(),
     "Equalization": layers.Equalization(),
-    "CLAHE": layers.CLAHE(),
+    "CLAHE": layers.ContrastLimitedAdaptiveHistogramEqualization(),
     "RandomErasing": layers.RandomErasing((1.0, 1.0), seed=1),
     "RandomGaussianBlur": layers.RandomGaussianBlur((1.0, 1.0), 5, (0.8, 1.0), seed=1),
     "SaltAndPepper": layers.SaltAndPepper(0.1, seed=1),

@@ -68,8 +68,8 @@ from fastcnn.layers.normalization import (
     UnitNormalization,
 )
 from fastcnn.layers.photometric import (
-    CLAHE,
     AutoContrast,
+    ContrastLimitedAdaptiveHistogramEqualization,
     Equalization,
     RandomBrightness,
     RandomColorDegeneration,
@@ -174,9 +174,10 @@ __all__ = [
     "CenterCrop", "Normalization", "Rescaling", "Resizing",
     "ImageLayer", "RandomCrop", "RandomElasticTransform", "RandomFlip", "RandomPerspective", "RandomRotation",
     "RandomShear", "RandomTranslation", "RandomZoom", "RandomAffine",
-    "AutoContrast", "CLAHE", "Equalization", "RandomBrightness", "RandomColorDegeneration", "RandomColorJitter",
-    "RandomColors", "RandomContrast", "RandomErasing", "RandomGaussianBlur", "RandomGrayscale", "RandomHue",
-    "RandomInvert", "RandomPosterization", "RandomSaturation", "RandomSharpness", "SaltAndPepper", "Solarization",
+    "AutoContrast", "ContrastLimitedAdaptiveHistogramEqualization", "Equalization", "RandomBrightness",
+    "RandomColorDegeneration", "RandomColorJitter", "RandomColors", "RandomContrast", "RandomErasing",
+    "RandomGaussianBlur", "RandomGrayscale", "RandomHue", "RandomInvert", "RandomPosterization", "RandomSaturation",
+    "RandomSharpness", "SaltAndPepper", "Solarization",
     "CutMix", "MaxNumBoundingBoxes", "MixUp", "Mosaic", "Pipeline", "SamplePairing",
     "AugMix", "AutoAugment", "RandAugment", "TrivialAugment",
 ]  # fmt: skip

@@ -508,23 +508,24 @@ class Equalization(Colored):
         return ops.equalize(images, *self.value_range, self.bins)
 
 
-class CLAHE(Colored):
-    """Each channel of each image equalized tile by tile, contrast growing to clip_limit times what it was at most.
+class ContrastLimitedAdaptiveHistogramEqualization(Colored):
+    """CLAHE: each channel of each image equalized tile by tile, contrast growing to clip_limit times the old at most.
 
-    tiles: how many (rows, columns); what is between their middles is mixed. In training or not: nothing is drawn. No
-    gradient. Zuiderveld 1994, Contrast limited adaptive histogram equalization.
+    tile_grid_size: how many (rows, columns); what is between their middles is mixed. clip_limit 0: no limit. In
+    training or not: nothing is drawn. No gradient. Zuiderveld 1994, Contrast limited adaptive histogram equalization.
     """
 
     def __init__(
-        self, clip_limit: float = 2.0, tiles: Any = (8, 8), value_range: Any = (0, 255), bins: int = 256, **kwargs: Any
+        self, value_range: Any = (0, 255), clip_limit: float = 4.0, tile_grid_size: Any = (8, 8),
+        data_format: str | None = None, **kwargs: Any,
     ):  # fmt: skip
-        super().__init__(**kwargs)
-        self.clip_limit = arguments.number("CLAHE", "clip_limit", clip_limit, 1e-6)
-        self.tiles = arguments.integers("CLAHE", "tiles", tiles, 2)
-        self.value_range = value_range_of("CLAHE", value_range)
-        self.bins = arguments.integer("CLAHE", "bins", bins, minimum=2)
+        super().__init__(data_format=data_format, **kwargs)
+        owner = type(self).__name__
+        self.value_range = value_range_of(owner, value_range)
+        self.clip_limit = arguments.number(owner, "clip_limit", clip_limit)
+        self.tile_grid_size = arguments.integers(owner, "tile_grid_size", tile_grid_size, 2)
 
     def transform_images(self, images: Any, transformation: Any = None, training: bool = True) -> Any:
         """The equalized images."""
         images = floating(images, self.dtype)
-        return ops.clahe(images, self.clip_limit, self.tiles, *self.value_range, self.bins)
+        return ops.clahe(images, self.clip_limit, self.tile_grid_size, *self.value_range)

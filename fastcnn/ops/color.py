@@ -172,7 +172,7 @@ class Clahe(Ranking):
 
     def scratch(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> list[TensorSpec]:
         n, _, _, c = known(inputs[0].shape)
-        return [TensorSpec((n * c * self.tiles[0] * self.tiles[1], self.bins), "int64")]
+        return [TensorSpec((n * c * self.tiles[0] * self.tiles[1], self.bins), "float64")]
 
     def launch(self, k: Any, inputs: Any, outputs: Any, scratch: Any) -> list:
         (x,), (y,), (tables,) = inputs, outputs, scratch
@@ -184,20 +184,20 @@ class Clahe(Ranking):
 
 @op_function
 def clahe(
-    images: Any, clip_limit: float = 2.0, tiles: Sequence[int] = (8, 8), low: float = 0.0, high: float = 255.0,
+    images: Any, clip_limit: float = 4.0, tiles: Sequence[int] = (8, 8), low: float = 0.0, high: float = 255.0,
     bins: int = 256,
 ) -> Any:  # fmt: skip
     """Images equalized tile by tile, with contrast that grows to clip_limit times what it was at most (where
-    the limit is below the number of bins), and without edges between the tiles. No gradient goes through it.
+    the limit is below the number of bins; 0: no limit), and without edges between the tiles. No gradient goes through.
 
-    Contrast-limited adaptive histogram equalization, Zuiderveld 1994, Graphics Gems IV. The tables are those of
-    OpenCV's createCLAHE where tiles fit the image; it mixes them half a pixel off, and rounds.
+    Contrast-limited adaptive histogram equalization, Zuiderveld 1994, Graphics Gems IV, in the form of Keras: what is
+    cut off is spread over all bins alike, the least number of a tile becomes 0, and nothing is rounded.
     """
     if not high > low or int(bins) < 2:
         raise Error(f"clahe: needs low < high and two bins or more, got {low}, {high} and {bins}")
-    if not clip_limit > 0 or len(tiles) != 2 or min(tiles) < 1:
+    if not clip_limit >= 0 or len(tiles) != 2 or min(tiles) < 1:
         raise Error(
-            f"clahe: needs a clip_limit above 0 and tiles (rows, columns), got {clip_limit} and {tiles}"
+            f"clahe: needs a clip_limit of 0 or more and tiles (rows, columns), got {clip_limit} and {tiles}"
         )
     rows, columns = (int(count) for count in tiles)
     op = Clahe((rows, columns), float(clip_limit), float(low), float(high), int(bins))

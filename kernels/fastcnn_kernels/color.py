@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastcnn_kernels.jit import cpu_kernel, device_function, scalar, stack_array
-from fastcnn_kernels.resample import REFLECT, border_index
+from fastcnn_kernels.resample import SYMMETRIC, border_index
 
 PIXELS = 1024  # of one work item
 
@@ -239,14 +239,13 @@ def clahe_tables(x, tables, low, high, limit, g, first, last):
     """tables[tile, k] = what numbers of bin k become in a tile, from 0 to 255.  x (n,h,w,c).
 
     A histogram with no bin above `limit` shares of what all would have if they were equal, what is cut off being
-    spread over all bins; its sums, scaled and rounded. Tiles beyond the edge see the image mirrored.
+    spread over all bins (limit 0: nothing is); its sums, scaled. Tiles beyond the edge see the image mirrored.
     """
     to_bytes, area = 255.0 / (high - low), g.th * g.tw
-    most = max(int(limit * area / g.bins), 1)
     for item in range(first, last):
         counts = tables[item]
         count_tile(x, item, counts, low, to_bytes, g)
-        cut_counts(counts, most, g.bins)
+        cut_counts(counts, limit * area / g.bins, g.bins)
         sum_counts(counts, area, g.bins)
 
 
@@ -259,37 +258,38 @@ def count_tile(x, item, counts, low, to_bytes, g):
     for k in range(g.bins):
         counts[k] = 0
     for iy in range(top, top + g.th):
-        y = border_index(iy, g.h, REFLECT)
+        y = border_index(iy, g.h, SYMMETRIC)
         for ix in range(left, left + g.tw):
-            counts[bin_of(x[n, y, border_index(ix, g.w, REFLECT), ch], low, to_bytes, g.bins)] += 1
+            counts[bin_of(x[n, y, border_index(ix, g.w, SYMMETRIC), ch], low, to_bytes, g.bins)] += 1
 
 
 @device_function
 def cut_counts(counts, most, bins):
-    """No count above `most`; what is cut off is spread evenly, the rest over bins at even distances."""
-    excess = 0
+    """No count above `most`, unless that is 0; what is cut off is spread evenly."""
+    if most <= 0:
+        return
+    excess = 0.0
     for k in range(bins):
-        excess += max(counts[k] - most, 0)
+        excess += max(counts[k] - most, 0.0)
         counts[k] = min(counts[k], most)
-    rest = excess % bins
-    step = max(bins // rest, 1) if rest else bins
     for k in range(bins):
-        counts[k] += excess // bins + (1 if k % step == 0 and k // step < rest else 0)
+        counts[k] += excess / bins
 
 
 @device_function
 def sum_counts(counts, area, bins):
-    """counts[k] = 255 times the share of the numbers up to bin k, rounded, in place."""
-    total = 0
+    """counts[k] = 255 times the share that bins 1 to k have of what is not in bin 0, in place."""
+    least, total = counts[0], 0.0
+    others = area - least if area != least else 1.0
     for k in range(bins):
         total += counts[k]
-        counts[k] = rounded(total * 255.0 / area)
+        counts[k] = bounded((total - least) * 255.0 / others, 0.0, 255.0)
 
 
 @device_function
 def mix_tables(x, tables, y, n, iy, ix, low, to_bytes, g):
     """A pixel of `clahe`."""
-    down, across = (iy + 0.5) / g.th - 0.5, (ix + 0.5) / g.tw - 0.5
+    down, across = iy / g.th - 0.5, ix / g.tw - 0.5
     row, column = int(math.floor(down)), int(math.floor(across))
     share_y, share_x = down - row, across - column
     above, below = max(row, 0), min(row + 1, g.rows - 1)

@@ -7,7 +7,7 @@ import numpy as np
 
 from fastcnn_kernels.color import bin_of, bounded, cut_counts, mix_tables, ranks_of, sum_counts, turned
 from fastcnn_kernels.cuda import THREADS, Shape, cuda, cuda_function, cuda_kernel, elements
-from fastcnn_kernels.resample import REFLECT, border_index
+from fastcnn_kernels.resample import SYMMETRIC, border_index
 
 
 @cuda_kernel(lambda x, matrix, y, low, high, g: elements(g.n * g.p))
@@ -105,8 +105,8 @@ def clahe_tables(x, tables, low, high, limit, g):
     for start in range(0, area, THREADS):
         here, pixel = min(THREADS, area - start), start + thread
         if thread < here:
-            iy = border_index(top + pixel // g.tw, g.h, REFLECT)
-            ix = border_index(left + pixel % g.tw, g.w, REFLECT)
+            iy = border_index(top + pixel // g.tw, g.h, SYMMETRIC)
+            ix = border_index(left + pixel % g.tw, g.w, SYMMETRIC)
             places[thread] = bin_of(x[n, iy, ix, ch], low, to_bytes, g.bins)
         cuda.syncthreads()
         for i in range(here):
@@ -114,7 +114,7 @@ def clahe_tables(x, tables, low, high, limit, g):
                 tables[item, places[i]] += 1
         cuda.syncthreads()
     if thread == 0:
-        cut_counts(tables[item], max(int(limit * area / g.bins), 1), g.bins)
+        cut_counts(tables[item], limit * area / g.bins, g.bins)
         sum_counts(tables[item], area, g.bins)
 
 

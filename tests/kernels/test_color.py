@@ -100,10 +100,13 @@ def test_equalize_makes_bytes_equally_frequent() -> None:
 
 
 def test_clahe_tables() -> None:
-    """Of a tile of one number nothing is cut below the limit; a low limit spreads it over the bins."""
+    """Of a tile of one number nothing is cut without a limit; a low one spreads it over the bins."""
     x, g = np.full((1, 4, 4, 1), 100.0, np.float32), color.TileGeometry(1, 4, 4, 1, 1, 1, 4, 4, 16)
-    tables = np.full((1, 16), -1)
-    color.clahe_tables(x, tables, 0.0, 255.0, 16.0, g)
-    assert tables.tolist() == [[0] * 5 + [255] * 11]
+    tables = np.full((1, 16), -1.0)
+    for limit in (0.0, 16.0):
+        color.clahe_tables(x, tables, 0.0, 255.0, limit, g)
+        assert tables.tolist() == [[0] * 5 + [255] * 11]
     color.clahe_tables(x, tables, 0.0, 255.0, 1.0, g)
-    assert np.diff(tables[0]).max() == 32 and tables[0, -1] == 255
+    excess = 15 / 16  # for each bin
+    share = (1 + excess) / (16 - excess) * 255  # of the number's bin
+    assert np.diff(tables[0]).max() == pytest.approx(share) and tables[0, -1] == pytest.approx(255)

@@ -13,6 +13,7 @@ from fastcnn import layers
 
 pytestmark = pytest.mark.peer
 SHAPE = (4, 13, 11, 3)
+CLAHE = "ContrastLimitedAdaptiveHistogramEqualization"
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +67,10 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("AutoContrast", {}),
     ("AutoContrast", {"value_range": (0, 1)}),
     ("Equalization", {}),
+    # Limits of whole numbers: on PyTorch, Keras cuts off what is behind the point; and mirrors more than a row wrongly.
+    (CLAHE, {"clip_limit": 128.0, "tile_grid_size": (7, 6)}),
+    (CLAHE, {"clip_limit": 64.0, "tile_grid_size": (7, 6), "value_range": (0, 1)}),
+    (CLAHE, {"clip_limit": 0.0, "tile_grid_size": (2, 2)}),
     ("MixUp", {"alpha": 0.5}),
     ("CutMix", {"factor": 0.9}),
 ]  # fmt: skip

@@ -98,19 +98,18 @@ def clahe(
     for i, ch in np.ndindex(len(x), x.shape[3]):
         scaled = (x[i, ..., ch] - low) * (bins - 1) / (high - low)
         index = np.clip(scaled, 0, bins - 1).astype(int)
-        wide = np.pad(index, ((0, rows * th - h), (0, columns * tw - w)), "reflect")
+        wide = np.pad(index, ((0, rows * th - h), (0, columns * tw - w)), "symmetric")
         table = np.zeros((rows, columns, bins))
         for r, q in np.ndindex(rows, columns):
             part = wide[r * th : (r + 1) * th, q * tw : (q + 1) * tw]
-            counts, most = np.bincount(part.ravel(), minlength=bins), max(int(clip_limit * th * tw / bins), 1)
-            excess = int(np.maximum(counts - most, 0).sum())
-            counts = np.minimum(counts, most) + excess // bins
-            rest = excess % bins
-            if rest:
-                counts[:: max(bins // rest, 1)][:rest] += 1
-            table[r, q] = np.rint(np.cumsum(counts) * 255 / (th * tw))
+            counts = np.bincount(part.ravel(), minlength=bins).astype(float)
+            if clip_limit > 0:
+                kept = np.minimum(counts, clip_limit * th * tw / bins)
+                counts = kept + (counts - kept).sum() / bins
+            total = np.cumsum(counts)
+            table[r, q] = np.clip((total - total[0]) * 255 / ((th * tw - total[0]) or 1), 0, 255)
         for iy, ix in np.ndindex(h, w):
-            py, px = (iy + 0.5) / th - 0.5, (ix + 0.5) / tw - 0.5
+            py, px = iy / th - 0.5, ix / tw - 0.5
             total = 0.0
             for r, q in ((np.floor(py), np.floor(px)), (np.floor(py), np.floor(px) + 1),
                          (np.floor(py) + 1, np.floor(px)), (np.floor(py) + 1, np.floor(px) + 1)):  # fmt: skip
