@@ -18,7 +18,7 @@ from fastcnn.graph import Report, current_trace, gradients
 from fastcnn.layers.base import Layer, tensors_in
 from fastcnn.metrics.base import Later
 from fastcnn.optimizers import Optimizer
-from fastcnn.plan import Function, Plan
+from fastcnn.plan import Function, Plan, describe
 from fastcnn.plan.function import fill
 from fastcnn.tensor import Tensor, TensorSpec
 from fastcnn.utils.batches import pack_x_y_sample_weight, unpack_x_y_sample_weight
@@ -274,7 +274,7 @@ class Step:
                 )
             y = [np.zeros(shape, self.model.dtype) for shape in self.model._objective.target_shapes(shapes)]
             batch = Batch(x[0] if len(x) == 1 else tuple(x), y[0] if len(y) == 1 else tuple(y))
-        return self.planned(batch).plan.describe(timed)
+        return describe(self.planned(batch).plan, timed)
 
 
 def _updating(plan: Plan, run: Callable[[], Any]) -> Any:

@@ -1,23 +1,21 @@
 """A plan as a table for people."""
 
-from __future__ import annotations
-
 import time
 from collections import Counter
-from typing import TYPE_CHECKING
 
 from fastcnn.graph import Node
-
-if TYPE_CHECKING:
-    from fastcnn.plan.run import Plan
+from fastcnn.plan.run import Plan
 
 COLUMNS = ["operation", "layer", "output", "MFLOP", "MB", "kernels", "place"]
 TIMED = ["us", "GFLOP/s"]
 REPEATS = 5  # runs of each operation when timed; the best counts
 
 
-def table(plan: Plan, timed: bool) -> str:
-    """One line an operation, and the sums. Timing runs every operation by itself, on whatever is in memory."""
+def describe(plan: Plan, timed: bool = False) -> str:
+    """A table of what runs: operation, layer, output shape, MFLOP, MB touched, kernels, place; and the sums.
+
+    timed: also the time of each operation, run by itself on whatever is in memory.
+    """
     rows = [COLUMNS + TIMED * timed]
     for node, launches in plan.steps:
         rows.append(_row(plan, node, launches) + (_timing(plan, node, launches) if timed else []))

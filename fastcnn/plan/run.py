@@ -14,7 +14,6 @@ from fastcnn.graph import Node, Report, ancestors, variables_of
 from fastcnn.plan.algorithms import choose_algorithms
 from fastcnn.plan.bind import Binding, Bound
 from fastcnn.plan.chain import Chain, continues, form_chains, local_first
-from fastcnn.plan.description import table
 from fastcnn.plan.fuse import absorb_readers, compute_again, take_apart
 from fastcnn.plan.memory import Storage
 from fastcnn.plan.progress import compile_kernels
@@ -123,10 +122,6 @@ class Plan:
     def nbytes(self) -> int:
         """Bytes of working memory."""
         return int(self.arena.nbytes)
-
-    def describe(self, timed: bool = False) -> str:
-        """A table of what runs: operation, output shape, MFLOP, MB touched, place; with `timed` also the time."""
-        return table(self, timed)
 
 
 class Preparation:

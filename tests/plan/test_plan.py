@@ -9,7 +9,7 @@ from fastcnn import config, ops
 from fastcnn.backend import cpu
 from fastcnn.backend.cpu import num_threads, set_num_threads
 from fastcnn.graph import Trace, gradients, tracing
-from fastcnn.plan import Function, Plan
+from fastcnn.plan import Function, Plan, describe
 from fastcnn.plan.memory import Block, place
 from fastcnn.tensor import Tensor, TensorSpec
 
@@ -79,7 +79,7 @@ def test_relu_is_not_absorbed_when_the_convolution_is_wanted():
 
 def test_description_names_ops_and_memory():
     plan, _ = Function(lambda x: ops.sum(ops.exp(x))).plan([TensorSpec((4, 5), "float32")])
-    text = plan.describe(timed=True)
+    text = describe(plan, timed=True)
     assert "Exp" in text and "Sum" in text and "arena" in text and "GFLOP/s" in text
 
 
