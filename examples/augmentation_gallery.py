@@ -48,6 +48,7 @@ MOVING = {
     "AutoAugment": layers.AutoAugment("cifar10", seed=1, **FORM),
     "TrivialAugment": layers.TrivialAugment(seed=1, **FORM),
     "RandAugment": layers.RandAugment(factor=0.3, seed=1, **FORM),
+    "AugMix": layers.AugMix(seed=1, **FORM),
     "Mosaic": layers.Mosaic(seed=1, **FORM),
 }
 COLORING = {
@@ -69,7 +70,6 @@ COLORING = {
     "RandomErasing": layers.RandomErasing((1.0, 1.0), seed=1),
     "RandomGaussianBlur": layers.RandomGaussianBlur((1.0, 1.0), 5, (0.8, 1.0), seed=1),
     "SaltAndPepper": layers.SaltAndPepper(0.1, seed=1),
-    "AugMix": layers.AugMix(seed=1),
 }
 MIXING = {
     "MixUp": layers.MixUp(0.8, seed=1),
