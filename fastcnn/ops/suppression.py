@@ -20,6 +20,7 @@ from fastcnn.ops.detection import choice
 __all__ = ["nms", "soft_nms", "weighted_box_fusion"]
 
 
+SINGLE = np.dtype(np.float32)
 FEW = 2048  # boxes; up to so many one kernel does it all
 PREPARED = 8192  # boxes; below, arrays and programs are kept from call to call
 
@@ -46,13 +47,13 @@ def _checked(what: str, boxes: Any, scores: Any, labels: Any) -> tuple[np.ndarra
 
 def _arrays(what: str, boxes: Any, scores: Any, labels: Any) -> tuple[np.ndarray, np.ndarray, Any]:
     boxes, scores = np.asarray(boxes), np.asarray(scores)
-    if not boxes.dtype == scores.dtype == np.float32:
+    if boxes.dtype is not SINGLE or scores.dtype is not SINGLE:
         double = np.float64 in (boxes.dtype, scores.dtype)
         boxes, scores = (x.astype(np.float64 if double else np.float32, copy=False) for x in (boxes, scores))
     if boxes.size == 0:
         boxes = boxes.reshape(0, 4)
     labels = None if labels is None else np.asarray(labels)
-    if boxes.ndim != 2 or boxes.shape[1] != 4 or scores.shape != boxes.shape[:1]:
+    if scores.ndim != 1 or boxes.shape != (len(scores), 4):
         raise Error(
             f"{what}: expected boxes (n, 4) and scores (n,), got shapes {boxes.shape} and {scores.shape}"
         )
@@ -113,7 +114,10 @@ class _Few:
         self.boxes, self.scores, self.labels = (np.zeros(n, dtype) for n in ((FEW, 4), FEW, FEW))
         self.kept = np.empty((block_count(FEW), 6, LANES), dtype)
         self.values, self.order = np.empty((2, FEW + LANES), dtype), np.empty((2, FEW + LANES), np.int64)
-        self.counts, self.limits, self.is_labelled = np.zeros(2, np.int64), np.zeros(2, dtype), False
+        self.found = self.order[1]
+        self.counts, self.limits = np.zeros(2, np.int64), np.zeros(2, dtype)
+        self.is_labelled = False
+        self.limited: tuple[float, float] | None = None  # what the limits are
         arrays = self.boxes, self.scores, self.labels, self.kept, self.values, self.order
         launch = kernels.nms_few.bind(*arrays, self.counts, self.limits)
         self.program, self.lock = Program([launch]), threading.Lock()
@@ -129,11 +133,15 @@ class _Few:
                 self.labels[:n], self.is_labelled = labels, True
             elif self.is_labelled:
                 self.labels[:], self.is_labelled = 0, False
-            self.counts[0], self.limits[0] = n, iou
-            self.limits[1] = -math.inf if least is None else least
+            limited = iou, -math.inf if least is None else least
+            if limited != self.limited:
+                self.limited = None  # an interruption leaves nothing half done
+                self.limits[:] = limited
+                self.limited = limited
+            self.counts[0] = n
             self.program.run()
-            count = int(self.counts[1])
-            return self.order[1, :count].copy() if count >= 0 else None
+            count = self.counts[1]
+            return self.found[:count].copy() if count >= 0 else None
 
 
 _few = functools.lru_cache(maxsize=2)(_Few)
