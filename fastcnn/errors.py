@@ -48,6 +48,10 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return "; known names: " + ", ".join(sorted(spellings.values(), key=str.lower)) if spellings else ""
 
 
+class OpenDimensionError(Error):
+    """A size that is open while a functional model is being built, and would have to be known."""
+
+
 class NoLengthError(Error, TypeError):
     """Data whose length nobody knows; a `TypeError`, so that `list` reads them to their end."""
 

@@ -7,7 +7,7 @@ from weakref import WeakSet
 
 import numpy as np
 
-from fastcnn.errors import Error
+from fastcnn.errors import Error, OpenDimensionError
 from fastcnn.registry import deserialize
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class TensorSpec(NamedTuple):
     def dims(self) -> tuple[int, ...]:
         """The shape when every dimension is known; `Error` otherwise."""
         if any(n is None for n in self.shape):
-            raise Error(f"shape {self.shape} is not known completely yet")
+            raise OpenDimensionError(f"shape {self.shape} is not known completely yet")
         return tuple(n for n in self.shape if n is not None)
 
     @property

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from fastcnn import activations, config, initializers
-from fastcnn.errors import Error
+from fastcnn.errors import Error, OpenDimensionError
 from fastcnn.graph import Node, Trace, current_trace, tracing
 from fastcnn.layers.specification import InputSpec
 from fastcnn.plan.function import Function
@@ -673,8 +673,8 @@ STAND_IN_SIZES = (96, 144)
 
 
 def _wants_sizes(problem: Exception) -> bool:
-    """Whether it says that a dimension was not known."""
-    return "NoneType" in str(problem) or "not known completely" in str(problem)
+    """Whether it says that a dimension was not known, to us or to what users compute with it."""
+    return isinstance(problem, OpenDimensionError) or "NoneType" in str(problem)
 
 
 def _common(x: Tensor, y: Tensor) -> TensorSpec:

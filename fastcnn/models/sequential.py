@@ -119,7 +119,7 @@ class Sequential(Model):
 
     def _build_once(self, shapes: Any) -> None:
         if self.network is None and self.layers:
-            with tracing(None):
+            with naming(self.name), tracing(None):
                 self._connect((None, *tuple(shapes)[1:]))
 
     def call(self, inputs: Any) -> Any:

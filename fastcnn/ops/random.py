@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from weakref import WeakKeyDictionary
 
 from fastcnn import config
-from fastcnn.errors import Error
+from fastcnn.errors import Error, OpenDimensionError
 from fastcnn.graph import Op, Trace, apply, current_trace, operation, update
 from fastcnn.ops import shape as shapes
 from fastcnn.ops.activation import SELU_ALPHA, SELU_SCALE
@@ -137,7 +137,9 @@ def _draw(
     op: type[RandomFill], state: RandomState, shape: Sequence[int | None], dtype: str | None, *args: float
 ) -> Any:
     if None in shape:
-        raise Error(f"{op.__name__}: the shape {tuple(shape)} must be known; draw inside a layer's call")
+        raise OpenDimensionError(
+            f"{op.__name__}: the shape {tuple(shape)} must be known; draw inside a layer's call"
+        )
     values = map(float, args)
     return apply(op(shapes.known(shape), dtype or config.floatx(), state.next_stream(), *values), state)
 

@@ -14,7 +14,7 @@ from fastcnn_kernels.shape import ResizeGeometry, StridedGeometry, strided_geome
 
 from fastcnn import config
 from fastcnn.dtypes import result_type, standardize_dtype
-from fastcnn.errors import Error, did_you_mean
+from fastcnn.errors import Error, OpenDimensionError, did_you_mean
 from fastcnn.graph import Op, apply, current_trace, operation
 from fastcnn.ops.core import convert, dtype_kept, dtypes_of, op_function
 from fastcnn.tensor import Constant, Shape, Tensor, TensorSpec, Variable
@@ -71,7 +71,7 @@ def normalize_axes(axis: int | Sequence[int] | None, ndim: int, what: str) -> Ax
 def known(shape: Sequence[int | None]) -> tuple[int, ...]:
     """The shape, all of whose dimensions a plan has fixed."""
     if None in shape:
-        raise Error(
+        raise OpenDimensionError(
             f"dimensions {tuple(shape)} must be known here; give Input all but the batch size, or compute in the "
             "call of a layer, which runs when shapes are known"
         )
@@ -118,7 +118,8 @@ class Reshape(Op):
         size = product([n for axis, n in enumerate(x.shape) if axis not in kept])
         rest = math.prod(n for n in self.shape if n is not None and n != -1)
         if size is not None and (size % max(rest, 1) if -1 in self.shape else size != rest):
-            raise Error(
+            # What is kept may be another batch than that of the result: of pixels, say, and not of images.
+            raise (OpenDimensionError if None in x.shape else Error)(
                 f"reshape: cannot make {self.shape} of a tensor of shape {x.shape}; the number of elements must be kept"
             )
         missing = None if size is None else size // max(rest, 1)
@@ -644,7 +645,7 @@ def split(x: Any, indices_or_sections: int | Sequence[int], axis: int = 0) -> An
     axis = normalize_axis(axis, x.ndim, "split")
     n = x.shape[axis]
     if n is None:
-        raise Error(f"split: dimension {axis} of shape {x.shape} must be known")
+        raise OpenDimensionError(f"split: dimension {axis} of shape {x.shape} must be known")
     if isinstance(indices_or_sections, int):
         if indices_or_sections < 1 or n % indices_or_sections:
             raise Error(

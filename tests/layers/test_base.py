@@ -45,6 +45,29 @@ def test_weights_to_be_trained_come_first_in_each_layer():
     assert layer.count_params() == 12 + 3 + 1 + 10 + 9 + 5
 
 
+class Holder(layers.Layer):
+    """A network that is built with it, and one that was built before."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        inputs = Input((4,))
+        self.ready = fastcnn.Model(inputs, layers.Dense(4, name="ready")(inputs))
+        self.later = fastcnn.Sequential([layers.Dense(3, name="later")], name="stack")
+
+    def call(self, x):
+        return self.later(self.ready(x))
+
+
+def test_paths_of_weights_name_every_layer_around_them():
+    """A network that was functional from the beginning was built by itself, as in Keras."""
+    paths = ["ready/kernel", "ready/bias", "holder/stack/later/kernel", "holder/stack/later/bias"]
+    inputs = Input((4,))
+    model = fastcnn.Model(inputs, Holder(name="holder")(inputs))
+    assert [w.path for w in model.weights] == paths
+    model = fastcnn.Sequential([Input((4,)), Holder(name="holder")], name="outer")
+    assert [w.path for w in model.weights] == [*paths[:2], *(f"outer/{path}" for path in paths[2:])]
+
+
 def test_forms_of_add_weight():
     layer = layers.Layer()
     assert layer.add_weight().shape == ()
@@ -380,3 +403,39 @@ def test_output_shapes_of_several_inputs_are_asked_for_like_their_outputs():
     assert layer.compute_output_shape((2, 4), y_shape=(2, 3)) == (2, 3)
     assert layers.Add().compute_output_shape([(2, 3), (2, 3)]) == (2, 3)
     assert layers.Dense(5).compute_output_shape(input_shape=(None, 4)) == (None, 5)
+
+
+# --- sizes that are open while a functional model is built ------------------------------------------------------
+
+
+def test_another_batch_inside_of_a_layer():
+    """Pixels of all images become a batch, and images again."""
+
+    class Pixels(layers.Layer):
+        def call(self, x):
+            sizes = ops.shape(x)
+            return ops.reshape(2.0 * ops.reshape(x, (-1, sizes[-1])), sizes)
+
+    inputs = Input((2, 3, 4))
+    model = fastcnn.Model(inputs, Pixels()(inputs))
+    x = np.arange(48.0, dtype="float32").reshape(2, 2, 3, 4)
+    assert model.output_shape == (None, 2, 3, 4)
+    np.testing.assert_array_equal(model.predict(x, verbose=0), 2 * x)
+    with pytest.raises(Error, match="number of elements"):
+        ops.reshape(x, (2, 2, 3, 5))
+
+
+def test_a_penalty_that_computes_with_sizes():
+    """Rows as matrices that should be orthogonal, whatever the batch."""
+
+    def orthogonal(x):
+        matrices = ops.reshape(x, (-1, 2, 2))
+        products = ops.reshape(ops.tensordot(matrices, matrices, axes=(2, 2)), (-1, 2, 2))
+        return ops.sum(ops.square(products - ops.eye(2)))
+
+    inputs = Input((3,))
+    outputs = layers.Dense(4, kernel_initializer="ones", activity_regularizer=orthogonal)(inputs)
+    model = fastcnn.Model(inputs, outputs)
+    model.compile("sgd", "mse")
+    x = np.ones((1, 3), "float32")
+    assert model.evaluate(x, np.full((1, 4), 3.0), verbose=0) == pytest.approx(2 * 17**2 + 2 * 18**2)
