@@ -1,4 +1,7 @@
-"""Arrays that depend on no tensor. They are made at once, by NumPy; among tensors they are constants."""
+"""Arrays that depend on no tensor. They are made at once, by NumPy; among tensors they are constants.
+
+What is given values may be given tensors, too, while a model is traced: then the result is one.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,7 +9,9 @@ from typing import Any
 import numpy as np
 
 from fastcnn import config
-from fastcnn.ops.core import convert_to_tensor
+from fastcnn.ops.core import convert, convert_to_tensor
+from fastcnn.ops.shape import broadcast_to, cast, expand_dims, normalize_axis, reshape
+from fastcnn.tensor import Tensor
 
 __all__ = [
     "arange",
@@ -43,8 +48,11 @@ def ones(shape: int | Sequence[int], dtype: Any = None) -> np.ndarray:
 empty = zeros
 
 
-def full(shape: int | Sequence[int], fill_value: Any, dtype: Any = None) -> np.ndarray:
+def full(shape: int | Sequence[int], fill_value: Any, dtype: Any = None) -> Any:
     """`fill_value` everywhere."""
+    if isinstance(fill_value, Tensor):
+        dims = (shape,) if isinstance(shape, int) else shape
+        return cast(broadcast_to(fill_value, dims), dtype or config.floatx())
     return np.full(shape, fill_value, dtype or config.floatx())
 
 
@@ -71,15 +79,34 @@ def linspace(
     start: Any, stop: Any, num: int = 50, endpoint: bool = True, retstep: bool = False, dtype: Any = None, axis: int = 0
 ) -> Any:  # fmt: skip
     """`num` numbers at equal distances from start to stop; with `retstep`, and their distance."""
+    if isinstance(start, Tensor) or isinstance(stop, Tensor):
+        return _between(start, stop, num, endpoint, retstep, dtype, axis)
     values, step = np.linspace(start, stop, num, endpoint, retstep=True, axis=axis)
     values = values.astype(dtype or config.floatx())
     return (values, step) if retstep else values
 
 
+def _between(
+    start: Any, stop: Any, num: int, endpoint: bool, retstep: bool, dtype: Any, axis: int
+) -> Any:  # fmt: skip
+    """`linspace` of tensors."""
+    start, stop = (cast(convert(end), config.floatx()) for end in (start, stop))
+    steps = max(num - 1 if endpoint else num, 1)
+    distance = stop - start
+    axis = normalize_axis(axis, distance.ndim + 1, "linspace")
+    shares = (np.arange(num) / steps).reshape(-1, *[1] * (distance.ndim - axis))
+    start = broadcast_to(start, distance.shape)
+    values = expand_dims(start, axis) + expand_dims(distance, axis) * shares.astype(distance.dtype)
+    values = cast(values, dtype or config.floatx())
+    return (values, distance / steps) if retstep else values
+
+
 def logspace(
     start: Any, stop: Any, num: int = 50, endpoint: bool = True, base: float = 10, dtype: Any = None, axis: int = 0
-) -> np.ndarray:  # fmt: skip
+) -> Any:  # fmt: skip
     """base^x of `num` numbers x at equal distances from start to stop."""
+    if isinstance(start, Tensor) or isinstance(stop, Tensor):
+        return base ** linspace(start, stop, num, endpoint, dtype=dtype, axis=axis)
     return np.logspace(start, stop, num, endpoint, base, axis=axis).astype(dtype or config.floatx())
 
 
@@ -95,6 +122,19 @@ def tri(N: int, M: int | None = None, k: int = 0, dtype: Any = None) -> np.ndarr
     return np.tri(N, M, k, dtype or config.floatx())
 
 
-def meshgrid(*x: Any, indexing: str = "xy") -> list[np.ndarray]:
+def meshgrid(*x: Any, indexing: str = "xy") -> list[Any]:
     """The coordinates of a grid: of axes of length n and m, two arrays (m, n), or with "ij" (n, m)."""
+    if any(isinstance(values, Tensor) for values in x):
+        return _grids([convert(values) for values in x], indexing)
     return [np.ascontiguousarray(grid) for grid in np.meshgrid(*map(np.asarray, x), indexing=indexing)]  # type: ignore[call-overload]
+
+
+def _grids(xs: list[Tensor], indexing: str) -> list[Any]:
+    """`meshgrid` of tensors."""
+    places = list(range(len(xs)))
+    if indexing == "xy":
+        places[:2] = reversed(places[:2])
+    axes = [[-1 if axis == place else 1 for axis in range(len(xs))] for place in places]
+    lengths = dict(zip(places, (x.shape[0] if x.ndim else 1 for x in xs), strict=True))
+    whole = [lengths[axis] for axis in range(len(xs))]
+    return [broadcast_to(reshape(x, dims), whole) for x, dims in zip(xs, axes, strict=True)]

@@ -33,6 +33,29 @@ def test_meshgrid():
 
 
 @pytest.mark.parametrize("axis", [-1, 0, 1])
+@pytest.mark.parametrize("endpoint", [True, False])
+def test_created_of_tensors(axis, endpoint):
+    """What is given values may be given results of other ops while a model is traced."""
+    a, b = X[0], X[1] + 30
+    options = {"num": 5, "endpoint": endpoint, "axis": axis}
+    found, step = Function(lambda a, b: ops.linspace(a, b, retstep=True, **options))(a, b)
+    expected, distance = np.linspace(a, b, retstep=True, **options)
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    np.testing.assert_allclose(step, distance, rtol=1e-6)
+    found = Function(lambda a: ops.logspace(0, a, base=2.0, **options))(a / 24)
+    np.testing.assert_allclose(found, np.logspace(0, a / 24, base=2.0, **options), rtol=1e-6)
+
+
+@pytest.mark.parametrize("indexing", ["xy", "ij"])
+def test_grids_and_values_of_tensors(indexing):
+    axes = [np.arange(n, dtype="float32") + n for n in (3, 4, 2)]
+    grids = Function(lambda *xs: ops.meshgrid(*xs, indexing=indexing))(*axes)
+    for found, expected in zip(grids, np.meshgrid(*axes, indexing=indexing), strict=True):
+        np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(Function(lambda x: ops.full((2, 3), x))(axes[0]), np.full((2, 3), axes[0]))
+
+
+@pytest.mark.parametrize("axis", [-1, 0, 1])
 def test_order(axis):
     np.testing.assert_array_equal(ops.sort(X, axis), np.sort(X, axis))
     np.testing.assert_array_equal(ops.argsort(X, axis), np.argsort(X, axis))
