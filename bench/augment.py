@@ -68,16 +68,22 @@ def of_layers(layers: Any, size: int) -> list[Any]:
     ]  # fmt: skip
 
 
-def fastcnn_recipe(size: int) -> Run:
+def in_two_passes() -> Any:
+    """The recipe as one move of pixels and one change of colours."""
     from fastcnn import layers
-    from fastcnn.data import Dataset
 
-    recipe = layers.Pipeline(
+    return layers.Pipeline(
         [
             layers.RandomAffine(horizontal_flip=True, rotation=TURN, padding=4),
             layers.RandomColors(JITTER, JITTER, JITTER, 0.05, mean=MEAN, variance=VARIANCE),
         ]
     )
+
+
+def fastcnn_recipe(size: int) -> Run:
+    from fastcnn.data import Dataset
+
+    recipe = in_two_passes()
     dataset: list[Any] = []
 
     def run(x: np.ndarray) -> Any:
@@ -214,16 +220,20 @@ def report(title: str, rates: dict[str, float]) -> None:
     print(f"| {title} | " + " | ".join(cells) + " |", flush=True)
 
 
+def small_vgg() -> Any:
+    from bench.networks import NETWORKS
+
+    model = NETWORKS["VGG-small"].make()
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    return model
+
+
 def share_of_a_step(rounds: int, budget_s: float) -> None:
     """What part of a training step of VGG-small its batch of 128 images of 32 x 32 takes to make, without prefetch.
 
     Steps and batches alternate within each round, on all threads; the median of the rounds' ratios, least and most.
     """
-    from bench.networks import NETWORKS
-
-    model, x = NETWORKS["VGG-small"].make(), images(128, 32)
-    model.compile("sgd", "sparse_categorical_crossentropy")
-    labels = np.arange(128) % 10
+    model, x, labels = small_vgg(), images(128, 32), np.arange(128) % 10
     makers = {"recipe": fastcnn_recipe(32), "layer by layer": fastcnn_layers(32)}
     ready = np.asarray(makers["recipe"](x))
     runs: dict[str, Callable[[], Any]] = {"step": lambda: model.train_on_batch(ready, labels)}
@@ -234,6 +244,25 @@ def share_of_a_step(rounds: int, budget_s: float) -> None:
         shares = sorted(times[name] / times["step"] for times in found)
         spread = f"{np.median(shares):.1%} ({shares[0]:.1%}..{shares[-1]:.1%}) of {1000 * step:.1f} ms"
         print(f"| {name}, beside a training step of VGG-small, batch 128 | {spread} |", flush=True)
+
+
+def epochs_beside_steps(rounds: int, batches: int = 20) -> None:
+    """How much longer than bare steps `fit` takes, whose batches are made ahead on a thread meanwhile."""
+    from fastcnn.data import Dataset
+
+    model, x, labels = small_vgg(), images(128 * batches, 32), np.arange(128 * batches) % 10
+    dataset = Dataset(x, labels).shuffle(1).batch(128).map(in_two_passes())
+    ready = next(iter(dataset))
+
+    def steps() -> None:
+        for _ in range(batches):
+            model.train_on_batch(*ready[:2])
+
+    runs = {"fit": lambda: model.fit(dataset.prefetch(), verbose=0), "steps": steps}
+    found = [alternating(runs, 0.01) for _ in range(rounds)]
+    ratios = sorted(times["fit"] / times["steps"] for times in found)
+    spread = f"{np.median(ratios):.2f} ({ratios[0]:.2f}..{ratios[-1]:.2f})"
+    print(f"| fit of VGG-small with prefetch, against its bare steps, batch 128 | {spread} |", flush=True)
 
 
 def main() -> None:
@@ -257,6 +286,7 @@ def main() -> None:
         }
         report(f"recipe {size} x {size}", compare(recipes, x, arguments.rounds, arguments.seconds))
     share_of_a_step(arguments.rounds, arguments.seconds)
+    epochs_beside_steps(arguments.rounds)
     modules = {"fastcnn": fastcnn}
     if find("keras"):
         import keras
