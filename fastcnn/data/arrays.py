@@ -1,6 +1,6 @@
 """What counts as data: NumPy arrays, alone or as a tuple or dict of arrays, checked where they come in."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,12 +23,23 @@ class Batch(NamedTuple):
     @property
     def size(self) -> int:
         """The number of samples."""
-        return len(next(each(self.x, "x"))[1])
+        return len(self.arrays[0])
 
     def named(self) -> Iterator[tuple[str, np.ndarray]]:
         """Every array with the name a user would give it: `x`, `x[1]`, `y['mask']`."""
         for name, arrays in zip(self._fields, self, strict=True):
             yield from each(arrays, name)
+
+    @property
+    def arrays(self) -> list[np.ndarray]:
+        """Every array, without names: those take time to make."""
+        return [array for part in self for array in flat(part)]
+
+    def check_finite(self) -> None:
+        """Raise an `Error` that names the array and the first sample holding NaN or infinity."""
+        if not all(map(_is_seen_finite, self.arrays)):
+            for name, array in self.named():
+                check_finite(array, name)
 
     def rows(self, index: slice | np.ndarray, out: "Batch | None" = None) -> "Batch":
         """The samples at `index`, in the first rows of the buffers `out` (cast to their type) or in new memory.
@@ -66,6 +77,15 @@ def _zip_map(
     if isinstance(arrays, tuple):
         return tuple(function(array, buffers and buffers[i]) for i, array in enumerate(arrays))
     return function(arrays, buffers)
+
+
+def flat(arrays: Arrays | None) -> Sequence[np.ndarray]:
+    """The arrays of a structure."""
+    if isinstance(arrays, np.ndarray):
+        return (arrays,)
+    if arrays is None:
+        return ()
+    return tuple(arrays.values()) if isinstance(arrays, dict) else arrays
 
 
 def each(arrays: Arrays | None, name: str) -> Iterator[tuple[str, np.ndarray]]:
@@ -106,7 +126,9 @@ def as_array(value: Any, name: str) -> np.ndarray:
 def as_batch(x: Any, y: Any = None, sample_weight: Any = None) -> Batch:
     """Checked data: numbers, at least one sample, as many in each array."""
     batch = Batch(as_arrays(x, "x"), _optional(y, "y"), _optional(sample_weight, "sample_weight"))
-    _check_lengths(list(batch.named()))
+    lengths = [len(array) for array in batch.arrays]
+    if not lengths[0] or lengths.count(lengths[0]) != len(lengths):
+        _raise_lengths(list(batch.named()))
     return batch
 
 
@@ -114,7 +136,7 @@ def _optional(value: Any, name: str) -> Arrays | None:
     return None if value is None else as_arrays(value, name)
 
 
-def _check_lengths(named: list[tuple[str, np.ndarray]]) -> None:
+def _raise_lengths(named: list[tuple[str, np.ndarray]]) -> None:
     first_name, first = named[0]
     if not len(first):
         raise Error(f"{first_name}: there is no sample in the data (shape {first.shape})")
@@ -127,13 +149,18 @@ def _check_lengths(named: list[tuple[str, np.ndarray]]) -> None:
             )
 
 
+def _is_seen_finite(array: np.ndarray) -> bool:
+    """Whether a look at all numbers at once shows that they are finite; False for more than a few."""
+    return array.dtype.kind != "f" or (array.size <= FEW and bool(np.isfinite(array).all()))
+
+
 def check_finite(array: np.ndarray, where: str) -> None:
     """Raise an Error that names the first sample holding NaN or infinity.
 
     Works through the array in blocks, so that the memory it needs is bounded: a block of finite numbers has a
     finite sum, and only a block that has not is looked at number by number.
     """
-    if array.dtype.kind != "f" or not array.size or (array.size <= FEW and np.isfinite(array).all()):
+    if not array.size or _is_seen_finite(array):
         return
     step = max(1, CHUNK_ELEMENTS * len(array) // array.size)
     for first in range(0, len(array), step):

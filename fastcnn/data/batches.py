@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from fastcnn.data.arrays import Arrays, Batch, as_batch, check_finite
+from fastcnn.data.arrays import Arrays, Batch, as_batch
 from fastcnn.data.sequence import PyDataset
 from fastcnn.errors import Error
 
@@ -52,7 +52,7 @@ class Batches:
             raise Error(f"a batch must be (x, y) or (x, y, sample_weight), got {len(parts)} parts")
         batch = self._weigh(as_batch(*parts))
         if self.finite:
-            _check_batch(batch)
+            batch.check_finite()
         return batch
 
     def _weigh(self, batch: Batch) -> Batch:
@@ -89,9 +89,9 @@ class ArrayBatches(Batches):
         self.seed = seed
         self.pass_steps = math.ceil(self.size / batch_size)
         self.steps: int = steps or self.pass_steps
-        self.lazy_check = sum(array.nbytes for _, array in self.data.named()) > EAGER_CHECK_BYTES
+        self.lazy_check = sum(array.nbytes for array in self.data.arrays) > EAGER_CHECK_BYTES
         if finite and not self.lazy_check:
-            _check_batch(self.data)
+            self.data.check_finite()
 
     def peek(self) -> Batch:
         return self.data.rows(slice(0, self.batch_size))
@@ -107,7 +107,7 @@ class ArrayBatches(Batches):
         span = slice(place * self.batch_size, min((place + 1) * self.batch_size, self.size))
         batch = self.data.rows(span if order is None else order[span], out)
         if self.finite and self.lazy_check:
-            _check_batch(batch)
+            batch.check_finite()
         return batch
 
 
@@ -344,11 +344,6 @@ def _one(arrays: Arrays) -> np.ndarray:
 
 def _into(batch: Batch, out: Batch | None) -> Batch:
     return batch if out is None else batch.rows(slice(None), out)
-
-
-def _check_batch(batch: Batch) -> None:
-    for name, array in batch.named():
-        check_finite(array, name)
 
 
 def _call(source: Any, hook: str) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from fastcnn import config
-from fastcnn.data.arrays import Arrays, Batch, as_batch, check_finite
+from fastcnn.data.arrays import Arrays, Batch, as_batch
 from fastcnn.data.batches import Batches, permutation
 from fastcnn.data.compiled import Compiled, is_layer
 from fastcnn.data.image_files import pillow
@@ -367,8 +367,7 @@ class DatasetBatches(Batches):
     def _checked(self, batch: Batch) -> Batch:
         batch = self._weigh(as_batch(*batch))
         if self.finite:
-            for name, array in batch.named():
-                check_finite(array, name)
+            batch.check_finite()
         return batch
 
 

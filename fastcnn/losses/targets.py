@@ -9,6 +9,7 @@ import numpy as np
 from fastcnn.errors import Error
 from fastcnn.tensor import Shape
 
+FEW = 64  # labels; Python looks at so many before NumPy has begun
 CHUNK = 1 << 18  # values looked at in one go: the working memory of a check
 
 
@@ -73,6 +74,10 @@ def labels_shape(targets: Shape, predictions: Shape, axis: int) -> Shape:
 
 def check_classes(y: np.ndarray, classes: int, ignored: int | None) -> None:
     """Labels must be whole numbers from 0 to classes - 1, or the one that is ignored."""
+    if y.dtype.kind in "iu" and y.size <= FEW:
+        labels = y.ravel().tolist()
+        if not labels or (min(labels) >= 0 and max(labels) < classes):
+            return
 
     def wrong(values: np.ndarray) -> np.ndarray:
         bad = (values < 0) | (values >= classes)
@@ -135,8 +140,8 @@ def _without(shape: Shape, axis: int) -> Shape:
 
 def _is_compatible(a: Sequence[int | None], b: Sequence[int | None]) -> bool:
     """Whether two shapes agree in all axes but the first, as far as they are known."""
-    return len(a) == len(b) and all(
-        m == n or m is None or n is None for m, n in zip(a[1:], b[1:], strict=True)
+    return len(a) == len(b) and (
+        a[1:] == b[1:] or all(m == n or m is None or n is None for m, n in zip(a[1:], b[1:], strict=True))
     )
 
 

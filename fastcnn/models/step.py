@@ -184,9 +184,9 @@ class Step:
 
     def planned(self, batch: Batch) -> Planned:
         """What runs for a batch of these shapes, and the arrays that it wants."""
-        arrays = [array for part in batch for array in _arrays(part)]
+        arrays = batch.arrays
         phase = self._phases() if self.mode == "train" else None
-        kinds = [(array.shape, array.dtype == np.uint8) for array in arrays]
+        kinds = [(array.shape, array.dtype.char == "B") for array in arrays]  # bytes
         key = Signature.of(batch), phase, kinds, num_threads(), device()
         if self._latest is None or self._latest[0] != key:
             specs = [TensorSpec(array.shape, self._dtype(array)) for array in arrays]
@@ -315,14 +315,6 @@ def _structure(part: Arrays | None) -> Any:
     if isinstance(part, dict):
         return ("dict", *part)
     return len(part) if isinstance(part, tuple) else "one"
-
-
-def _arrays(part: Arrays | None) -> list[np.ndarray]:
-    if part is None:
-        return []
-    if isinstance(part, dict):
-        return list(part.values())
-    return list(part) if isinstance(part, tuple) else [part]
 
 
 def _rebuild(structure: Any, supply: Any) -> Any:

@@ -18,7 +18,7 @@ from fastcnn import config, optimizers
 from fastcnn.backend import resolved
 from fastcnn.callbacks import CallbackList, History
 from fastcnn.data import Batch, make_batches, split_validation
-from fastcnn.data.arrays import as_batch, check_finite, each
+from fastcnn.data.arrays import as_batch, each
 from fastcnn.data.batches import Batches, weigh_classes
 from fastcnn.errors import Error
 from fastcnn.graph import Report, current_trace, tracing
@@ -260,7 +260,8 @@ class Trainer(Whole):
         self._execute(step, planned, batch)
 
     def _execute(self, step: Step, planned: Planned, batch: Batch) -> None:
-        self._step_logs = None
+        if self._step_logs is not None:  # to set an attribute of a layer takes a while
+            self._step_logs = None
         if step.is_custom:
             step.run_custom(planned)
         elif step.runs_ahead(planned):
@@ -464,8 +465,7 @@ class Trainer(Whole):
         return self._on_batch("test", as_batch(x, y, sample_weight), return_dict)
 
     def _on_batch(self, mode: str, batch: Batch, return_dict: bool) -> Any:
-        for name, array in batch.named():
-            check_finite(array, name)
+        batch.check_finite()
         step = self._step(mode)
         planned = step.planned(batch)
         step.check(planned, batch)

@@ -427,7 +427,8 @@ class Optimizer(Configurable):
         """Write what the kernels read. Once before every run of a train step."""
         if self.phase == "accumulate":
             return
-        done, rate = self._updates, self.learning_rate
+        done = self._updates
+        rate = self._rate if isinstance(self._rate, float) else self.learning_rate
         self._hyper.put(self.hyper(rate, done + 1))
         if self.weight_decay is not None:
             self._decay.put((rate, self.weight_decay))
