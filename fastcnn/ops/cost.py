@@ -50,7 +50,7 @@ if (
 ):  # by vectors of dot products, twice as many at once as multiply-adds of float32 (not fitted)
     TILE_PRODUCT, GRADIENT_TILE_PRODUCT = 5000.0, {1: 5000.0}
 SPLIT = {1: 8.0, 2: 14.0, 3: 23.0}
-ORDERED = {1: 19.0, 2: 31.0, 3: 47.0}
+ORDERED, ROWS_ORDERED = {1: 19.0, 2: 31.0, 3: 47.0}, {1: 19.0, 2: 24.0, 3: 28.0}
 SPLIT_RUN, FINISHED, TILE_PACKED, TILE_SUMMED = 1400.0, 18.0, 20.0, 46.0
 
 
@@ -162,5 +162,6 @@ def amx_gradient_cost(plan: GradientPlan, parts: int) -> Cost:
     cells = plan.copies * plan.phases * plan.phase_cells * plan.channel_tiles * TILE_ROWS
     outputs = plan.position_blocks * TILE_BLOCK * plan.filter_tiles * TILE_ROWS
     sums = plan.sums * plan.groups * columns * plan.filter_tiles * TILE_ROWS * TILE_ROWS
-    moved = (cells + outputs) * ORDERED[parts] + plan.runs * SPLIT_RUN
+    ordered = ROWS_ORDERED[parts] if plan.are_rows else ORDERED[parts]
+    moved = (cells + outputs) * ordered + plan.runs * SPLIT_RUN
     return tiles * GRADIENT_TILE_PRODUCT[parts] + chunks * moved + sums * TILE_SUMMED

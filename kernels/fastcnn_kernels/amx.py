@@ -95,7 +95,9 @@ def fill_cells(source, at, runs, images, shape, parts, cells, part_pitch, spare)
     shape: (numbers of an image of the source, its cells, cells of a phase, phases, channels).
     """
     source_image, image_cells, phase_cells, phases, channels = shape
-    for image in range(images):
+    if image_cells == 1 and source_image == channels:  # images of one pixel, neighbours in memory
+        split_run(parts, source, at, images * channels, cells, 0, part_pitch, spare)
+    for image in range(0 if image_cells == 1 and source_image == channels else images):
         base, to_base = at + image * source_image, image * image_cells
         for k in range(runs.shape[0]):
             to, origin, count = (to_base + runs[k, 0]) * channels, runs[k, 1], runs[k, 2] * channels
@@ -268,6 +270,49 @@ def transpose_outputs(memory, parts, p, from_part, to, to_part, pairs):
                 transpose_square(memory, place, words, pairs, 0, ROWS)
 
 
+@device_function
+def split_rows(parts, source, at, pair, count, pitch, zeros, to, to_at, to_part):
+    """to[to_at:] = [part][16 channels][2] of the rows 2 pair and 2 pair + 1 of `count`, zeros behind the last."""
+    first = at + 2 * pair * pitch
+    if 2 * pair + 1 < count:
+        _split_pair(parts, source, first, source, first + pitch, to, to_at, to_part)
+    elif 2 * pair < count:
+        _split_pair(parts, source, first, zeros, 0, to, to_at, to_part)
+    else:
+        for part in range(parts):
+            clear_halves(to, to_at + part * to_part, DEPTH)
+
+
+@device_function
+def pair_rows(parts, source, at, count, p, memory, to, to_part, zeros):
+    """What `fill_cells` and `pair_cells` make of `count` neighbouring pixels."""
+    half = p.phase_cells // 2
+    for pair in range(p.position_blocks * ROWS):
+        for tile in range(p.channel_tiles):
+            place = to + (tile * half + pair) * DEPTH
+            split_rows(
+                parts, source, at + tile * ROWS, pair, count, p.channels, zeros, memory, place, to_part
+            )
+
+
+@device_function
+def transpose_rows(parts, source, at, count, p, memory, from_part, to, to_part, zeros):
+    """What `fill_cells` and `transpose_outputs` make of `count` neighbouring outputs."""
+    words = p.position_pitch // 2
+    for block in range(p.position_blocks):
+        for k in range(ROWS):
+            for tile in range(p.filter_tiles):
+                place = (tile * ROWS + k) * DEPTH
+                split_rows(
+                    parts, source, at + tile * ROWS, block * ROWS + k, count, p.filters, zeros, memory, place,
+                    from_part,
+                )  # fmt: skip
+        for part in range(parts):
+            for tile in range(p.filter_tiles):
+                place = (to + part * to_part) // 2 + tile * ROWS * words + block * ROWS
+                transpose_square(memory, place, words, memory, part * from_part // 2 + tile * SQUARE, ROWS)
+
+
 @cpu_kernel(lambda x, dy, sums, workspace, runs, outputs, columns, p, pieces, parts: p.sums * p.groups)
 def amx_backward_weights(
     x, dy, sums, workspace, runs, outputs, columns, p, pieces, parts, first, last, thread
@@ -277,7 +322,8 @@ def amx_backward_weights(
     pieces: what `gradient_pieces` says.
     """
     x, dy, sums, memory = flat(x), flat(dy), flat(sums), workspace[thread]
-    spare, pairs = stack_array(x, LANES), stack_array(x, SQUARE)
+    spare, pairs, zeros = stack_array(x, LANES), stack_array(x, SQUARE), stack_array(x, LANES)
+    clear(zeros, 0, LANES)
     panels, column_pairs = blocks(p.filter_tiles, 2), blocks(p.column_tiles, 2)
     size = panels * column_pairs * STAGE
     in_order, cells_part, dy_part = pieces
@@ -291,13 +337,17 @@ def amx_backward_weights(
             strip, image = chunk % p.strips, chunk // p.strips * p.images
             images = min(p.images, x.size // p.source_image - image)
             at = image * p.source_image + group * p.channels
-            shape = p.source_image, p.image_cells, p.phase_cells, p.phases, p.channels
-            fill_cells(x, at, runs[strip], images, shape, parts, memory, in_order, spare)
-            pair_cells(memory, parts, p, in_order, cells_at, cells_part)
-            at = image * p.output_image + group * p.filters
-            shape = p.output_image, p.image_positions, p.position_blocks * BLOCK, 1, p.filters
-            fill_cells(dy, at, outputs[strip], images, shape, parts, memory, in_order, spare)
-            transpose_outputs(memory, parts, p, in_order, dy_at, dy_part, pairs)
+            dy_from = image * p.output_image + group * p.filters
+            if p.are_rows:
+                pair_rows(parts, x, at, images, p, memory, cells_at, cells_part, zeros)
+                transpose_rows(parts, dy, dy_from, images, p, memory, in_order, dy_at, dy_part, zeros)
+            else:
+                shape = p.source_image, p.image_cells, p.phase_cells, p.phases, p.channels
+                fill_cells(x, at, runs[strip], images, shape, parts, memory, in_order, spare)
+                pair_cells(memory, parts, p, in_order, cells_at, cells_part)
+                shape = p.output_image, p.image_positions, p.position_blocks * BLOCK, 1, p.filters
+                fill_cells(dy, dy_from, outputs[strip], images, shape, parts, memory, in_order, spare)
+                transpose_outputs(memory, parts, p, in_order, dy_at, dy_part, pairs)
             for panel in range(panels):
                 for pair in range(column_pairs):
                     to = item * size + (panel * column_pairs + pair) * STAGE

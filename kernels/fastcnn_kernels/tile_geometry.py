@@ -23,6 +23,7 @@ ITEMS = 32  # items of a large convolution
 FEW_ITEMS = 4  # of a small convolution: strips, and if these are fewer, shares of the filters
 PARTS = 16  # sums of the gradient of the weights that are added up in the end
 GRADIENT_POSITIONS = 256  # of a chunk: so many of 32 filters stay in a first-level cache
+GRADIENT_CELLS = 1 << 20  # bytes of what a chunk makes of its pixels and outputs: half a second-level cache
 
 
 class Pass(NamedTuple):
@@ -95,11 +96,21 @@ class Tables(NamedTuple):
 
 def forward_pass(g: ConvGeometry) -> tuple[Pass, np.ndarray]:
     """(the pass, its taps) from images to outputs."""
-    p = Pass(
+    p = _of_pixels(Pass(
         g.n, g.h, g.w, g.c // g.groups, g.f // g.groups, g.groups, g.kh, g.kw, g.dh, g.dw, -g.pt, -g.pl, g.sh, g.sw,
         g.oh, g.ow, g.oh, g.ow, 1, 1, 0, 0,
-    )  # fmt: skip
+    ))  # fmt: skip
     return p, np.arange(g.kh * g.kw)
+
+
+def _of_pixels(p: Pass) -> Pass:
+    """A pass with one tap, which reads the pixel itself, as one of images of a single pixel: these are neighbours in
+    memory, and an item has as many as it wants."""
+    sizes = {(p.h, p.w), (p.qh, p.qw), (p.oh, p.ow)}
+    steps = p.ny, p.nx, p.groups, p.my, p.mx, p.ly, p.lx
+    if len(sizes) > 1 or set(steps) != {1} or any((p.by, p.bx, p.oy, p.ox)) or p.channels < DEPTH:
+        return p
+    return p._replace(n=p.n * p.h * p.w, h=1, w=1, qh=1, qw=1, oh=1, ow=1)
 
 
 def backward_passes(g: ConvGeometry) -> list[tuple[Pass, np.ndarray]]:
@@ -109,11 +120,11 @@ def backward_passes(g: ConvGeometry) -> list[tuple[Pass, np.ndarray]]:
         for rx in range(min(g.sw, g.w)):
             rows, columns = taps_of(ry, g.pt, g.kh, g.sh, g.dh), taps_of(rx, g.pl, g.kw, g.sw, g.dw)
             qh, qw = blocks(g.h - ry, g.sh), blocks(g.w - rx, g.sw)
-            p = Pass(
+            p = _of_pixels(Pass(
                 g.n, g.oh, g.ow, g.f // g.groups, g.c // g.groups, g.groups, rows.number, columns.number,
                 rows.step, columns.step, rows.offset, columns.offset, 1, 1,
                 qh, qw, g.h, g.w, g.sh, g.sw, ry, rx,
-            )  # fmt: skip
+            ))  # fmt: skip
             ky = [rows.highest - t * rows.period for t in range(rows.number)]
             kx = [columns.highest - t * columns.period for t in range(columns.number)]
             found.append((p, np.array([y * g.kw + x for y in ky for x in kx], np.int64)))
@@ -145,22 +156,30 @@ def _axis(size: int, taps: int, step: int, start: int, stride: int, positions: i
     )  # fmt: skip
 
 
-def layout(p: Pass, parts: int, channels: int, positions: int) -> tuple[_Axis, _Axis, int, int]:
-    """(rows, columns, images of an item, rows of a strip), for so many channels in a cell."""
+def layout(
+    p: Pass, parts: int, channels: int, positions: int, cells: int = CELLS, items: int = ITEMS
+) -> tuple[_Axis, _Axis, int, int]:
+    """(rows, columns, images of an item, rows of a strip), for so many channels in a cell.
+
+    Of an item so many positions are wanted, in no more bytes of cells; of a large convolution so many items.
+    """
     rows = _axis(p.h, p.ny, p.sy, p.by, p.my, p.qh)
     columns = _axis(p.w, p.nx, p.sx, p.bx, p.mx, p.qw)
     phases = max(1, len(rows.phases) * len(columns.phases))
     row_bytes = columns.pitch * phases * channels * parts * 2
     image_bytes = rows.pitch * row_bytes
-    wanted, share = items_wanted(ITEMS), blocks(p.n * rows.pitch * columns.pitch, items_wanted(FEW_ITEMS))
+    wanted, share = items_wanted(items), blocks(p.n * rows.pitch * columns.pitch, items_wanted(FEW_ITEMS))
     positions = max(LEAST_POSITIONS, min(positions, share))
-    if (2 * image_bytes <= CELLS and rows.pitch * columns.pitch <= 2 * positions) or p.qh == 1:
+    if (2 * image_bytes <= cells and rows.pitch * columns.pitch <= 2 * positions) or p.qh == 1:
         in_image = rows.pitch * columns.pitch
-        images = max(1, min(CELLS // image_bytes, blocks(positions, in_image)))
+        images = max(1, min(cells // image_bytes, blocks(positions, in_image)))
         shared = max(blocks(p.n, wanted), blocks(LEAST_POSITIONS, in_image))
-        return rows, columns, min(images, shared, p.n), p.qh
+        images = min(images, shared, p.n)
+        if in_image == 1 and images > BLOCK:  # whole blocks of positions
+            images -= images % BLOCK
+        return rows, columns, images, p.qh
     reach = max(rows.shift_of, default=0)
-    fitting = max(min(CELLS // row_bytes - reach, blocks(2 * positions, columns.pitch)), 4)
+    fitting = max(min(cells // row_bytes - reach, blocks(2 * positions, columns.pitch)), 4)
     strips = blocks(p.qh, min(fitting, p.qh))
     return rows, columns, 1, blocks(p.qh, strips)
 
@@ -242,8 +261,9 @@ class _Cut(NamedTuple):
     image_cells: int
 
 
-def _cut(p: Pass, parts: int, channels: int, positions: int) -> _Cut:
-    rows, columns, images, strip_rows = layout(p, parts, channels, positions)
+def _cut(p: Pass, *amounts: int) -> _Cut:
+    """As `layout` lays it out."""
+    rows, columns, images, strip_rows = layout(p, *amounts)
     strips, rows_more = blocks(p.qh, strip_rows), max(rows.shift_of, default=0)
     height = rows.pitch if strips == 1 else strip_rows + rows_more
     reach = rows_more * columns.pitch + max(columns.shift_of, default=0)
@@ -281,6 +301,8 @@ def tables_of(p: Pass, taps: np.ndarray, parts: int) -> Tables:
 
 def _run_count(p: Pass, cut: _Cut) -> int:
     """Runs of neighbouring numbers in the source of an item."""
+    if cut.image_cells == p.groups == 1:
+        return 1
     lines = cut.images * cut.phases * cut.image_cells // cut.columns.pitch
     return lines if p.mx == 1 and p.groups == 1 else lines * cut.columns.length
 
@@ -319,6 +341,9 @@ class GradientPlan(NamedTuple):
     source_image: int
     output_image: int
     runs: int  # of neighbouring numbers that fill the cells of a chunk
+    are_rows: (
+        int  # 1: images of one pixel, neighbours in memory, of whole tiles of channels and filters; else 0
+    )
 
 
 class GradientTables(NamedTuple):
@@ -335,7 +360,7 @@ class GradientTables(NamedTuple):
 
 def _gradient_cut(p: Pass, parts: int) -> tuple[_Cut, int, int]:
     """(the cut, positions, cells of a phase)."""
-    cut = _cut(p, parts, 2 * p.channels + p.filters, GRADIENT_POSITIONS)
+    cut = _cut(p, parts, 2 * p.channels + p.filters, GRADIENT_POSITIONS, GRADIENT_CELLS, PARTS)
     positions = blocks(cut.images * cut.image_cells, BLOCK) * BLOCK
     return cut, positions, blocks(positions + cut.reach, BLOCK) * BLOCK + BLOCK
 
@@ -370,6 +395,7 @@ def gradient_plan_of(p: Pass, parts: int) -> GradientPlan:
         positions + BLOCK * (positions % 1024 == 0),  # rows a page apart would share places in the cache
         p.ny * p.nx * tiles, tiles, blocks(p.filters, ROWS), p.ny * p.nx, p.channels, p.filters, p.groups,
         p.h * p.w * pixel, p.oh * p.ow * p.filters * p.groups, _run_count(p, cut),
+        int(cut.image_cells == p.groups == 1 and p.channels % ROWS == p.filters % ROWS == 0),
     )  # fmt: skip
 
 

@@ -462,7 +462,10 @@ def split(typingctx, parts, source, at, to, to_at, part_pitch):
 
 @intrinsic(prefer_literal=True)
 def split_pair(typingctx, parts, first, first_at, second, second_at, to, to_at, part_pitch):
-    """to[to_at + p * part_pitch:] = part p of first[0], second[0], first[1], second[1], ...; parts is literal."""
+    """to[to_at + p * part_pitch:] = part p of first[0], second[0], first[1], second[1], ...; parts is literal.
+
+    Places of `to` and pitches count bfloat16 numbers.
+    """
     count = literal(parts, "parts")
     word = types.intp
 
@@ -472,7 +475,7 @@ def split_pair(typingctx, parts, first, first_at, second, second_at, to, to_at, 
         x, y = (s.load(pointer_to(context, builder, kinds[i], args[i], args[i + 1])) for i in (1, 3))
         for part, (a, b) in enumerate(zip(s.parts(x, count), s.parts(y, count), strict=True)):
             place = builder.add(args[6], builder.mul(args[7], _number(part)))
-            s.store(s.pair(a, b), pointer_to(context, builder, kinds[5], args[5], place))
+            s.store(s.pair(a, b), _halves(context, builder, kinds[5], args[5], place))
         return context.get_dummy_value()
 
     return types.void(parts, first, word, second, word, to, word, word), codegen

@@ -39,6 +39,8 @@ CASES = [
     pytest.param(Case((1, 1, 1, 1), (1, 1), 1), id="smallest"),
     pytest.param(Case((3, 9, 7, 5), (3, 3), 7, pads=SAME), id="nothing equal"),
     pytest.param(Case((3, 9, 7, 16), (1, 1), 40), id="one tap"),
+    pytest.param(Case((3, 9, 7, 48), (1, 1), 32), id="one tap, whole tiles, an odd number of pixels"),
+    pytest.param(Case((16, 8, 8, 256), (1, 1), 64), id="one tap, many pixels"),
     pytest.param(Case((2, 8, 8, 16), (3, 3), 16, pads=SAME), id="taps share a block"),
     pytest.param(Case((2, 10, 11, 33), (3, 3), 17, (2, 2), pads=((0, 1), (1, 1))), id="strides"),
     pytest.param(Case((2, 12, 12, 8), (5, 3), 6, dilation=(2, 3), pads=((4, 4), (3, 3))), id="dilation"),
