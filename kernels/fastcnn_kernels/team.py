@@ -51,7 +51,7 @@ from fastcnn_kernels.jit import (
 
 # Byte offsets of the words that the threads share. What different threads write is on different cache lines.
 BUSY, TURN, DONE, JOINED = 0, 64, 128, 192  # TURN: the number of the open row, which tells it from all others
-OPEN, END, ITEMS, SHARING, MEMBERS = 256, 264, 272, 280, 288  # of the program of the moment
+OPEN, END, BEGIN, ITEMS, SHARING, MEMBERS = 256, 264, 272, 280, 288, 296  # of the program of the moment
 DESKS = 320  # one line a thread:
 DESK, STATE, LOCK, TICKET = (
     64,
@@ -69,6 +69,7 @@ MOST_THREADS = 256
 POLITE_SPINS = 64  # about a microsecond: so often let another thread have the processor
 SLEEP_SPINS = 64_000  # about a millisecond without work: then sleep until woken
 FOREVER = 1 << 62
+PIECES = 8  # of a row that is executed alone, between which the team may come
 
 
 # --- what every thread executes ------------------------------------------------------------------------------
@@ -92,34 +93,51 @@ def call_row(row, first, last, thread):
 
 
 @device_function
-def open_row(shared, row, items, sharing):
-    """Deal out the items of a row among `sharing` threads, and tell them.
-
-    First the tickets: from then on nobody who still has the turn before can take one, whatever else he reads.
-    """
-    turn = (atomic_load(shared + TURN) + 1) & TURNS
-    for thread in range(sharing):
-        ticket = turn << TICKET_BITS | items * thread // sharing
-        atomic_store(shared + DESKS + DESK * thread + TICKET, ticket)
-    atomic_store(shared + ITEMS, items)
-    atomic_store(shared + SHARING, sharing)
-    atomic_store(shared + OPEN, row)
-    atomic_store(shared + DONE, 0)
-    atomic_store(shared + TURN, turn)
+def wake(shared, threads):
+    """Wake the workers at the first `threads` - 1 desks that sleep."""
+    for desk in range(shared + DESKS + DESK, shared + DESKS + DESK * threads, DESK):
+        if atomic_load(desk + STATE) == ASLEEP and atomic_replace(desk + STATE, ASLEEP, AWAKE):
+            release_lock(atomic_load(desk + LOCK))
 
 
 @device_function
-def go_on(shared, row):
-    """From a row on, run what is not to be shared, and open what is; behind the last row, end the program."""
+def begin_of(thread, begin, items, sharing):
+    """The first of the items that are a thread's own, of those from `begin` on; of one thread too many, their end."""
+    return begin + (items - begin) * thread // sharing
+
+
+@device_function
+def open_row(shared, row, begin, items, sharing):
+    """Deal out the items of a row from `begin` on among `sharing` threads, and tell them.
+
+    First the tickets: from then on nobody who still has the turn before can take one, whatever else he reads. Last,
+    workers are woken whom the row before has left without work for so long that they sleep.
+    """
+    turn = (atomic_load(shared + TURN) + 1) & TURNS
+    for thread in range(sharing):
+        ticket = turn << TICKET_BITS | begin_of(thread, begin, items, sharing)
+        atomic_store(shared + DESKS + DESK * thread + TICKET, ticket)
+    atomic_store(shared + BEGIN, begin)
+    atomic_store(shared + ITEMS, items)
+    atomic_store(shared + SHARING, sharing)
+    atomic_store(shared + OPEN, row)
+    atomic_store(shared + DONE, begin)
+    atomic_store(shared + TURN, turn)
+    wake(shared, sharing)
+
+
+@device_function
+def go_on(shared, row, begin):
+    """From an item of a row on, run what is not to be shared, and open what is; behind the last row, end it all."""
     members, end = atomic_load(shared + MEMBERS), atomic_load(shared + END)
     while row < end:
         items = atomic_load(row + 16)
-        sharing = min(members, items, atomic_load(row + 24))
+        sharing = min(members, items - begin, atomic_load(row + 24))
         if sharing > 1:
-            open_row(shared, row, items, sharing)
+            open_row(shared, row, begin, items, sharing)
             return
-        call_row(row, 0, items, 0)
-        row += ROW
+        call_row(row, begin, items, 0)
+        row, begin = row + ROW, 0
     atomic_store(shared + TURN, (atomic_load(shared + TURN) + 1) & TURNS)
     atomic_store(shared + OPEN, 0)  # last: now the leader may begin another program
 
@@ -147,17 +165,21 @@ def take_part(shared, thread, turn):
     What is read here may belong to a later row already, but then there are no tickets of this turn any more. What was
     read before a ticket was taken belongs to its row, which does not end before the caller's items are done.
     """
-    items, sharing = atomic_load(shared + ITEMS), atomic_load(shared + SHARING)
+    begin, items, sharing = (
+        atomic_load(shared + BEGIN),
+        atomic_load(shared + ITEMS),
+        atomic_load(shared + SHARING),
+    )
     for step in range(sharing if thread < sharing else 0):
         other = (thread + step) % sharing
         place = shared + DESKS + DESK * other + TICKET
-        low, end = items * other // sharing, items * (other + 1) // sharing
+        low, end = begin_of(other, begin, items, sharing), begin_of(other + 1, begin, items, sharing)
         first, last = take(shared, place, turn, low, end)
         while first < last:
             row = atomic_load(shared + OPEN)
             call_row(row, first, last, thread)
             if atomic_add(shared + DONE, last - first) + last - first == items:
-                go_on(shared, row + ROW)
+                go_on(shared, row + ROW, 0)
                 return
             first, last = take(shared, place, turn, low, end)
         if first < 0:
@@ -168,9 +190,9 @@ def take_part(shared, thread, turn):
 def serve(shared):
     """The life of a worker: take a desk, then take part in rows as they are opened, sleeping when none comes.
 
-    A worker writes that it is asleep and then looks once more whether a row has been opened; a leader opens a row and
-    then looks who is asleep. So one of them sees the other. Whoever changes ASLEEP back to AWAKE has to see to it that
-    the worker wakes: the leader by releasing its lock, exactly once.
+    A worker writes that it is asleep and then looks once more whether a row has been opened; whoever opens a row then
+    looks who is asleep. So one of them sees the other. Whoever changes ASLEEP back to AWAKE has to see to it that the
+    worker wakes: he who opened the row by releasing its lock, exactly once.
     """
     thread = atomic_add(shared + JOINED, 1) + 1
     desk, lock = shared + DESKS + DESK * thread, new_lock()
@@ -193,21 +215,12 @@ def serve(shared):
 
 
 @device_function
-def wake(shared, threads):
-    """Wake the workers at the first `threads` - 1 desks that sleep."""
-    for desk in range(shared + DESKS + DESK, shared + DESKS + DESK * threads, DESK):
-        if atomic_load(desk + STATE) == ASLEEP and atomic_replace(desk + STATE, ASLEEP, AWAKE):
-            release_lock(atomic_load(desk + LOCK))
-
-
-@device_function
-def run_together(shared, row, end, threads):
-    """Run the rows from `row` on with up to `threads` - 1 workers, of which the caller has disposal."""
+def run_together(shared, row, begin, end, threads):
+    """Go on from an item of a row with up to `threads` - 1 workers, of which the caller has disposal."""
     atomic_store(shared + MEMBERS, threads)
     atomic_store(shared + END, end)
     seen = atomic_load(shared + TURN)
-    go_on(shared, row)
-    wake(shared, threads)
+    go_on(shared, row, begin)
     while atomic_load(shared + OPEN):
         turn = atomic_load(shared + TURN)
         if turn == seen:
@@ -219,15 +232,20 @@ def run_together(shared, row, end, threads):
 
 @host_function("void(intp, int64, int64, int64)")
 def lead(table, rows, threads, shared):
-    """Run a program with up to `threads` - 1 workers; alone as long as another caller has them, row by row."""
-    row, end = table, table + ROW * rows
+    """Run a program with up to `threads` - 1 workers; alone as long as another caller has them, piece by piece."""
+    row, end, begin = table, table + ROW * rows, 0
     while row < end:
         if threads > 1 and atomic_load(shared + BUSY) == 0 and atomic_replace(shared + BUSY, 0, 1):
-            run_together(shared, row, end, threads)
+            run_together(shared, row, begin, end, threads)
             atomic_store(shared + BUSY, 0)
             return
-        call_row(row, 0, atomic_load(row + 16), 0)
-        row += ROW
+        items = atomic_load(row + 16)
+        pieces = PIECES if threads > 1 and atomic_load(row + 24) > 1 else 1
+        last = min(items, begin + (items + pieces - 1) // pieces)
+        call_row(row, begin, last, 0)
+        begin = last
+        if begin == items:
+            row, begin = row + ROW, 0
 
 
 # --- programs ------------------------------------------------------------------------------------------------

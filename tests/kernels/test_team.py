@@ -303,8 +303,11 @@ def test_programs_of_many_python_threads() -> None:
 def test_a_program_that_began_alone_goes_on_with_the_team_once_that_is_free() -> None:
     gather(2)
     busy = team._team._memory.view(np.int64)[team.BUSY // 8 :]
-    takers_of_rows, efforts = np.full((200, 16), -1.0), np.full(16, 50)
-    program = Program([visit.bind(np.zeros(16), takers, efforts, WORKSPACE) for takers in takers_of_rows])
+    takers_of_rows, efforts = np.full((50, 64), -1.0), np.full(64, 50)
+    visits = np.zeros((50, 64))
+    program = Program(
+        [visit.bind(*arrays, efforts, WORKSPACE) for arrays in zip(visits, takers_of_rows, strict=True)]
+    )
     busy[0] = 1  # as if another caller had it
     runner = threading.Thread(target=program.run, daemon=True)
     runner.start()
@@ -312,7 +315,8 @@ def test_a_program_that_began_alone_goes_on_with_the_team_once_that_is_free() ->
     busy[0] = 0
     runner.join(DEADLINE_S)
     assert begun and not runner.is_alive()
-    assert set(takers_of_rows[0]) == {0} and set(takers_of_rows.flat) == {0, 1}
+    assert set(takers_of_rows[0, : 64 // team.PIECES]) == {0} and set(takers_of_rows.flat) == {0, 1}
+    np.testing.assert_array_equal(visits, 1)
     assert busy[0] == 0
 
 
@@ -347,6 +351,21 @@ def test_idle_workers_sleep_and_wake() -> None:
         gather(threads)
         assert within(DEADLINE_S, lambda: state_of_first_worker() == team.ASLEEP)
         assert within(DEADLINE_S, seen_all(threads))
+
+
+def test_a_worker_that_fell_asleep_within_a_program_is_woken_for_the_next_row() -> None:
+    """One long item leaves the second thread without work for many times as long as it stays awake."""
+    gather(2)
+    asleep, takers_of_row, found = np.full(2, -1.0), np.full(64, -1.0), []
+    rows = [(np.zeros(2), asleep, np.array([20_000, 1])), (np.zeros(64), takers_of_row, np.full(64, 100))]
+    program = Program([visit.bind(*row, WORKSPACE) for row in rows])
+
+    def is_shared() -> bool:
+        program.run()
+        found.append(set(takers_of_row))
+        return found[-1] == {0, 1}
+
+    assert within(DEADLINE_S, is_shared) and len(found) < 20
 
 
 # --- other processes: what could hang or kill this one -------------------------------------------------------
