@@ -8,8 +8,6 @@ with or without prefetch, and whoever asks for it. `fit`, `evaluate`, `predict` 
 
 import copy
 import inspect
-import queue
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from os import PathLike, fspath
 from pathlib import Path
@@ -23,6 +21,7 @@ from fastcnn.data.batches import Batches, permutation
 from fastcnn.data.compiled import Compiled, is_layer
 from fastcnn.data.image_files import pillow
 from fastcnn.data.image_folder import ImageReader, index_files
+from fastcnn.data.prefetch import prefetch
 from fastcnn.data.sources import (
     ArraySource,
     FolderSource,
@@ -284,7 +283,7 @@ class Dataset:
     def epoch(self, number: int = 0) -> Iterator[Batch]:
         """The batches of the epoch of that number."""
         made = self._stream(number) if isinstance(self._source, Stream) else self._made(number)
-        return _ahead(made, self._ahead) if self._ahead else made
+        return prefetch(made, self._ahead) if self._ahead else made
 
     def _order(self, epoch: int) -> np.ndarray:
         members = self._members
@@ -426,41 +425,3 @@ def _source(x: Any, y: Any, sample_weight: Any, boxes: Any, box_labels: Any) -> 
 
 def _has_pairs(items: list[Any]) -> bool:
     return bool(items) and isinstance(items[0], tuple)
-
-
-def _ahead(batches: Iterator[Batch], count: int) -> Iterator[Batch]:
-    """The same batches, made on a thread up to `count` ahead. What the thread raises is raised here."""
-    made: queue.Queue[Any] = queue.Queue(count)
-    ended = threading.Event()
-
-    def put(item: Any) -> bool:
-        while not ended.is_set():
-            try:
-                made.put(item, timeout=0.1)
-                return True
-            except queue.Full:
-                continue
-        return False
-
-    def work() -> None:
-        try:
-            for batch in batches:
-                if not put((batch, None)):
-                    return
-            put((None, None))
-        except BaseException as error:
-            put((None, error))
-
-    thread = threading.Thread(target=work, name="fastcnn-prefetch", daemon=True)
-    thread.start()
-    try:
-        while True:
-            batch, error = made.get()
-            if error is not None:
-                raise error
-            if batch is None:
-                return
-            yield batch
-    finally:
-        ended.set()
-        thread.join()

@@ -13,6 +13,7 @@ import numpy as np
 from fastcnn import ops
 from fastcnn.callbacks import BackupAndRestore, Callback, CSVLogger, History
 from fastcnn.data.image_files import image_size, read_image
+from fastcnn.data.prefetch import prefetch
 from fastcnn.detection.anchors import anchor_kmeans
 from fastcnn.detection.augment import Augmentation, Window, letterbox_window
 from fastcnn.detection.backbones import tiny_backbone
@@ -228,8 +229,9 @@ class Detector:
         given = [images] if single else list(images)
         found: list[Detections] = []
         bar = Progbar(len(given), verbose=1 if verbose else 0, unit_name="image")
-        for start in range(0, len(given), batch_size):
-            pictures = [self._picture(image) for image in given[start : start + batch_size]]
+        starts = range(0, len(given), batch_size)
+        batches = ([self._picture(image) for image in given[start : start + batch_size]] for start in starts)
+        for pictures in prefetch(batches, 1) if len(starts) > 1 else batches:
             candidates = self._candidates(np.stack([picture for picture, _, _ in pictures]), score_threshold)
             for (_, window, size), (boxes, scores, labels) in zip(pictures, candidates, strict=True):
                 kept = ops.nms(
@@ -237,7 +239,7 @@ class Detector:
                 )
                 pixels = clip_boxes(window.boxes_out(boxes[kept]), size[1], size[0])
                 found.append(Detections.of(pixels, scores[kept], labels[kept], self.class_names))
-            bar.update(min(start + batch_size, len(given)))
+            bar.update(len(found))
         return found[0] if single else found
 
     def _picture(self, image: Any) -> tuple[np.ndarray, Window, tuple[int, int]]:

@@ -71,6 +71,16 @@ def test_any_size_of_image(detector: Detector) -> None:
     assert detector.predict([]) == []
 
 
+def test_pictures_are_prepared_while_others_are_looked_at(detector: Detector) -> None:
+    """Whatever the batches, and an error in a later one comes out."""
+    images = [sample.image for sample in squares(5).samples]
+    together = detector.predict(images, 0.3, batch_size=5)
+    for found, expected in zip(detector.predict(images, 0.3, batch_size=2), together, strict=True):
+        np.testing.assert_allclose(found.boxes, expected.boxes, atol=1e-3)
+    with pytest.raises(Error, match="has 2 channels"):
+        detector.predict([*images, np.zeros((8, 8, 2))], batch_size=2)
+
+
 def test_files(detector: Detector, tmp_path: Path) -> None:
     detector.save(tmp_path / "detector.safetensors")
     again = Detector.load(tmp_path / "detector.safetensors")
