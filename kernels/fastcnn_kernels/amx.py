@@ -95,9 +95,10 @@ def fill_cells(source, at, runs, images, shape, parts, cells, part_pitch, spare)
     shape: (numbers of an image of the source, its cells, cells of a phase, phases, channels).
     """
     source_image, image_cells, phase_cells, phases, channels = shape
-    if image_cells == 1 and source_image == channels:  # images of one pixel, neighbours in memory
+    are_rows = image_cells == 1 and source_image == channels  # images of one pixel, neighbours in memory
+    if are_rows:
         split_run(parts, source, at, images * channels, cells, 0, part_pitch, spare)
-    for image in range(0 if image_cells == 1 and source_image == channels else images):
+    for image in range(0 if are_rows else images):
         base, to_base = at + image * source_image, image * image_cells
         for k in range(runs.shape[0]):
             to, origin, count = (to_base + runs[k, 0]) * channels, runs[k, 1], runs[k, 2] * channels

@@ -341,9 +341,7 @@ class GradientPlan(NamedTuple):
     source_image: int
     output_image: int
     runs: int  # of neighbouring numbers that fill the cells of a chunk
-    are_rows: (
-        int  # 1: images of one pixel, neighbours in memory, of whole tiles of channels and filters; else 0
-    )
+    are_rows: int  # 1: images of one pixel, neighbours in memory, and whole tiles of channels and filters
 
 
 class GradientTables(NamedTuple):
