@@ -17,7 +17,7 @@ import math
 
 import numpy as np
 
-from fastcnn_kernels.jit import VECTOR_BYTES, cpu_kernel, device_function, stack_array
+from fastcnn_kernels.jit import VECTOR_BYTES, cpu_kernel, device_function, shape_function, stack_array
 from fastcnn_kernels.microkernel import blocks, clear, flat, pack_columns, pack_rows, transpose_square
 from fastcnn_kernels.tile_geometry import BLOCK, DEPTH, ROWS, STAGE, TILE, Plan
 from fastcnn_kernels.tile_products import (
@@ -34,32 +34,40 @@ from fastcnn_kernels.tile_products import (
 
 GROUP = 16  # blocks of positions that are computed together
 STAGES = GROUP * STAGE
-NEAR = 16  # blocks of the depth of one part: so much of a panel of weights stays in a first-level cache
+NEAR = 12  # blocks of the depth of one part: so much of a panel of weights stays in a first-level cache
 SQUARE = ROWS * ROWS
 LANES = VECTOR_BYTES // 4
 WHOLE_ROW, HALF_ROW = BLOCK // LANES, BLOCK // LANES // 2  # vectors
 
 
 @device_function
-def split_run(parts, source, at, count, to, to_at, part_pitch, spare):
-    """to[to_at + p * part_pitch:][:count] = part p of source[at:][:count]. Up to a vector more is overwritten."""
-    whole = count // LANES * LANES
-    for i in range(0, whole, LANES):
+def split_run(parts, source, at, count, to, to_at, part_pitch):
+    """to[to_at + p * part_pitch:][:count] = part p of source[at:][:count]. Up to two vectors more are overwritten."""
+    whole = count // (2 * LANES) * (2 * LANES)
+    for i in range(0, whole, 2 * LANES):
         _split(parts, source, at + i, to, to_at + i, part_pitch)
     if whole < count:
-        for i in range(LANES):
-            spare[i] = source[at + whole + i] if whole + i < count else 0
-        _split(parts, spare, 0, to, to_at + whole, part_pitch)
+        _split_some(parts, source, at + whole, count - whole, to, to_at + whole, part_pitch)
 
 
 @device_function
 def _split(parts, source, at, to, to_at, part_pitch):
     if parts == 1:
-        split(1, source, at, to, to_at, part_pitch)
+        split(1, 1, source, at, 0, to, to_at, part_pitch)
     elif parts == 2:
-        split(2, source, at, to, to_at, part_pitch)
+        split(2, 1, source, at, 0, to, to_at, part_pitch)
     else:
-        split(3, source, at, to, to_at, part_pitch)
+        split(3, 1, source, at, 0, to, to_at, part_pitch)
+
+
+@device_function
+def _split_some(parts, source, at, count, to, to_at, part_pitch):
+    if parts == 1:
+        split(1, 0, source, at, count, to, to_at, part_pitch)
+    elif parts == 2:
+        split(2, 0, source, at, count, to, to_at, part_pitch)
+    else:
+        split(3, 0, source, at, count, to, to_at, part_pitch)
 
 
 @device_function
@@ -73,23 +81,37 @@ def _split_pair(parts, first, first_at, second, second_at, to, to_at, part_pitch
 
 
 @device_function
-def _block_forward(parts, wide, cells, at, pitch, part_pitch, offsets, first, count, weights, b, out, to):
+def _block_forward(parts, wide, cells, at, pitches, offsets, k, count, weights, b, out, to):
     if parts == 1 and wide:
-        block_forward(1, 1, cells, at, pitch, part_pitch, offsets, first, count, weights, b, out, to)
+        block_forward(1, 1, cells, at, pitches, offsets, k, count, weights, b, out, to)
     elif parts == 1:
-        block_forward(1, 0, cells, at, pitch, part_pitch, offsets, first, count, weights, b, out, to)
+        block_forward(1, 0, cells, at, pitches, offsets, k, count, weights, b, out, to)
     elif parts == 2 and wide:
-        block_forward(2, 1, cells, at, pitch, part_pitch, offsets, first, count, weights, b, out, to)
+        block_forward(2, 1, cells, at, pitches, offsets, k, count, weights, b, out, to)
     elif parts == 2:
-        block_forward(2, 0, cells, at, pitch, part_pitch, offsets, first, count, weights, b, out, to)
+        block_forward(2, 0, cells, at, pitches, offsets, k, count, weights, b, out, to)
     elif wide:
-        block_forward(3, 1, cells, at, pitch, part_pitch, offsets, first, count, weights, b, out, to)
+        block_forward(3, 1, cells, at, pitches, offsets, k, count, weights, b, out, to)
     else:
-        block_forward(3, 0, cells, at, pitch, part_pitch, offsets, first, count, weights, b, out, to)
+        block_forward(3, 0, cells, at, pitches, offsets, k, count, weights, b, out, to)
 
 
 @device_function
-def fill_cells(source, at, runs, images, shape, parts, cells, part_pitch, spare):
+def fill_rows(source, at, count, p, parts, cells):
+    """cells = [32 rows][block of the depth][part][16 rows][32] of `count` rows of a matrix, the order of the weights.
+
+    The last block of the depth ends with the row, and may begin inside of another.
+    """
+    step = parts * 2 * TILE
+    for row in range(count):
+        to = row // BLOCK * p.depth_blocks * step + row % BLOCK * DEPTH
+        for k in range(p.depth_blocks):
+            start = at + row * p.channels + min(k * DEPTH, p.channels - DEPTH)
+            _split(parts, source, start, cells, to + k * step, 2 * TILE)
+
+
+@device_function
+def fill_cells(source, at, runs, images, shape, parts, cells, part_pitch):
     """The cells of some images of a source whose first pixel is at `at`, in parts.
 
     shape: (numbers of an image of the source, its cells, cells of a phase, phases, channels).
@@ -97,13 +119,13 @@ def fill_cells(source, at, runs, images, shape, parts, cells, part_pitch, spare)
     source_image, image_cells, phase_cells, phases, channels = shape
     are_rows = image_cells == 1 and source_image == channels  # images of one pixel, neighbours in memory
     if are_rows:
-        split_run(parts, source, at, images * channels, cells, 0, part_pitch, spare)
+        split_run(parts, source, at, images * channels, cells, 0, part_pitch)
     for image in range(0 if are_rows else images):
         base, to_base = at + image * source_image, image * image_cells
         for k in range(runs.shape[0]):
             to, origin, count = (to_base + runs[k, 0]) * channels, runs[k, 1], runs[k, 2] * channels
             if origin >= 0:
-                split_run(parts, source, base + origin, count, cells, to, part_pitch, spare)
+                split_run(parts, source, base + origin, count, cells, to, part_pitch)
             else:
                 for part in range(parts):
                     clear_halves(cells, part * part_pitch + to, count)
@@ -112,6 +134,12 @@ def fill_cells(source, at, runs, images, shape, parts, cells, part_pitch, spare)
         to, count = (phase * phase_cells + end) * channels, (phase_cells - end) * channels
         for part in range(parts):
             clear_halves(cells, part * part_pitch + to, count)
+
+
+@shape_function
+def near_blocks(depth_blocks, parts):
+    """Blocks of the depth whose products are added up before those of the next positions: `NEAR` or fewer, evenly."""
+    return blocks(depth_blocks, blocks(depth_blocks, NEAR // parts)) if depth_blocks else 1
 
 
 @device_function
@@ -177,11 +205,13 @@ def amx_pack_weights(weight, packed, taps, p, run, pitches, parts, first, last):
 def amx_forward(x, packed, bias, out, workspace, lower, runs, offsets, places, p, parts, first, last, thread):
     """out = max(x * weights + bias, lower), for a `Pass` that `Plan` p and the tables describe."""
     x, packed, out, cells = flat(x), flat(packed), flat(out), workspace[thread]
-    spare, stage, no_bias = stack_array(x, LANES), stack_array(x, STAGES), stack_array(x, BLOCK)
+    stage, no_bias = stack_array(x, STAGES), stack_array(x, BLOCK)
     clear(no_bias, 0, BLOCK)
     part_pitch = p.phases * p.phase_cells * p.channels
     panels = blocks(p.filters, BLOCK)
-    panel_size, near = p.depth_blocks * parts * 2 * TILE, NEAR // parts
+    panel_size, near = p.depth_blocks * parts * 2 * TILE, near_blocks(p.depth_blocks, parts)
+    pitches = (DEPTH, TILE, 2 * TILE) if p.are_rows else (p.channels, ROWS * p.channels, part_pitch)
+    position = p.depth_blocks * parts * 2 * TILE // BLOCK if p.are_rows else p.channels
     tiles_on()
     filled = -1
     for item in range(first, last):
@@ -190,37 +220,31 @@ def amx_forward(x, packed, bias, out, workspace, lower, runs, offsets, places, p
         strip, image = rest % p.strips, rest // p.strips * p.images
         images = min(p.images, p.n - image)
         at = image * p.source_image + group * p.channels
-        shape = p.source_image, p.image_cells, p.phase_cells, p.phases, p.channels
         if these_cells != filled:  # they may be those of the item before
-            fill_cells(x, at, runs[strip], images, shape, parts, cells, part_pitch, spare)
+            if p.are_rows:
+                fill_rows(x, at, images, p, parts, cells)
+            else:
+                shape = p.source_image, p.image_cells, p.phase_cells, p.phases, p.channels
+                fill_cells(x, at, runs[strip], images, shape, parts, cells, part_pitch)
             filled = these_cells
         to, limit = image * p.output_image + strip * p.output_strip, (image + images) * p.output_image
-        to += group * p.filters
+        to, positions = to + group * p.filters, images * p.image_cells
         for panel in range(share * panels // p.shares, (share + 1) * panels // p.shares):
             left = panel * BLOCK
             columns = min(BLOCK, p.filters - left)
             b = (group * panels + panel) * panel_size
-            for start in range(0, images * p.image_cells, GROUP * BLOCK):
-                end = min(start + GROUP * BLOCK, images * p.image_cells)
-                for k in range(0, p.depth_blocks, near):
+            shift, at_bias = (bias, group * p.filters + left) if bias.size else (no_bias, 0)
+            for start in range(0, positions, GROUP * BLOCK):
+                for k in range(0, max(p.depth_blocks, 1), near):
                     count = min(near, p.depth_blocks - k)
-                    for q in range(start, end, BLOCK):
-                        at_cell, to_stage = q * p.channels, (q - start) * BLOCK
+                    for q in range(start, min(start + GROUP * BLOCK, positions), BLOCK):
+                        slot = 0 if near >= p.depth_blocks else (q - start) * BLOCK
                         _block_forward(
-                            parts, columns > ROWS, cells, at_cell, p.channels, part_pitch, offsets, k, count, packed, b,
-                            stage, to_stage,
+                            parts, columns > ROWS, cells, q * position, pitches, offsets, k, count, packed, b,
+                            stage, slot,
                         )  # fmt: skip
-                if p.depth_blocks == 0:  # no tap reaches these pixels
-                    clear(stage, 0, STAGES)
-                for q in range(start, end, BLOCK):
-                    at_stage = (q - start) * BLOCK
-                    if bias.size:
-                        at_bias = group * p.filters + left
-                        finish(
-                            stage, at_stage, places, q, left, columns, bias, at_bias, lower, out, to, limit
-                        )
-                    else:
-                        finish(stage, at_stage, places, q, left, columns, no_bias, 0, lower, out, to, limit)
+                        if k + near >= p.depth_blocks:
+                            finish(stage, slot, places, q, left, columns, shift, at_bias, lower, out, to, limit)
     tiles_off()
 
 
@@ -323,7 +347,7 @@ def amx_backward_weights(
     pieces: what `gradient_pieces` says.
     """
     x, dy, sums, memory = flat(x), flat(dy), flat(sums), workspace[thread]
-    spare, pairs, zeros = stack_array(x, LANES), stack_array(x, SQUARE), stack_array(x, LANES)
+    pairs, zeros = stack_array(x, SQUARE), stack_array(x, LANES)
     clear(zeros, 0, LANES)
     panels, column_pairs = blocks(p.filter_tiles, 2), blocks(p.column_tiles, 2)
     size = panels * column_pairs * STAGE
@@ -344,10 +368,10 @@ def amx_backward_weights(
                 transpose_rows(parts, dy, dy_from, images, p, memory, in_order, dy_at, dy_part, zeros)
             else:
                 shape = p.source_image, p.image_cells, p.phase_cells, p.phases, p.channels
-                fill_cells(x, at, runs[strip], images, shape, parts, memory, in_order, spare)
+                fill_cells(x, at, runs[strip], images, shape, parts, memory, in_order)
                 pair_cells(memory, parts, p, in_order, cells_at, cells_part)
                 shape = p.output_image, p.image_positions, p.position_blocks * BLOCK, 1, p.filters
-                fill_cells(dy, dy_from, outputs[strip], images, shape, parts, memory, in_order, spare)
+                fill_cells(dy, dy_from, outputs[strip], images, shape, parts, memory, in_order)
                 transpose_outputs(memory, parts, p, in_order, dy_at, dy_part, pairs)
             for panel in range(panels):
                 for pair in range(column_pairs):

@@ -115,42 +115,6 @@ def channels_of(g, block):
 class Channels(Vectors):
     """Emits instructions for the neighbouring channels of a vector, or for the first `present` of them."""
 
-    def __init__(self, context, builder, dtype, count, present=None):
-        super().__init__(context, builder, dtype, count)
-        self.present = None
-        if present is not None:
-            numbers = ir.Constant(ir.VectorType(WORD, count), list(range(count)))
-            limit = builder.insert_element(ir.Constant(numbers.type, None), present, ir.Constant(WORD, 0))
-            first = ir.Constant(ir.VectorType(ir.IntType(32), count), None)
-            self.present = builder.icmp_signed("<", numbers, builder.shuffle_vector(limit, limit, first))
-
-    def read(self, pointer, index):
-        if self.present is None:
-            return self.load(pointer, index)
-        place, nothing = self._place(pointer, index), ir.Constant(self.kind, None)
-        return self._masked("load", self.kind, [place, self._alignment(), self.present, nothing])
-
-    def write(self, value, pointer, index):
-        if self.present is None:
-            self.store(value, pointer, index)
-        else:
-            place = self._place(pointer, index)
-            self._masked("store", ir.VoidType(), [value, place, self._alignment(), self.present])
-
-    def _place(self, pointer, index):
-        return self.builder.bitcast(self.builder.gep(pointer, [index]), self.kind.as_pointer())
-
-    def _alignment(self):
-        return ir.Constant(ir.IntType(32), self.itemsize)
-
-    def _masked(self, what, result, args):
-        module = self.builder.module
-        name = f"llvm.masked.{what}.v{self.count}f{8 * self.itemsize}.p0"
-        function = module.globals.get(name)
-        if function is None:
-            function = ir.Function(module, ir.FunctionType(result, [arg.type for arg in args]), name=name)
-        return self.builder.call(function, args)
-
     def add_product(self, total, x, y):
         """total (a place) += x * y."""
         self.builder.store(self.multiply_add(x, y, self.builder.load(total)), total)

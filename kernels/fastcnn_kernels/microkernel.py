@@ -155,24 +155,60 @@ def literal(value, name):
 
 
 class Vectors:
-    """Emits vector instructions for one element type."""
+    """Emits vector instructions for one element type.
 
-    def __init__(self, context, builder, dtype, count):
+    `read` and `write` move whole vectors, or the first `present` numbers of them where that is given.
+    """
+
+    def __init__(self, context, builder, dtype, count, present=None):
         self.builder = builder
         self.scalar = context.get_data_type(dtype)
         self.itemsize = context.get_abi_sizeof(self.scalar)
         self.count = count
         self.kind = ir.VectorType(self.scalar, count)
+        self.present = None if present is None else self._below(present)
+
+    def _below(self, present):
+        numbers = ir.Constant(ir.VectorType(WORD, self.count), list(range(self.count)))
+        limit = self.builder.insert_element(ir.Constant(numbers.type, None), present, ir.Constant(WORD, 0))
+        first = ir.Constant(ir.VectorType(ir.IntType(32), self.count), None)
+        return self.builder.icmp_signed("<", numbers, self.builder.shuffle_vector(limit, limit, first))
+
+    def read(self, pointer, index):
+        """A vector from memory; zeros where nothing is present."""
+        if self.present is None:
+            return self.load(pointer, index)
+        place, nothing = self._place(pointer, index), ir.Constant(self.kind, None)
+        return self._masked("load", self.kind, [place, self._alignment(), self.present, nothing])
+
+    def write(self, value, pointer, index):
+        if self.present is None:
+            self.store(value, pointer, index)
+        else:
+            place = self._place(pointer, index)
+            self._masked("store", ir.VoidType(), [value, place, self._alignment(), self.present])
+
+    def _place(self, pointer, index):
+        return self.builder.bitcast(self.builder.gep(pointer, [index]), self.kind.as_pointer())
+
+    def _alignment(self):
+        return ir.Constant(ir.IntType(32), self.itemsize)
+
+    def _masked(self, what, result, args):
+        module = self.builder.module
+        name = f"llvm.masked.{what}.v{self.count}f{8 * self.itemsize}.p0"
+        function = module.globals.get(name)
+        if function is None:
+            function = ir.Function(module, ir.FunctionType(result, [arg.type for arg in args]), name=name)
+        return self.builder.call(function, args)
 
     def load(self, pointer, index):
-        place = self.builder.bitcast(self.builder.gep(pointer, [index]), self.kind.as_pointer())
-        value = self.builder.load(place)
+        value = self.builder.load(self._place(pointer, index))
         value.align = self.itemsize
         return value
 
     def store(self, value, pointer, index):
-        place = self.builder.bitcast(self.builder.gep(pointer, [index]), self.kind.as_pointer())
-        self.builder.store(value, place).align = self.itemsize
+        self.builder.store(value, self._place(pointer, index)).align = self.itemsize
 
     def of_double(self, double):
         """A double as this element type."""

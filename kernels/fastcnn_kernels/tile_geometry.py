@@ -78,13 +78,14 @@ class Plan(NamedTuple):
     shares: int  # that the panels of 32 filters are divided into
     items: int  # strips, or groups of images, with a share of the filters
     runs: int  # of neighbouring numbers that fill the cells of an item
+    are_rows: int  # 1: images of one pixel, neighbours in memory, whose cells are put in the order of tiles
 
 
 class Tables(NamedTuple):
     """Where things are. int64 arrays.
 
     runs: (strip, k, 3): cells [to, to + count) of an image are the pixels from `from` on, zeros where from is -1.
-    offsets: of the cells that a block of the depth starts at, in bytes; places: of the output's pixels at the positions
+    offsets: from a position to the cells of a block of the depth, in bytes; places: of the output's pixels at the positions
     of an item, -1 in gaps; taps: of the weights, by ty, tx.
     """
 
@@ -286,8 +287,13 @@ def plan_of(p: Pass, parts: int) -> Plan:
     return Plan(
         cut.images, cut.strips, cut.strip_rows, cut.image_cells, phase_cells, cut.phases, depth_blocks, p.channels,
         p.filters, p.groups, p.n, p.h * p.w * pixel, p.oh * p.ow * out_pixel, pixel,
-        cut.strip_rows * p.ly * p.ow * out_pixel, shares, cells * shares, _run_count(p, cut),
+        cut.strip_rows * p.ly * p.ow * out_pixel, shares, cells * shares, _run_count(p, cut), int(_are_rows(p, cut)),
     )  # fmt: skip
+
+
+def _are_rows(p: Pass, cut: _Cut) -> bool:
+    """Whether the images are rows of a matrix, which can be put in any order; other cells are read by several taps."""
+    return cut.image_cells == p.groups == p.ny * p.nx == 1 and p.channels >= DEPTH
 
 
 def tables_of(p: Pass, taps: np.ndarray, parts: int) -> Tables:
@@ -295,6 +301,8 @@ def tables_of(p: Pass, taps: np.ndarray, parts: int) -> Tables:
     cut, plan = _cut(p, parts, p.channels, POSITIONS), plan_of(p, parts)
     runs = _runs(p, cut.rows, cut.columns, cut.strip_rows, plan.phase_cells, plan.image_cells)
     offsets = _offsets(p, cut.rows, cut.columns, plan.phase_cells)
+    if plan.are_rows:
+        offsets = np.arange(plan.depth_blocks) * (2 * TILE * 2 * parts)
     places = _places(p, cut.columns, cut.images, cut.strip_rows, cut.image_cells)
     return Tables(runs, offsets, places, taps)
 
@@ -436,6 +444,8 @@ def partial_sums_shape(plan: GradientPlan) -> tuple[int, int]:
 
 def workspace_size(plan: Plan, parts: int) -> int:
     """uint16 numbers that a thread needs for `amx_forward`."""
+    if plan.are_rows:
+        return blocks(plan.images, BLOCK) * plan.depth_blocks * parts * 2 * TILE
     return blocks(parts * plan.phases * plan.phase_cells * plan.channels + 2 * DEPTH, 64) * 64
 
 

@@ -239,8 +239,7 @@ def block_forward(
     wide,
     cells,
     at,
-    pitch,
-    part_pitch,
+    pitches,
     offsets,
     first,
     count,
@@ -251,23 +250,24 @@ def block_forward(
 ):
     """out (32 x 32) += the positions whose cells begin at `at`, times `count` blocks of the depth of packed weights.
 
-    parts, wide (1: 32 columns, 0: 16 columns) are literal; pitches are numbers of cells' rows and parts. Where `first`,
-    the first block of the depth, is 0, the products are not added but written.
+    parts, wide (1: 32 columns, 0: 16 columns) are literal; pitches: of rows, halves of the rows and parts of the cells,
+    in bfloat16 numbers. Where `first`, the first block of the depth, is 0, the products are not added but written.
     """
     shape = literal(parts, "parts"), literal(wide, "wide")
     word = types.intp
     signature = types.void(
-        parts, wide, cells, word, word, word, offsets, word, word, weights, word, out, word
+        parts, wide, cells, word, pitches, offsets, word, word, weights, word, out, word
     )
 
     def codegen(context, builder, signature, args):
         kinds = signature.args
-        a = builder.bitcast(pointer_to(context, builder, kinds[2], args[2], args[3]), POINTER)
-        b = builder.bitcast(pointer_to(context, builder, kinds[9], args[9], args[10]), POINTER)
-        c = builder.bitcast(pointer_to(context, builder, kinds[11], args[11], args[12]), POINTER)
-        table = pointer_to(context, builder, kinds[6], args[6], _number(0))
-        double = [builder.shl(args[i], _number(1)) for i in (4, 5)]
-        values = [a, *double, table, args[7], args[8], b, c]
+        a, b, c = (
+            builder.bitcast(pointer_to(context, builder, kinds[i], args[i], args[i + 1]), POINTER)
+            for i in (2, 8, 10)
+        )
+        table = pointer_to(context, builder, kinds[5], args[5], _number(0))
+        double = [builder.shl(pitch, _number(1)) for pitch in cgutils.unpack_tuple(builder, args[4])]
+        values = [a, *double, table, args[6], args[7], b, c]
         kind = ir.FunctionType(ir.VoidType(), [v.type for v in values])
         name = f"fastcnn_amx_forward_{shape[0]}_{shape[1]}"
         builder.call(
@@ -279,7 +279,7 @@ def block_forward(
 
 
 def _emit_forward(builder, parts, wide):
-    a, pitch, part_pitch, table, first, count, b, c = builder.function.args
+    a, pitch, half_pitch, part_pitch, table, first, count, b, c = builder.function.args
     step = _number(parts * 2 * 2 * TILE)
 
     def loads_of(index):
@@ -292,7 +292,7 @@ def _emit_forward(builder, parts, wide):
             if which == "b":
                 return builder.gep(column, [_number((part * 2 + half) * 2 * TILE)]), _number(64)
             place = builder.gep(row, [builder.mul(part_pitch, _number(part))])
-            return builder.gep(place, [builder.mul(pitch, _number(ROWS * half))]), pitch
+            return builder.gep(place, [builder.mul(half_pitch, _number(half))]), pitch
 
         return loads
 
@@ -352,55 +352,85 @@ def _emit_gradient(builder, parts, tall):
     builder.ret_void()
 
 
-class _Splitter:
-    """Emits the splitting of vectors of float32 into bfloat16 parts."""
+class _Splitter(Vectors):
+    """Emits the splitting of vectors of float32 into bfloat16 parts, which are upper halves of words.
 
-    def __init__(self, builder):
-        self.builder = builder
-        self.count = VECTOR_BYTES // 4
-        self.floats = ir.VectorType(ir.FloatType(), self.count)
+    The lower halves of words are anything but in the last part of two or three, where they are the number's own.
+    """
+
+    def __init__(self, context, builder, present=None):
+        super().__init__(context, builder, types.float32, VECTOR_BYTES // 4, present)
         self.words = ir.VectorType(ir.IntType(32), self.count)
         self.halves = ir.VectorType(ir.IntType(16), self.count)
 
     def constant(self, value):
         return ir.Constant(self.words, [value] * self.count)
 
-    def load(self, pointer):
-        value = self.builder.load(self.builder.bitcast(pointer, self.floats.as_pointer()))
-        value.align = 4
-        return value
-
-    def store(self, value, pointer):
+    def store_halves(self, value, pointer):
         self.builder.store(value, self.builder.bitcast(pointer, value.type.as_pointer())).align = 2
 
-    def rounded(self, x):
-        """The bits of the nearest bfloat16 number in the upper halves, zeros in the lower ones."""
+    def heads(self, x, parts):
+        """(all parts but the last, as words, and what is left of x). Of infinity the further parts are zero.
+
+        A part is the nearest bfloat16 number. What two parts leave of a float32 number is one itself.
+        """
+        b, found = self.builder, []
+        for part in range(parts - 1):
+            bits = b.add(b.bitcast(x, self.words), self.constant(0x8000))
+            head = b.bitcast(b.and_(bits, self.constant(0xFFFF0000)), self.kind)
+            rest = b.fsub(x, head)
+            if part == 0:
+                rest = b.select(b.fcmp_ordered("==", x, head), ir.Constant(self.kind, None), rest)
+            found.append(bits)
+            x = rest
+        return found, x
+
+    def upper_halves(self, first, second):
+        """Those of two vectors of words, one after the other."""
+        double = ir.VectorType(ir.IntType(16), 2 * self.count)
+        odd = ir.Constant(ir.VectorType(ir.IntType(32), 2 * self.count), list(range(1, 4 * self.count, 2)))
+        return self.builder.shuffle_vector(
+            self.builder.bitcast(first, double), self.builder.bitcast(second, double), odd
+        )
+
+    def nearest(self, first, second):
+        """The nearest bfloat16 numbers, ties to even, of one vector and then of the other."""
+        if not HAS_DOT_PRODUCTS:
+            return self.upper_halves(self._rounded(first), self._rounded(second))
+        name, result = "llvm.x86.avx512bf16.cvtne2ps2bf16.512", ir.VectorType(_Bfloat(), DEPTH)
+        kind = ir.FunctionType(result, [self.kind, self.kind])
+        both = self.builder.module.globals.get(name) or ir.Function(self.builder.module, kind, name)
+        return self.builder.bitcast(
+            self.builder.call(both, [second, first]), ir.VectorType(ir.IntType(16), DEPTH)
+        )
+
+    def _rounded(self, x):
         b = self.builder
         bits = b.bitcast(x, self.words)
         odd = b.and_(b.lshr(bits, self.constant(16)), self.constant(1))
         nearest = b.add(bits, b.add(odd, self.constant(0x7FFF)))
-        is_nan = b.fcmp_unordered("uno", x, x)
-        return b.and_(b.select(is_nan, bits, nearest), self.constant(0xFFFF0000))
+        return b.select(b.fcmp_unordered("uno", x, x), bits, nearest)
 
-    def parts(self, x, parts):
-        """The bits of all parts, each in the upper halves. Of infinity the further parts are zero."""
-        b, found = self.builder, []
-        for part in range(parts):
-            bits = self.rounded(x)
-            found.append(bits)
-            if part + 1 < parts:
-                value = b.bitcast(bits, self.floats)
-                zero = ir.Constant(self.floats, [0.0] * self.count)
-                x = b.select(b.fcmp_ordered("==", x, value), zero, b.fsub(x, value))
-        return found
+    def last(self, first, second, parts):
+        """The last parts of two vectors, one after the other."""
+        if parts < 3:
+            return self.nearest(first, second)
+        return self.upper_halves(*(self.builder.bitcast(x, self.words) for x in (first, second)))
 
-    def narrow(self, bits):
-        """The upper halves."""
-        return self.builder.trunc(self.builder.lshr(bits, self.constant(16)), self.halves)
+    def in_turns(self, first, second):
+        """The upper halves of two vectors of words, taken in turns."""
+        upper = self.builder.and_(second, self.constant(0xFFFF0000))
+        return self.builder.or_(self.builder.lshr(first, self.constant(16)), upper)
 
-    def pair(self, first, second):
-        """first and second, taken in turns: of each, the upper halves."""
-        return self.builder.or_(self.builder.lshr(first, self.constant(16)), second)
+    def last_in_turns(self, first, second, parts):
+        """The last parts of two vectors, taken in turns."""
+        if parts == 3:
+            return self.in_turns(*(self.builder.bitcast(x, self.words) for x in (first, second)))
+        both = self.nearest(first, second)
+        turns = [i // 2 + i % 2 * self.count for i in range(2 * self.count)]
+        return self.builder.shuffle_vector(
+            both, both, ir.Constant(ir.VectorType(ir.IntType(32), 2 * self.count), turns)
+        )
 
 
 def _halves(context, builder, kind, array, index):
@@ -428,7 +458,7 @@ def interleave(typingctx, memory, first, second, to, to_at):
 
     def codegen(context, builder, signature, args):
         kinds = signature.args
-        s = _Splitter(builder)
+        s = _Splitter(context, builder)
         rows = []
         for i in (1, 2):
             place = _halves(context, builder, kinds[0], args[0], args[i])
@@ -436,28 +466,36 @@ def interleave(typingctx, memory, first, second, to, to_at):
             value.align = 2
             rows.append(builder.zext(value, s.words))
         mixed = builder.or_(rows[0], builder.shl(rows[1], s.constant(16)))
-        s.store(mixed, _halves(context, builder, kinds[3], args[3], args[4]))
+        s.store_halves(mixed, _halves(context, builder, kinds[3], args[3], args[4]))
         return context.get_dummy_value()
 
     return types.void(memory, word, word, to, word), codegen
 
 
 @intrinsic(prefer_literal=True)
-def split(typingctx, parts, source, at, to, to_at, part_pitch):
-    """to[to_at + p * part_pitch:] = part p of source[at:], for a vector of float32 numbers. parts is literal."""
-    count = literal(parts, "parts")
+def split(typingctx, parts, whole, source, at, count, to, to_at, part_pitch):
+    """to[to_at + p * part_pitch:] = part p of source[at:][:count], for two vectors of float32 numbers.
+
+    parts and whole are literal; what is behind `count` is zero, and not read, unless it is the whole.
+    """
+    shape = literal(parts, "parts"), literal(whole, "whole")
     word = types.intp
 
     def codegen(context, builder, signature, args):
         kinds = signature.args
-        s = _Splitter(builder)
-        x = s.load(pointer_to(context, builder, kinds[1], args[1], args[2]))
-        for part, bits in enumerate(s.parts(x, count)):
-            place = builder.add(args[4], builder.mul(args[5], _number(part)))
-            s.store(s.narrow(bits), _halves(context, builder, kinds[3], args[3], place))
+        pointer, found = pointer_to(context, builder, kinds[2], args[2], args[3]), []
+        for i in range(2):
+            place = _number(i * VECTOR_BYTES // 4)
+            s = _Splitter(context, builder, None if shape[1] else builder.sub(args[4], place))
+            found.append(s.heads(s.read(pointer, place), shape[0]))
+        (first, x), (second, y) = found
+        parts = [*map(s.upper_halves, first, second), s.last(x, y, shape[0])]
+        for part, halves in enumerate(parts):
+            place = builder.add(args[6], builder.mul(args[7], _number(part)))
+            s.store_halves(halves, _halves(context, builder, kinds[5], args[5], place))
         return context.get_dummy_value()
 
-    return types.void(parts, source, word, to, word, word), codegen
+    return types.void(parts, whole, source, word, word, to, word, word), codegen
 
 
 @intrinsic(prefer_literal=True)
@@ -471,11 +509,13 @@ def split_pair(typingctx, parts, first, first_at, second, second_at, to, to_at, 
 
     def codegen(context, builder, signature, args):
         kinds = signature.args
-        s = _Splitter(builder)
-        x, y = (s.load(pointer_to(context, builder, kinds[i], args[i], args[i + 1])) for i in (1, 3))
-        for part, (a, b) in enumerate(zip(s.parts(x, count), s.parts(y, count), strict=True)):
+        s = _Splitter(context, builder)
+        pointers = [pointer_to(context, builder, kinds[i], args[i], args[i + 1]) for i in (1, 3)]
+        (a, x), (b, y) = (s.heads(s.load(pointer, _number(0)), count) for pointer in pointers)
+        parts = [*map(s.in_turns, a, b), s.last_in_turns(x, y, count)]
+        for part, halves in enumerate(parts):
             place = builder.add(args[6], builder.mul(args[7], _number(part)))
-            s.store(s.pair(a, b), _halves(context, builder, kinds[5], args[5], place))
+            s.store_halves(halves, _halves(context, builder, kinds[5], args[5], place))
         return context.get_dummy_value()
 
     return types.void(parts, first, word, second, word, to, word, word), codegen

@@ -230,7 +230,7 @@ def test_tables_describe_the_convolution(case: Case) -> None:
                         last = min((block % in_run + 1) * 32, run_length)
                         first = block % in_run * 32
                         begun = max(0, min(first, run_length - 32))
-                        at = offset // 2 + q * p.channels
+                        at = (begun if plan.are_rows else offset // 2) + q * p.channels
                         total += (
                             cells[at + first - begun : at + last - begun]
                             @ kernel[block // in_run, first:last]
