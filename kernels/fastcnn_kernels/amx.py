@@ -34,7 +34,7 @@ from fastcnn_kernels.tile_products import (
 
 GROUP = 16  # blocks of positions that are computed together
 STAGES = GROUP * STAGE
-NEAR = 12  # blocks of the depth of one part: so much of a panel of weights stays in a first-level cache
+NEAR = 12  # blocks of the depth of one part: so many of 32 columns or filters stay in a first-level cache
 SQUARE = ROWS * ROWS
 LANES = VECTOR_BYTES // 4
 WHOLE_ROW, HALF_ROW = BLOCK // LANES, BLOCK // LANES // 2  # vectors
@@ -282,8 +282,7 @@ def pair_cells(memory, parts, p, from_part, to, to_part):
 
 @device_function
 def transpose_outputs(memory, parts, p, from_part, to, to_part, pairs):
-    """memory[to:] = [part][filter][position] of the outputs at the beginning of the memory."""
-    words = p.position_pitch // 2
+    """memory[to:] = [part][16 filters][32 positions] as tiles of the outputs at the beginning of the memory."""
     for part in range(parts):
         for block in range(p.position_blocks):
             for tile in range(p.filter_tiles):
@@ -291,8 +290,8 @@ def transpose_outputs(memory, parts, p, from_part, to, to_part, pairs):
                 for k in range(BLOCK // 2):
                     output = at + 2 * k * p.filters
                     interleave(memory, output, output + p.filters, pairs, k * DEPTH)
-                place = (to + part * to_part) // 2 + tile * ROWS * words + block * (BLOCK // 2)
-                transpose_square(memory, place, words, pairs, 0, ROWS)
+                place = (to + part * to_part + (tile * p.position_blocks + block) * TILE) // 2
+                transpose_square(memory, place, ROWS, pairs, 0, ROWS)
 
 
 @device_function
@@ -323,7 +322,6 @@ def pair_rows(parts, source, at, count, p, memory, to, to_part, zeros):
 @device_function
 def transpose_rows(parts, source, at, count, p, memory, from_part, to, to_part, zeros):
     """What `fill_cells` and `transpose_outputs` make of `count` neighbouring outputs."""
-    words = p.position_pitch // 2
     for block in range(p.position_blocks):
         for k in range(ROWS):
             for tile in range(p.filter_tiles):
@@ -334,8 +332,8 @@ def transpose_rows(parts, source, at, count, p, memory, from_part, to, to_part, 
                 )  # fmt: skip
         for part in range(parts):
             for tile in range(p.filter_tiles):
-                place = (to + part * to_part) // 2 + tile * ROWS * words + block * ROWS
-                transpose_square(memory, place, words, memory, part * from_part // 2 + tile * SQUARE, ROWS)
+                place = (to + part * to_part + (tile * p.position_blocks + block) * TILE) // 2
+                transpose_square(memory, place, ROWS, memory, part * from_part // 2 + tile * SQUARE, ROWS)
 
 
 @cpu_kernel(lambda x, dy, sums, workspace, runs, outputs, columns, p, pieces, parts: p.sums * p.groups)
@@ -350,7 +348,7 @@ def amx_backward_weights(
     pairs, zeros = stack_array(x, SQUARE), stack_array(x, LANES)
     clear(zeros, 0, LANES)
     panels, column_pairs = blocks(p.filter_tiles, 2), blocks(p.column_tiles, 2)
-    size = panels * column_pairs * STAGE
+    size, near = panels * column_pairs * STAGE, near_blocks(p.position_blocks, parts)
     in_order, cells_part, dy_part = pieces
     cells_at = parts * in_order
     dy_at = cells_at + parts * cells_part
@@ -374,13 +372,15 @@ def amx_backward_weights(
                 fill_cells(dy, dy_from, outputs[strip], images, shape, parts, memory, in_order)
                 transpose_outputs(memory, parts, p, in_order, dy_at, dy_part, pairs)
             for panel in range(panels):
-                for pair in range(column_pairs):
-                    to = item * size + (panel * column_pairs + pair) * STAGE
-                    _block_gradient(
-                        parts, p.filter_tiles - 2 * panel > 1, memory, dy_at + panel * BLOCK * p.position_pitch,
-                        p.position_pitch, dy_part, cells_at + columns[2 * pair], cells_at + columns[2 * pair + 1],
-                        cells_part, p.position_blocks, sums, to,
-                    )  # fmt: skip
+                for k in range(0, p.position_blocks, near):
+                    count, tall = min(near, p.position_blocks - k), p.filter_tiles - 2 * panel > 1
+                    rows, cells = dy_at + (2 * panel * p.position_blocks + k) * TILE, cells_at + k * TILE
+                    for pair in range(column_pairs):
+                        to = item * size + (panel * column_pairs + pair) * STAGE
+                        _block_gradient(
+                            parts, tall, memory, rows, p.position_blocks * TILE, dy_part,
+                            cells + columns[2 * pair], cells + columns[2 * pair + 1], cells_part, count, sums, to,
+                        )  # fmt: skip
     tiles_off()
 
 

@@ -338,7 +338,6 @@ class GradientPlan(NamedTuple):
     copies: int  # of the cells in pairs: from even cells on, and from odd ones where a tap wants them
     image_positions: int
     position_blocks: int  # of 32 positions of a chunk
-    position_pitch: int  # positions of a filter
     column_tiles: int  # 16 channels of a tap each
     channel_tiles: int
     filter_tiles: int
@@ -398,7 +397,6 @@ def gradient_plan_of(p: Pass, parts: int) -> GradientPlan:
     return GradientPlan(
         cut.images, cut.strips, chunks, sums, cut.image_cells, cells, cut.phases,
         1 + any(shift % 2 for _, shift in _tap_cells(p, cut)), image_positions, positions // BLOCK,
-        positions + BLOCK * (positions % 1024 == 0),  # rows a page apart would share places in the cache
         p.ny * p.nx * tiles, tiles, blocks(p.filters, ROWS), p.ny * p.nx, p.channels, p.filters, p.groups,
         p.h * p.w * pixel, p.oh * p.ow * p.filters * p.groups, _run_count(p, cut),
         int(cut.image_cells == p.groups == 1 and p.channels % ROWS == p.filters % ROWS == 0),
@@ -434,7 +432,7 @@ def gradient_pieces(plan: GradientPlan) -> tuple[int, int, int]:
         plan.phases * plan.phase_cells * plan.channels, plan.position_blocks * BLOCK * plan.filters
     )
     pairs = plan.copies * plan.phases * plan.channel_tiles * plan.phase_cells * ROWS
-    return blocks(in_order, DEPTH) * DEPTH, pairs, plan.filter_tiles * ROWS * plan.position_pitch
+    return blocks(in_order, DEPTH) * DEPTH, pairs, plan.filter_tiles * plan.position_blocks * TILE
 
 
 def partial_sums_shape(plan: GradientPlan) -> tuple[int, int]:

@@ -303,12 +303,12 @@ def _emit_forward(builder, parts, wide):
 
 @intrinsic(prefer_literal=True)
 def block_gradient(
-    typingctx, parts, tall, memory, dy, pitch, dy_part, first, second, cells_part, count, sums, sums_at
+    typingctx, parts, tall, memory, dy, half_pitch, dy_part, first, second, cells_part, count, sums, sums_at
 ):
-    """sums (32 x 32) += rows of dy from `dy` on, times columns of cells from `first` and `second` on.
+    """sums (32 x 32) += tiles of dy from `dy` on, times columns of cells from `first` and `second` on.
 
-    Sums over `count` x 32 positions. parts and tall (1: 32 rows, 0: 16 rows) are literal. Places and pitches count
-    bfloat16 numbers, whatever the dtype of the memory.
+    Sums over `count` x 32 positions. parts and tall (1: 32 rows, 0: 16 rows) are literal. half_pitch: to the next 16
+    rows. Places and pitches count bfloat16 numbers, whatever the dtype of the memory.
     """
     shape = literal(parts, "parts"), literal(tall, "tall")
     word = types.intp
@@ -332,17 +332,16 @@ def block_gradient(
 
 
 def _emit_gradient(builder, parts, tall):
-    a, first, second, pitch, dy_part, cells_part, count, c = builder.function.args
+    a, first, second, half_pitch, dy_part, cells_part, count, c = builder.function.args
 
     def loads_of(index):
-        row = builder.gep(a, [builder.mul(index, _number(2 * DEPTH))])
         along = builder.mul(index, _number(2 * TILE))
 
         def loads(what, part):
             which, half = what
             if which == "a":
-                place = builder.gep(row, [builder.mul(dy_part, _number(part))])
-                return builder.gep(place, [builder.mul(pitch, _number(ROWS * half))]), pitch
+                place = builder.gep(builder.gep(a, [along]), [builder.mul(dy_part, _number(part))])
+                return builder.gep(place, [builder.mul(half_pitch, _number(half))]), _number(64)
             column = builder.gep((first, second)[half], [along])
             return builder.gep(column, [builder.mul(cells_part, _number(part))]), _number(64)
 
