@@ -44,14 +44,14 @@ MOST_WEIGHTS = 12_000  # more do not stay in a first-level cache, and are read f
 
 # Of matrix tiles, by the parts of a number: a product of two tiles; splitting a number; the same and putting it in
 # order for gradients; beginning a run of neighbouring numbers; a result; packing a weight; adding up a sum.
-TILE_PRODUCT, GRADIENT_TILE_PRODUCT = 830.0, {1: 1000.0, 2: 830.0, 3: 780.0}
+TILE_PRODUCT, GRADIENT_TILE_PRODUCT = 700.0, {1: 900.0, 2: 790.0, 3: 720.0}
 if (
     not HAS_TILES
 ):  # by vectors of dot products, twice as many at once as multiply-adds of float32 (not fitted)
     TILE_PRODUCT, GRADIENT_TILE_PRODUCT = 5000.0, {1: 5000.0}
-SPLIT = {1: 8.0, 2: 14.0, 3: 23.0}
-ORDERED, ROWS_ORDERED = {1: 19.0, 2: 31.0, 3: 47.0}, {1: 19.0, 2: 24.0, 3: 28.0}
-SPLIT_RUN, FINISHED, TILE_PACKED, TILE_SUMMED = 1400.0, 18.0, 20.0, 46.0
+SPLIT = {1: 8.0, 2: 12.0, 3: 16.0}
+ORDERED, ROWS_ORDERED = {1: 19.0, 2: 25.0, 3: 36.0}, {1: 16.0, 2: 20.0, 3: 23.0}
+SPLIT_RUN, FINISHED, TILE_PACKED, TILE_SUMMED = 250.0, 12.5, 25.0, 46.0
 
 
 def filled(count: int) -> int:
