@@ -18,7 +18,7 @@ from fastcnn.graph import Node
 from fastcnn.tensor import Constant, Tensor, TensorSpec, Variable
 
 CACHE = 1 << 20  # bytes that the inputs and outputs of a node may have in a block: half a second-level cache
-WORTH = 1 << 25  # bytes of what a chain computes: less stays in a last-level cache anyway
+WORTH = 1 << 23  # bytes that a chain computes, less the weights that each block reads again: fewer stay in a cache anyway
 # Blocks of a batch, for threads to share; not as many as there are threads, which may change.
 LEAST = max(4, os.cpu_count() or 1)
 SIMILAR = 4  # nodes whose best blocks differ by more than this factor go into different chains
@@ -82,11 +82,16 @@ def step(node: Node, images: int) -> int | None:
 def needed(node: Node, images: int) -> float:
     """How many images a block should have at least: as many as the node takes at a time, and enough that what is not
     cut (weights), read again for every block, is less than they are."""
+    cut = sum(x.spec.nbytes for x in cut_tensors(node) or [])
+    return max(node.operation.images_at_once, images * uncut(node) / max(cut, 1))
+
+
+def uncut(node: Node) -> int:
+    """Bytes that every block reads: weights, as they are and as they are prepared."""
     cut = cut_tensors(node) or []
     whole = sum(x.spec.nbytes for x in node.inputs if not any(x is other for other in cut))
     specs = [x.spec for x in node.inputs], [y.spec for y in node.outputs]
-    whole += sum(spec.nbytes for spec in node.operation.prepared(*specs))
-    return max(node.operation.images_at_once, images * whole / max(sum(x.spec.nbytes for x in cut), 1))
+    return whole + sum(spec.nbytes for spec in node.operation.prepared(*specs))
 
 
 def images_of(node: Node) -> int:
@@ -142,8 +147,9 @@ def _close(run: list[Node]) -> Iterable[Chain]:
     fitting = min(wanted(node, images) for node in working)
     least = max(needed(node, images) for node in working)
     block = max(math.ceil(min(max(fitting, least), images // LEAST) / multiple), 1) * multiple
-    nbytes = sum(y.spec.nbytes for node in working for y in node.outputs)
-    return alone if block * LEAST > images or nbytes < WORTH else [Chain(run, images, block)]
+    computed = sum(y.spec.nbytes for node in working for y in node.outputs)
+    again = math.ceil(images / block) * sum(map(uncut, working))
+    return alone if block * LEAST > images or computed - again < WORTH else [Chain(run, images, block)]
 
 
 def cut(array: np.ndarray, images: int, first: int, last: int) -> np.ndarray:
