@@ -18,7 +18,8 @@ from fastcnn.graph import Node
 from fastcnn.tensor import Constant, Tensor, TensorSpec, Variable
 
 CACHE = 1 << 20  # bytes that the inputs and outputs of a node may have in a block: half a second-level cache
-WORTH = 1 << 23  # bytes that a chain computes, less the weights that each block reads again: fewer stay in a cache anyway
+# Bytes that a chain computes, less the weights that each block reads again: fewer stay in a last-level cache anyway.
+WORTH = 1 << 23
 # Blocks of a batch, for threads to share; not as many as there are threads, which may change.
 LEAST = max(4, os.cpu_count() or 1)
 SIMILAR = 4  # nodes whose best blocks differ by more than this factor go into different chains

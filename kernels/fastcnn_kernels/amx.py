@@ -244,7 +244,9 @@ def amx_forward(x, packed, bias, out, workspace, lower, runs, offsets, places, p
                             stage, slot,
                         )  # fmt: skip
                         if k + near >= p.depth_blocks:
-                            finish(stage, slot, places, q, left, columns, shift, at_bias, lower, out, to, limit)
+                            finish(
+                                stage, slot, places, q, left, columns, shift, at_bias, lower, out, to, limit
+                            )
     tiles_off()
 
 

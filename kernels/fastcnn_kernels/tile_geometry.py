@@ -85,8 +85,8 @@ class Tables(NamedTuple):
     """Where things are. int64 arrays.
 
     runs: (strip, k, 3): cells [to, to + count) of an image are the pixels from `from` on, zeros where from is -1.
-    offsets: from a position to the cells of a block of the depth, in bytes; places: of the output's pixels at the positions
-    of an item, -1 in gaps; taps: of the weights, by ty, tx.
+    offsets: from a position to the cells of a block of the depth, in bytes; places: of the output's pixels at the
+    positions of an item, -1 in gaps; taps: of the weights, by ty, tx.
     """
 
     runs: np.ndarray

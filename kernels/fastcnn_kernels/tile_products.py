@@ -255,9 +255,7 @@ def block_forward(
     """
     shape = literal(parts, "parts"), literal(wide, "wide")
     word = types.intp
-    signature = types.void(
-        parts, wide, cells, word, pitches, offsets, word, word, weights, word, out, word
-    )
+    signature = types.void(parts, wide, cells, word, pitches, offsets, word, word, weights, word, out, word)
 
     def codegen(context, builder, signature, args):
         kinds = signature.args

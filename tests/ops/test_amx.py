@@ -40,7 +40,7 @@ def planned(x, kernel, **options):
 @needs_tiles
 def test_they_are_chosen_where_there_is_much_to_multiply():
     pointwise, two = (
-        ((32, 16, 16, 256), (1, 1, 256, 256)),
+        ((32, 8, 8, 256), (1, 1, 256, 256)),
         {"AmxConv", "AmxConvInputGrad", "AmxConvKernelGrad"},
     )
     three = {f"Exact{name}" for name in two}
