@@ -174,14 +174,30 @@ def nearest(x: np.ndarray) -> np.ndarray:
 
 
 @needs_products
-def test_infinity_and_nan_are_kept() -> None:
+@pytest.mark.parametrize("channels", [8, 40])
+def test_three_parts_are_the_number(channels: int) -> None:
+    """All its 24 bits, of any size: a convolution by an identity gives what it got."""
+    case = Case((2, 3, 5, channels), (1, 1), channels)
+    rng = np.random.default_rng(3)
+    x = np.ldexp(draw(case.x), rng.integers(-60, 60, case.x)).astype("float32")
+    y, p = np.empty(case.y, "float32"), tile_geometry.forward_pass(case.geometry)
+    weight = np.eye(channels, dtype="float32").reshape(case.weight)
+    pitches = (channels * channels, channels, 1, channels)
+    run(through(*p, x, weight, pitches, np.empty(0, "float32"), y, -np.inf, 3))
+    np.testing.assert_array_equal(y, x)
+
+
+@needs_products
+@pytest.mark.parametrize("parts", [1, 2, 3])
+def test_infinity_and_nan_are_kept(parts: int) -> None:
     """A number's further parts are zero where it is infinite; an image does not touch another."""
     case = Case((3, 4, 4, 3), (3, 3), 8, pads=SAME)
     x, weight, p = draw(case.x), np.abs(draw(case.weight, 1)), tile_geometry.forward_pass(case.geometry)
-    x[0, 1, 1, 0], x[2, 3, 3, 2] = np.inf, np.nan
+    x[0, 1, 1, 0] = np.inf
+    x[2, 3, 3, 2] = np.array(0x7FFFFFFF, np.uint32).view(np.float32)  # NaN whose bits a rounding would carry over
     y = np.empty(case.y, "float32")
     pitches = (3 * 8, 8, 1, 8)
-    run(through(*p, x, weight, pitches, np.empty(0, "float32"), y, -np.inf, 2))
+    run(through(*p, x, weight, pitches, np.empty(0, "float32"), y, -np.inf, parts))
     assert not np.isfinite(y[0, 1, 1]).any() and np.isnan(y[2, 3, 3]).all()
     assert np.isfinite(y[1]).all()
 
