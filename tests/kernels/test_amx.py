@@ -194,7 +194,9 @@ def test_infinity_and_nan_are_kept(parts: int) -> None:
     case = Case((3, 4, 4, 3), (3, 3), 8, pads=SAME)
     x, weight, p = draw(case.x), np.abs(draw(case.weight, 1)), tile_geometry.forward_pass(case.geometry)
     x[0, 1, 1, 0] = np.inf
-    x[2, 3, 3, 2] = np.array(0x7FFFFFFF, np.uint32).view(np.float32)  # NaN whose bits a rounding would carry over
+    x[2, 3, 3, 2] = np.array(0x7FFFFFFF, np.uint32).view(
+        np.float32
+    )  # NaN whose bits a rounding would carry over
     y = np.empty(case.y, "float32")
     pitches = (3 * 8, 8, 1, 8)
     run(through(*p, x, weight, pitches, np.empty(0, "float32"), y, -np.inf, parts))
