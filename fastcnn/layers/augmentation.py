@@ -121,6 +121,8 @@ class ImageLayer(Layer):
             raise Error(
                 f"expected images (batch, height, width, channels) or one image, got {data['images'].shape}"
             )
+        if 0 in data["images"].shape:
+            raise Error(f"expected at least one image, pixel and channel, got images {data['images'].shape}")
         if rank == 3:
             one = self._on_dict(_mapped(data, lambda x: ops.expand_dims(x, 0)), training)
             return _mapped(one, lambda x: ops.squeeze(x, 0))

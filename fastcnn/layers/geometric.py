@@ -302,14 +302,14 @@ class RandomPerspective(Moving):
     def __init__(
         self, factor: Any = 1.0, scale: float = 1.0, interpolation: str = "bilinear", fill_value: float = 0.0,
         seed: int | None = None, data_format: str | None = None, bounding_box_format: str | None = None,
-        **kwargs: Any,
+        fill_mode: Any = "constant", **kwargs: Any,
     ):  # fmt: skip
         super().__init__(
             seed=seed, data_format=data_format, bounding_box_format=bounding_box_format, **kwargs
         )
         self.factor = factor_range("RandomPerspective", "factor", factor, 0.0, 1.0)
         self.scale = arguments.number("RandomPerspective", "scale", scale, 0.0, 1.0)
-        self._set_filling(interpolation, "constant", fill_value)
+        self._set_filling(interpolation, fill_mode, fill_value)
 
     def get_random_transformation(self, data: Any, training: bool = True, seed: Any = None) -> Any:
         """{"apply_perspective" (n,), "start_points", "end_points" (n, 4, 2): corners (x, y) before and after}."""
@@ -317,7 +317,11 @@ class RandomPerspective(Moving):
             return None
         shape = n, h, w, _ = batch_shape(data)
         applied = self.happens(n, self.factor, seed)
-        corners = np.array([[0, 0], [w - 1, 0], [0, h - 1], [w - 1, h - 1]], self.dtype)
+        right, bottom = (
+            max(w - 1, 1),
+            max(h - 1, 1),
+        )  # of one pixel, the next: else there is no area to look at
+        corners = np.array([[0, 0], [right, 0], [0, bottom], [right, bottom]], self.dtype)
         start = np.repeat(corners[None], n, 0)
         end = start + start * self.draw((n, 4, 2), -0.5 * self.scale, 0.5 * self.scale, seed)
         return {"apply_perspective": applied, "start_points": start, "end_points": end, "input_shape": shape}

@@ -340,6 +340,18 @@ def test_boxes_and_masks_against_brute_force(name):
             np.testing.assert_allclose(found["keypoints"][i, 0], middle, atol=3.0)
 
 
+def test_perspective_of_the_smallest_images():
+    for shape in ((2, 1, 1, 3), (2, 1, 9, 3), (2, 9, 1, 3)):
+        layer = layers.RandomPerspective(scale=0.5, fill_mode="edge", seed=1)
+        np.testing.assert_array_equal(layer(np.full(shape, 7, "uint8")), np.full(shape, 7.0))
+
+
+@pytest.mark.parametrize("shape", [(0, 8, 9, 3), (2, 0, 9, 3), (2, 8, 9, 0)])
+def test_no_image(shape):
+    with pytest.raises(Error, match="at least one image, pixel and channel"):
+        layers.RandomFlip()(np.zeros(shape, "uint8"))
+
+
 def test_points_follow_an_elastic_deformation():
     """A point is where the field, at the place that is found, says it comes from; beyond the edge as at the edge."""
     layer, shape = layers.RandomElasticTransform(scale=(0.5, 0.5), seed=4), (3, 40, 50, 1)
