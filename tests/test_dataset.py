@@ -170,6 +170,10 @@ def test_enormous_and_missing_images(folder, monkeypatch):
     (folder / "empty").mkdir()
     with pytest.raises(Error, match="there is no image"):
         Dataset.from_folder(folder / "empty", 6)
+    with pytest.raises(Error, match="a list of integers or None, got .*a"):
+        Dataset.from_folder(folder, 6, labels=["a", "b", "c"])
+    with pytest.raises(Error, match="image_size must be"):
+        Dataset.from_folder(folder, None)
 
 
 # --- sampling --------------------------------------------------------------------------------------------------
@@ -209,6 +213,7 @@ def test_select():
     dataset = Dataset(np.arange(9)).select([4, 2, -1]).batch(9)
     assert next(iter(dataset)).tolist() == [4, 2, 8]
     assert next(iter(dataset.select([1]))).tolist() == [2]
+    assert next(iter(dataset.select(np.array([True, False, True])))).tolist() == [4, 8]
 
 
 # --- maps ------------------------------------------------------------------------------------------------------
@@ -386,7 +391,23 @@ def test_boxes_of_every_format_are_checked(form):
             lambda: Dataset(X, Y, class_names=["a", "b", "c"]),
             "sample 3 has the label 3, but 3 class_names",
         ),
+        (lambda: Dataset("folder"), "from_folder"),
+        (lambda: Dataset(X, box_labels=[[]] * 23), "boxes go with box_labels"),
+        (lambda: Dataset(Items(), boxes=[[]], box_labels=[[]]), "an array of images"),
+        (lambda: Dataset(X[..., 0], boxes=[[]] * 23, box_labels=[[]] * 23), "one array of images"),
+        (lambda: with_box([1, 2, 3]), r"image 0: boxes must be numbers \(m, 4\), got shape"),
+        (lambda: with_box("all"), "image 0: boxes must be numbers"),
+        (lambda: Dataset(X[:1], boxes=[[[1, 1, 2, 2]]], box_labels=[["a"]]), "must be whole numbers"),
+        (lambda: Dataset(X[:1], boxes=[[[1, 1, 2, 2]]], box_labels=[[0.5]]), "label 0.5, which is no whole"),
         (lambda: Dataset(X).batch(0), "at least 1"),
+        (lambda: Dataset(X).batch(2.5), "size must be a whole number, got 2.5"),
+        (lambda: Dataset(X).weighted("ab"), "weights: holds"),
+        (lambda: Dataset(X).select("a"), "whole numbers"),
+        (lambda: Dataset(X).split(float("nan"), 0.5), "sum to 1"),
+        (lambda: Dataset(X).split("a", 0.5), "sum to 1"),
+        (lambda: list(Dataset.from_generator(lambda: None)), "returned a NoneType"),
+        (lambda: next(iter(Dataset(X).map(lambda x: None))), "expected numbers"),
+        (lambda: next(iter(Dataset(X, Y).map(lambda x, y: (x[:2], y)))), "they must be equal"),
         (lambda: Dataset(X).map(3), "a layer or a function"),
         (lambda: Dataset(X).balanced(), "array of labels"),
         (lambda: Dataset(X).weighted([1, 2]), "23 weights"),

@@ -29,7 +29,14 @@ RELATIVE = [1 / 8, 1 / 6, 0.75, 0.75]
 
 
 @pytest.mark.parametrize(
-    ("form", "box"), [("xyxy", [1, 2, 6, 9]), ("xywh", [1, 2, 5, 7]), ("rel_xyxy", RELATIVE)]
+    ("form", "box"),
+    [
+        ("xyxy", [1, 2, 6, 9]),
+        ("yxyx", [2, 1, 9, 6]),
+        ("xywh", [1, 2, 5, 7]),
+        ("center_xywh", [3.5, 5.5, 5, 7]),
+        ("rel_xyxy", RELATIVE),
+    ],
 )
 def test_boxes_are_drawn(form, box):
     dataset = Dataset(X[:1] * 0, boxes=[[box]], box_labels=[[0]]).batch(1)
@@ -49,3 +56,7 @@ def test_wrong_shapes():
         show(np.zeros((3, 4)))
     with pytest.raises(Error, match="expected images"):
         show(np.zeros((1, 3, 4, 2)))
+    with pytest.raises(Error, match="expected a Dataset or an array of images, got a list"):
+        show([1])
+    with pytest.raises(Error, match="'xyxx' is unknown"):
+        show(X, bounding_box_format="xyxx")

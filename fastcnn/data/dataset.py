@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from fastcnn import config
-from fastcnn.data.arrays import Arrays, Batch, as_batch
+from fastcnn.data.arrays import Arrays, Batch, as_array, as_batch
 from fastcnn.data.batches import Batches, permutation
 from fastcnn.data.compiled import Compiled, is_layer
 from fastcnn.data.image_files import pillow
@@ -55,9 +55,12 @@ class Dataset:
     ):  # fmt: skip
         _check_on_error("Dataset", on_error)
         faults: list[str] = []
-        if boxes is not None and box_labels is not None:
+        if (boxes is None) != (box_labels is None) or (boxes is not None and y is not None):
+            raise Error("Dataset: boxes go with box_labels, and take the place of y")
+        if boxes is not None:
+            x = _images_with_boxes(x)
             form = None if bounding_box_format is None else check_box_format("Dataset", bounding_box_format)
-            boxes, box_labels, faults = good_boxes(boxes, box_labels, form, np.shape(x)[1:3], class_names)
+            boxes, box_labels, faults = good_boxes(boxes, box_labels, form, x.shape[1:3], class_names)
         self._source: Source | Stream = _source(x, y, sample_weight, boxes, box_labels)
         wrong = faulty_labels(self._source.labels(), class_names)
         faults += wrong.values()
@@ -103,7 +106,7 @@ class Dataset:
             raise Error(f"{fspath(directory)}: there is no image in this folder, nor in those below it")
         ratio = "crop" if crop_to_aspect_ratio else "pad" if pad_to_aspect_ratio else "stretch"
         source = FolderSource(files, ImageReader.of(color_mode, image_size, interpolation, ratio))
-        dataset = cls._of(source, files.class_names or None)
+        dataset = cls.from_source(source, files.class_names or None)
         return dataset._without_unreadable(source) if on_error == "skip" else dataset
 
     @classmethod
@@ -114,13 +117,16 @@ class Dataset:
                 f"Dataset.from_generator takes a function that begins anew, got a {type(make).__name__}; "
                 "write from_generator(lambda: iterable)"
             )
-        return cls._of(Stream(lambda: iter(make())), None)
+        return cls.from_source(Stream(make))
 
     @classmethod
-    def _of(cls, source: Source | Stream, class_names: Sequence[str] | None) -> "Dataset":
+    def from_source(
+        cls, source: Source | Stream, class_names: Sequence[str] | None = None, skipped: Sequence[str] = ()
+    ) -> "Dataset":
+        """The samples of a `Source`: what all others are made of."""
         dataset = cls.__new__(cls)
         dataset._source = source
-        dataset._begin(class_names)
+        dataset._begin(class_names, skipped=skipped)
         return dataset
 
     def _without_unreadable(self, source: FolderSource) -> "Dataset":
@@ -145,11 +151,12 @@ class Dataset:
 
         Of a generator, in which the last samples cannot be first, `buffer` samples are shuffled together.
         """
-        return self._with(_seed=config.next_seed() if seed is None else int(seed), _buffer=int(buffer))
+        number = config.next_seed() if seed is None else _whole("shuffle", "seed", seed)
+        return self._with(_seed=number, _buffer=_whole("shuffle", "buffer", buffer))
 
     def batch(self, size: int, drop_last: bool = False) -> "Dataset":
         """In batches of `size` samples; drop_last leaves out a short one at the end of an epoch."""
-        if int(size) < 1:
+        if _whole("batch", "size", size) < 1:
             raise Error(f"Dataset.batch: size must be at least 1, got {size}")
         return self._with(_batch_size=int(size), _drop_last=bool(drop_last))
 
@@ -167,11 +174,11 @@ class Dataset:
 
     def prefetch(self, count: int = 2) -> "Dataset":
         """Made on a thread, up to `count` batches ahead of the one in use. 0: not."""
-        return self._with(_ahead=max(int(count), 0))
+        return self._with(_ahead=max(_whole("prefetch", "count", count), 0))
 
     def weighted(self, weights: Any, seed: int | None = None) -> "Dataset":
         """As many samples an epoch, drawn with probabilities in proportion to weights (n,), some of them twice."""
-        array = np.asarray(weights, np.float64)
+        array = as_array(weights, "Dataset.weighted: weights").astype(np.float64)
         if (
             array.shape != (self.size,)
             or not np.isfinite(array).all()
@@ -191,11 +198,14 @@ class Dataset:
         return self.weighted(1.0 / counts[place], seed)
 
     def select(self, indices: Any) -> "Dataset":
-        """The samples at these indices."""
+        """The samples at these indices, or where an array of True and False (n,) is True."""
         chosen = np.asarray(indices)
+        if chosen.dtype == bool and chosen.shape == (self.size,):
+            chosen = np.flatnonzero(chosen)
         if chosen.ndim != 1 or chosen.dtype.kind not in "iu" or not len(chosen):
             raise Error(
-                f"Dataset.select: needs at least one index in one dimension, got shape {chosen.shape}"
+                "Dataset.select: needs one or more whole numbers in one dimension, or True and False for each "
+                f"sample, got {chosen.dtype} of shape {chosen.shape}"
             )
         if chosen.min() < -self.size or chosen.max() >= self.size:
             raise Error(
@@ -212,7 +222,7 @@ class Dataset:
         self, k: int, stratified: bool = False, seed: int = 0
     ) -> Iterator[tuple["Dataset", "Dataset"]]:
         """k pairs (training, validation); each sample validates once. stratified: each class in equal shares."""
-        if not 2 <= k <= self.size:
+        if not 2 <= _whole("k_fold", "k", k) <= self.size:
             raise Error(f"Dataset.k_fold: k must lie between 2 and the {self.size} samples, got {k}")
         labels = self._labels("k_fold(stratified=True)") if stratified else np.zeros(self.size, int)
         rng = np.random.Generator(np.random.Philox(seed))
@@ -386,9 +396,8 @@ class _Mapped:
         parts: tuple[Arrays, ...] = made if isinstance(made, tuple) else (made,)
         if len(parts) != len(given):
             raise Error(f"Dataset.map: the function got {len(given)} arrays and returned {len(parts)}")
-        return batch._replace(
-            **dict(zip([n for n in batch._fields if getattr(batch, n) is not None], parts, strict=True))
-        )
+        names = [name for name, part in zip(batch._fields, batch, strict=True) if part is not None]
+        return as_batch(**dict(zip(names, parts, strict=True)))
 
 
 def _check_on_error(owner: str, on_error: str) -> None:
@@ -402,25 +411,43 @@ def _parts(batch: Batch) -> Any:
 
 
 def _source(x: Any, y: Any, sample_weight: Any, boxes: Any, box_labels: Any) -> Source:
-    is_data = (
-        isinstance(x, dict | tuple) or hasattr(x, "__array__") or (isinstance(x, list) and not _has_pairs(x))
-    )
-    if not is_data:
-        if not (hasattr(x, "__getitem__") and hasattr(x, "__len__")):
+    if not _is_data(x):
+        if isinstance(x, str) or not (hasattr(x, "__getitem__") and hasattr(x, "__len__")):
             raise Error(
                 f"Dataset: x is a {type(x).__name__}, expected arrays or an object with __len__ and __getitem__; "
-                "for a generator write Dataset.from_generator(function)"
+                "for a generator write Dataset.from_generator(function), for a folder Dataset.from_folder(folder)"
             )
-        if any(part is not None for part in (y, sample_weight, boxes)):
+        if y is not None or sample_weight is not None:
             raise Error(f"Dataset: the items of a {type(x).__name__} bring y and sample_weight with them")
         if not len(x):
             raise Error(f"Dataset: the {type(x).__name__} has no sample")
         return ItemSource(x)
     if boxes is not None:
-        if y is not None or box_labels is None:
-            raise Error("Dataset: boxes go with box_labels, and take the place of y")
         y = padded_boxes(boxes, box_labels, len(x))
     return ArraySource(as_batch(x, y, sample_weight))
+
+
+def _images_with_boxes(x: Any) -> np.ndarray:
+    if not _is_data(x):
+        raise Error(f"Dataset: boxes belong to an array of images, not to the items of a {type(x).__name__}")
+    images = as_array(x, "x")
+    if images.ndim != 4:
+        raise Error(
+            f"Dataset: boxes belong to one array of images (n, height, width, channels), got {images.shape}"
+        )
+    return images
+
+
+def _whole(method: str, name: str, value: Any) -> int:
+    """A whole number, as a method of Dataset was given it."""
+    if not hasattr(value, "__index__"):
+        raise Error(f"Dataset.{method}: {name} must be a whole number, got {value!r}")
+    return int(value)
+
+
+def _is_data(x: Any) -> bool:
+    is_list = isinstance(x, list) and not _has_pairs(x)
+    return is_list or isinstance(x, dict | tuple) or hasattr(x, "__array__")
 
 
 def _has_pairs(items: list[Any]) -> bool:

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from os import PathLike, cpu_count, fsdecode
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -67,6 +68,8 @@ def open_image(file: str | PathLike[str] | io.BytesIO) -> "Iterator[PILImage]":
     module, _ = pillow()
     name = "the given bytes" if isinstance(file, io.BytesIO) else fsdecode(file)
     try:
+        if not isinstance(file, io.BytesIO) and Path(file).exists() and not Path(file).is_file():
+            raise Error(f"{name}: is no file, so no image")  # a pipe would be waited for
         with _no_warnings, module.open(file, formats=FORMATS) as image:
             if image.width * image.height > MOST_PIXELS:
                 raise Error(f"{name}: {image.width}x{image.height} pixels are more than {MOST_PIXELS:,}")

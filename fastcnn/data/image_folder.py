@@ -114,7 +114,7 @@ class ImageReader:
     def of(cls, color_mode: str, image_size: Any, interpolation: str, aspect_ratio: str) -> "ImageReader":
         """The reader for arguments that a user gave, checked."""
         _check_choices("int", color_mode, interpolation, 1)
-        return cls(color_mode, _size(image_size), interpolation, aspect_ratio)
+        return cls(color_mode, target_size(image_size), interpolation, aspect_ratio)
 
     def read_all(self, paths: list[str], dtype: Any = np.float32) -> np.ndarray:
         """Images (n, height, width, channels), on threads: Pillow decodes outside the interpreter's lock."""
@@ -182,7 +182,7 @@ def image_dataset_from_directory(
     if labels is None or label_mode is None:
         labels, label_mode = None, None
     aspect_ratio = "crop" if crop_to_aspect_ratio else "pad" if pad_to_aspect_ratio else "stretch"
-    reader = ImageReader(color_mode, _size(image_size), interpolation, aspect_ratio)
+    reader = ImageReader(color_mode, target_size(image_size), interpolation, aspect_ratio)
     files = index_files(Path(directory), labels, class_names, follow_links)
     if label_mode == "binary" and len(files.class_names) != 2:
         raise Error(f"{directory}: label_mode='binary' needs exactly two classes, found {files.class_names}")
@@ -225,9 +225,11 @@ def _check_split(fraction: float | None, subset: str | None, shuffle: bool, seed
         )
 
 
-def _size(image_size: int | tuple[int, int]) -> tuple[int, int]:
-    size = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
-    if len(size) != 2 or min(size) < 1 or size[0] * size[1] > MOST_PIXELS:
+def target_size(image_size: Any) -> tuple[int, int]:
+    """(height, width) as a user gave it, or one number for both, checked."""
+    size = tuple(image_size) if isinstance(image_size, list | tuple) else (image_size, image_size)
+    is_whole = all(hasattr(side, "__index__") for side in size)
+    if not is_whole or len(size) != 2 or min(size) < 1 or size[0] * size[1] > MOST_PIXELS:
         raise Error(
             f"image_size must be (height, width), together at most {MOST_PIXELS:,} pixels, got {image_size}"
         )
@@ -250,7 +252,12 @@ def index_files(
     paths = _images_below(directory, follow_links)
     if labels is None:
         return LabelledFiles(paths, None, [])
-    numbers = [int(label) for label in labels]
+    array = np.asarray(labels)
+    if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
+        raise Error(
+            f"{directory}: labels must be 'inferred', a list of integers or None, got {str(labels)[:80]}"
+        )
+    numbers = array.tolist()
     if len(numbers) != len(paths) or min(numbers, default=0) < 0:
         raise Error(f"{directory}: {len(numbers)} labels for {len(paths)} images; one each is needed, >= 0")
     return LabelledFiles(paths, numbers, [str(number) for number in range(max(numbers, default=-1) + 1)])

@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from fastcnn.data.dataset import Dataset
 from fastcnn.data.image_files import pillow
+from fastcnn.data.sources import check_box_format, corners_of
 from fastcnn.errors import Error
 
 MARGIN, TEXT = 4, 14  # pixels between pictures, and above each for its name
@@ -20,9 +22,10 @@ def show(
     """A contact sheet of the first `count` samples of a Dataset, or of images (n, h, w, c), as a Pillow image.
 
     path: a file to write it to. scale: how many pixels a pixel becomes; by default small images become about 96 wide.
-    Images of numbers up to 1 count as 0..1, others as 0..255. Boxes of a Dataset are drawn, in pixels of this format:
-    "xyxy", "xywh" or "rel_xyxy". titles: in place of the names of the classes.
+    Images of numbers up to 1 count as 0..1, others as 0..255. Boxes of a Dataset are drawn, in the unit of their
+    format. titles: in place of the names of the classes.
     """
+    form = check_box_format("show", bounding_box_format)
     images, labels, boxes, names = _samples(dataset, count)
     image_module, _ = pillow()
     from PIL import ImageDraw
@@ -39,7 +42,7 @@ def show(
         sheet.paste(picture, (left, top))
         title = titles[i] if titles is not None else _title(labels, names, i)
         pen.text((left, top - TEXT + 1), title, fill="black")
-        for box, label in _boxes_of(boxes, i, bounding_box_format, h, w):
+        for box, label in _boxes_of(boxes, i, form, h, w):
             corners = [
                 left + box[0] * scale,
                 top + box[1] * scale,
@@ -56,6 +59,8 @@ def _samples(dataset: Any, count: int) -> tuple[np.ndarray, Any, Any, Any]:
     """(images, labels, boxes, names of classes) of the first samples."""
     if isinstance(dataset, np.ndarray):
         images, labels = dataset[:count], None
+    elif not isinstance(dataset, Dataset):
+        raise Error(f"show: expected a Dataset or an array of images, got a {type(dataset).__name__}")
     else:
         found: list[Any] = []
         for batch in dataset.epoch(0):
@@ -113,7 +118,7 @@ def _boxes_of(boxes: Any, i: int, form: str, h: int, w: int) -> list[tuple[np.nd
     """(x1 y1 x2 y2, class) of the boxes of an image."""
     if boxes is None:
         return []
-    corners = boxes["boxes"][i] * (np.array([w, h, w, h]) if form.startswith("rel_") else 1.0)
-    if form.endswith("xywh"):
-        corners = np.concatenate([corners[:, :2], corners[:, :2] + corners[:, 2:]], 1)
+    corners = corners_of(boxes["boxes"][i], form) * (
+        np.array([w, h, w, h]) if form.startswith("rel_") else 1.0
+    )
     return [(box, int(label)) for box, label in zip(corners, boxes["labels"][i], strict=True) if label >= 0]

@@ -157,10 +157,12 @@ def good_boxes(
     named: list[np.ndarray] = []
     messages = []
     for i, (its, classes) in enumerate(zip(boxes, labels, strict=True)):
-        array, numbers = np.asarray(its, np.float64).reshape(-1, 4), np.asarray(classes).reshape(-1)
+        array, numbers = _as_boxes(its, i), _as_classes(classes, i)
         if len(array) != len(numbers):
             raise Error(f"image {i} has {len(array)} boxes and {len(numbers)} box_labels")
         faults = _faults(array, form, size)
+        for k in np.flatnonzero(numbers != np.rint(numbers)):
+            faults[int(k)] = f"has the label {numbers[k]}, which is no whole number"
         if class_names is not None:
             for k in np.flatnonzero((numbers < 0) | (numbers >= len(class_names))):
                 faults[int(k)] = f"has the label {numbers[k]}, {_named(class_names)}"
@@ -173,49 +175,74 @@ def good_boxes(
     return kept, named, messages
 
 
+def _as_boxes(boxes: Any, i: int) -> np.ndarray:
+    """The boxes of image i as an array (m, 4)."""
+    try:
+        array = np.asarray(boxes, np.float64)
+    except (TypeError, ValueError) as error:
+        raise Error(f"image {i}: boxes must be numbers (m, 4), got {str(boxes)[:80]}") from error
+    if array.size and (array.ndim > 2 or array.shape[-1:] != (4,)):
+        raise Error(f"image {i}: boxes must be numbers (m, 4), got shape {array.shape}")
+    return array.reshape(-1, 4)
+
+
+def _as_classes(labels: Any, i: int) -> np.ndarray:
+    """The classes of the boxes of image i as an array (m,)."""
+    array = np.asarray(labels).reshape(-1)
+    if array.dtype.kind not in "biuf":
+        raise Error(f"image {i}: box_labels must be whole numbers (m,), got {str(labels)[:80]}")
+    return array
+
+
 def _faults(array: np.ndarray, form: str | None, size: tuple[int, int]) -> dict[int, str]:
     """What is wrong with boxes (m, 4), by number: no size, or nothing of them inside of their image."""
     if form is None:
         return {int(k): "is not finite" for k in np.flatnonzero(~np.isfinite(array).all(1))}
-    plain, most = form.removeprefix("rel_"), (1.0, 1.0) if form.startswith("rel_") else size[::-1]
-    first, second = array[:, :2], array[:, 2:]
-    if plain in ("yxyx", "center_yxhw"):
-        first, second = first[:, ::-1], second[:, ::-1]
-    if plain.startswith("center"):
-        first, second = first - second / 2, first + second / 2
-    elif plain == "xywh":
-        second = first + second
+    most = (1.0, 1.0) if form.startswith("rel_") else size[::-1]
+    corners = corners_of(array, form)
+    first, second = corners[:, :2], corners[:, 2:]
     outside = (second <= 0).any(1) | (first >= np.array(most)).any(1)
     faults = {int(k): f"lies outside of {size[1]} x {size[0]} pixels" for k in np.flatnonzero(outside)}
     small = ~((second > first).all(1) & np.isfinite(array).all(1))
     return {**faults, **{int(k): "has no positive width and height" for k in np.flatnonzero(small)}}
 
 
-def padded_boxes(boxes: Any, labels: Any, n: int) -> dict[str, np.ndarray]:
-    """{"boxes" (n, m, 4), "labels" (n, m)} of lists of boxes (m_i, 4) and their classes (m_i,), filled up with -1."""
+def corners_of(boxes: np.ndarray, form: str) -> np.ndarray:
+    """x1 y1 x2 y2 of boxes (m, 4), in the unit of their format."""
+    plain = form.removeprefix("rel_")
+    first, second = boxes[:, :2], boxes[:, 2:]
+    if plain in ("yxyx", "center_yxhw"):
+        first, second = first[:, ::-1], second[:, ::-1]
+    if plain.startswith("center"):
+        first, second = first - second / 2, first + second / 2
+    elif plain == "xywh":
+        second = first + second
+    return np.concatenate([first, second], 1)
+
+
+def padded_boxes(boxes: Any, labels: Any, n: int, least: int = 1) -> dict[str, np.ndarray]:
+    """{"boxes" (n, m, 4), "labels" (n, m)} of arrays of boxes (m_i, 4) and their classes (m_i,), filled up with -1.
+
+    m is the largest m_i, or `least`.
+    """
     if len(boxes) != n or len(labels) != n:
         raise Error(
             f"boxes and box_labels need an entry for each of {n} images, got {len(boxes)} and {len(labels)}"
         )
-    most = max([len(each) for each in boxes], default=0)
+    most = max([least, *(len(each) for each in boxes)])
     found = {
-        "boxes": np.zeros((n, max(most, 1), 4), np.float32),
-        "labels": np.full((n, max(most, 1)), NO_BOX, np.int32),
+        "boxes": np.zeros((n, most, 4), np.float32),
+        "labels": np.full((n, most), NO_BOX, np.int32),
     }
     for i, (its, classes) in enumerate(zip(boxes, labels, strict=True)):
-        array = np.asarray(its, np.float32).reshape(-1, 4)
-        if len(array) != len(classes):
-            raise Error(f"image {i} has {len(array)} boxes and {len(classes)} box_labels")
-        if not np.isfinite(array).all():
-            raise Error(f"image {i}: boxes must be finite numbers, got {array.tolist()}")
-        found["boxes"][i, : len(array)], found["labels"][i, : len(array)] = array, classes
+        found["boxes"][i, : len(its)], found["labels"][i, : len(its)] = its, classes
     return found
 
 
 class Stream:
-    """Samples that come one after the other, again for each epoch: `begin()` gives an iterator over them."""
+    """Samples that come one after the other, again for each epoch: `begin()` gives an iterable of them."""
 
-    def __init__(self, begin: Callable[[], Iterator[Any]]):
+    def __init__(self, begin: Callable[[], Any]):
         self.begin = begin
 
     def batches(self, size: int, drop_last: bool, buffer: int, seed: list[int]) -> Iterator[Batch]:
@@ -232,7 +259,12 @@ class Stream:
 
     def _mixed(self, buffer: int, rng: np.random.Generator) -> Iterator[Any]:
         held: list[Any] = []
-        for sample in self.begin():
+        samples = self.begin()
+        if not hasattr(samples, "__iter__"):
+            raise Error(
+                f"Dataset.from_generator: the function returned a {type(samples).__name__}, expected a generator"
+            )
+        for sample in samples:
             held.append(sample)
             if len(held) > buffer:
                 place = int(rng.integers(len(held))) if buffer else 0

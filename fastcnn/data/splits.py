@@ -1,6 +1,7 @@
 """Index sets for splitting data, plain or stratified, decided by a seed alone."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -40,6 +41,12 @@ def _cut(group: np.ndarray, ratios: Sequence[float]) -> list[np.ndarray]:
     return parts
 
 
+def _is_share(ratio: Any) -> bool:
+    return isinstance(ratio, int | float | np.number) and bool(ratio >= 0)
+
+
 def _check_ratios(ratios: Sequence[float]) -> None:
-    if len(ratios) < 2 or any(ratio < 0 for ratio in ratios) or abs(sum(ratios) - 1) > 1e-6:
-        raise Error(f"a split needs two or more ratios, none negative, that sum to 1; got {tuple(ratios)}")
+    if len(ratios) < 2 or not all(map(_is_share, ratios)) or abs(sum(ratios) - 1) > 1e-6:
+        raise Error(
+            f"a split needs two or more ratios, numbers, none negative, that sum to 1; got {tuple(ratios)}"
+        )
