@@ -106,6 +106,12 @@ def cut_objects(objects: Objects, window: Window, visible: float = 0.25) -> Obje
     return Objects(inside, objects.labels, objects.crowd).select(seen)
 
 
+def fitted(image: np.ndarray, objects: Objects, size: tuple[int, int]) -> tuple[np.ndarray, Objects]:
+    """An image (height, width, channels) of 0..255 letterboxed to a size, as bytes, and its objects there."""
+    window = letterbox_window(image.shape[:2], size)
+    return np.clip(np.rint(window.cut(image)), 0, 255).astype(np.uint8), cut_objects(objects, window, 0.0)
+
+
 @dataclass(frozen=True)
 class Augmentation:
     """What is done to training images at random; each a function of the generator alone.

@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from fastcnn.data import PyDataset
 from fastcnn.data.batches import permutation
-from fastcnn.detection.augment import Augmentation, cut_objects, letterbox_window, mosaic
+from fastcnn.detection.augment import Augmentation, cut_objects, fitted, mosaic
 from fastcnn.detection.boxes import normalize_boxes
 from fastcnn.detection.dataset import BoxDataset
 from fastcnn.detection.grids import Grid, encode
@@ -65,9 +65,7 @@ class DetectionBatches(PyDataset):
             raise Error(
                 f"{sample.name}: the image has {image.shape[-1]} channels, the detector wants {self.channels}"
             )
-        window = letterbox_window(image.shape[:2], (self.height, self.width))
-        small = np.clip(np.rint(window.cut(image)), 0, 255).astype(np.uint8)
-        return small, cut_objects(sample.objects, window, 0.0)
+        return fitted(image, sample.objects, (self.height, self.width))
 
     def picture(self, number: int) -> tuple[np.ndarray, Objects]:
         """An image at the size of the detector, 0..255, and its objects."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from os import PathLike
+from os.path import isfile
 from pathlib import Path
 from typing import Any
 
@@ -35,20 +36,20 @@ def read_coco(
     """
     path, folder, faults = Path(annotations), Path(images), Faults(on_error)
     places = _Places(path)
-    content = _read(path)
-    categories = sorted(content["categories"], key=lambda entry: entry["id"])
+    content = _read(path, faults)
+    categories = sorted(content["categories"].values(), key=lambda entry: entry["id"])
     label_of = {entry["id"]: number for number, entry in enumerate(categories)}
-    entries = {entry["id"]: entry for entry in content["images"]}
+    entries = {entry["id"]: entry for entry in content["images"].values()}
     if len(entries) < len(content["images"]) or len(label_of) < len(categories):
         raise Error(f"{path}: ids of images and of categories must differ")
     files = {}
-    for row, (number, entry) in enumerate(entries.items()):
+    for row, entry in content["images"].items():
         with faults.caught(), places.told("images", row):
-            files[number] = _file(folder, entry, path)
+            files[entry["id"]] = _file(folder, entry, path)
     readable = set(faults.readable(list(files.values())))
     sizes = {number: _size(entries[number], file) for number, file in files.items() if file in readable}
     found = defaultdict(list)
-    for row, entry in enumerate(content["annotations"]):
+    for row, entry in content["annotations"].items():
         where = f"annotation {entry['id']}"
         with faults.caught(), places.told("annotations", row):
             if entry.get("image_id") not in entries or entry.get("category_id") not in label_of:
@@ -67,8 +68,8 @@ def read_coco(
     return BoxDataset(samples, tuple(str(entry["name"]) for entry in categories), faults.messages)
 
 
-def _read(path: Path) -> dict[str, Any]:
-    """The file with its three lists, in which every entry has an id, and every category a name."""
+def _read(path: Path, faults: Faults) -> dict[str, dict[int, Any]]:
+    """The good entries of its three lists by number: every entry has an id, every category a name."""
     try:
         content = json.loads(path.read_bytes())
     except OSError as error:
@@ -80,14 +81,19 @@ def _read(path: Path) -> dict[str, Any]:
     lists = ("images", "categories", "annotations")
     if not isinstance(content, dict) or not all(isinstance(content.get(key), list) for key in lists):
         raise Error(f"{path}: is no COCO file: expected an object with lists 'images' and 'categories'")
-    places = _Places(path)
+    places, found = _Places(path), {}
     for key in lists:
+        good = found[key] = dict[int, Any]()
+        skipping = (
+            Faults("raise") if key == "categories" else faults
+        )  # without one all others would be renumbered
         for number, entry in enumerate(content[key]):
-            with places.told(key, number):
+            with skipping.caught(), places.told(key, number):
                 _check_entry(entry, key, f"entry {number} of {key!r}")
-        if len({type(entry["id"]) for entry in content[key]}) > 1:
+                good[number] = entry
+        if len({type(entry["id"]) for entry in good.values()}) > 1:
             raise Error(f"{path}: the ids of {key!r} must be all numbers, or all text")
-    return content
+    return found
 
 
 class _Places:
@@ -155,7 +161,7 @@ def _line_numbers(text: str, places: list[int]) -> list[int]:
 
 def _check_entry(entry: Any, key: str, where: str) -> None:
     ids = ("id", "image_id", "category_id") if key == "annotations" else ("id",)
-    if not isinstance(entry, dict) or "id" not in entry:
+    if not isinstance(entry, dict) or entry.get("id") is None:
         raise Error(f"{where} must be an object with an 'id'")
     for name in ids:
         if not isinstance(entry.get(name), int | str | None):
@@ -189,12 +195,16 @@ def _size(entry: dict[str, Any], file: Path) -> tuple[float, float]:
 def _file(folder: Path, entry: dict[str, Any], path: Path) -> Path:
     name = entry.get("file_name")
     wrong = f"image {entry['id']}: file_name {name!r} must name a file inside {folder}"
-    if not isinstance(name, str) or not name or "\0" in name:
+    if not isinstance(name, str) or not name:
         raise Error(wrong)
     file = folder / name
-    if not file.resolve().is_relative_to(folder.resolve()):
+    try:
+        is_inside = file.resolve().is_relative_to(folder.resolve())
+    except ValueError:  # no name of a file: a zero byte, half of a letter
+        is_inside = False
+    if not is_inside:
         raise Error(wrong)
-    if not file.is_file():
+    if not isfile(file):
         raise Error(f"{file}: is missing, though {path.name} lists it")
     return file
 

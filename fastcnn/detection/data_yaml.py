@@ -9,6 +9,7 @@ names: [cat, dog]  # or {0: cat, 1: dog}, or lines "- cat", or lines "0: cat"
 import re
 from collections.abc import Iterator
 from os import PathLike
+from os.path import exists
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -72,7 +73,7 @@ def _class_names(content: dict[str, Any], file: Path) -> tuple[str, ...]:
 def _place(base: Path, value: str) -> Path:
     place = base / value
     beside = base / value.removeprefix("../")
-    return beside if not place.exists() and beside.exists() else place
+    return beside if not exists(place) and exists(beside) else place
 
 
 # --- a little YAML ---------------------------------------------------------------------------------------------

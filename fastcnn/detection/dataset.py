@@ -7,12 +7,17 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from os import fspath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
+from fastcnn.data import Batch, Dataset
 from fastcnn.data.image_files import THREADS, read_image
+from fastcnn.data.image_folder import target_size
+from fastcnn.data.sources import Source, padded_boxes
+from fastcnn.detection.augment import fitted
 from fastcnn.detection.results import Objects
 from fastcnn.errors import Error
 
@@ -85,10 +90,44 @@ class BoxDataset:
         count = sum(len(sample.objects) for sample in self.samples)
         return f"{len(self)} images with {count} objects of {len(self.class_names)} classes"
 
+    def to_dataset(self, image_size: int | tuple[int, int], channels: int = 3) -> Dataset:
+        """A `data.Dataset` of the images, read when asked for, letterboxed to image_size (height, width), as bytes.
+
+        Its y is {"boxes" (n, most, 4) xyxy in pixels, "labels" (n, most)}, filled up with labels -1; without crowds
+        and without what becomes smaller than two pixels.
+        """
+        source = BoxSource(self, target_size(image_size), channels)
+        return Dataset.from_source(source, self.class_names, self.problems)
+
     def sizes(self) -> np.ndarray:
         """(objects, 2): width and height of every object in pixels."""
         found = [sample.objects.boxes[:, 2:] - sample.objects.boxes[:, :2] for sample in self.samples]
         return np.concatenate([np.zeros((0, 2), np.float32), *found])
+
+
+class BoxSource(Source):
+    """The images of a BoxDataset at one size, read on threads, and their boxes."""
+
+    def __init__(self, dataset: BoxDataset, size: tuple[int, int], channels: int):
+        self.dataset, self.size, self.channels = dataset, size, channels
+        self.most = max([len(sample.objects) for sample in dataset.samples], default=0)
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def rows(self, indices: np.ndarray) -> Batch:
+        """Bytes (n, height, width, channels) and {"boxes", "labels"}."""
+        with ThreadPoolExecutor(THREADS) as pool:
+            images, objects = zip(*pool.map(self._read, indices), strict=True)
+        boxes, labels = [its.boxes for its in objects], [its.labels for its in objects]
+        return Batch(np.stack(images), padded_boxes(boxes, labels, len(images), max(self.most, 1)))
+
+    def _read(self, index: int) -> tuple[np.ndarray, Objects]:
+        sample = self.dataset[int(index)]
+        image, objects = fitted(sample.load(self.channels), sample.objects, self.size)
+        if image.shape[-1] != self.channels:
+            raise Error(f"{sample.name}: the image has {image.shape[-1]} channels, expected {self.channels}")
+        return image, objects.select(~objects.crowd)
 
 
 def _of_array(
@@ -142,6 +181,14 @@ class Faults:
         bad = dict(unreadable_images(paths))
         self.messages += [f"{path}: {text}" for path, text in bad.items()]
         return [path for path in paths if path not in bad]
+
+
+def read_lines(path: Path) -> list[str]:
+    """The lines of a text file."""
+    try:
+        return path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise Error(f"{path}: cannot be read as text in UTF-8 ({error})") from error
 
 
 def check_images(samples: Sequence[Sample], where: str, faults: Faults) -> None:

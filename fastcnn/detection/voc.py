@@ -7,6 +7,7 @@ the last one: `one_based=True`.
 import xml.parsers.expat
 from collections.abc import Iterator, Sequence
 from os import PathLike
+from os.path import isfile
 from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
@@ -14,7 +15,7 @@ from xml.sax.saxutils import escape
 import numpy as np
 
 from fastcnn.data.image_files import image_size, pillow, read_image
-from fastcnn.detection.dataset import BoxDataset, Faults, Sample, check_images
+from fastcnn.detection.dataset import BoxDataset, Faults, Sample, check_images, read_lines
 from fastcnn.detection.results import Objects
 from fastcnn.errors import Error
 from fastcnn.utils.files import atomic_write
@@ -52,7 +53,9 @@ def parse_xml(content: bytes, where: str) -> Element:
 
     def start(name: str, attributes: Any) -> None:
         if len(stack) > MOST_DEPTH:
-            raise Error(f"{where}: elements are nested deeper than {MOST_DEPTH} levels")
+            raise Error(
+                f"{where}:{parser.CurrentLineNumber}: elements are nested deeper than {MOST_DEPTH} levels"
+            )
         stack[-1].children.append(Element(name, parser.CurrentLineNumber))
         stack.append(stack[-1].children[-1])
 
@@ -63,8 +66,9 @@ def parse_xml(content: bytes, where: str) -> Element:
         stack[-1].text += data
 
     def refuse(*arguments: Any) -> None:
+        place = f"{where}:{parser.CurrentLineNumber}"
         raise Error(
-            f"{where}: declares a document type; such files are not read, because entities can do harm"
+            f"{place}: declares a document type; such files are not read, because entities can do harm"
         )
 
     parser = xml.parsers.expat.ParserCreate()
@@ -73,7 +77,9 @@ def parse_xml(content: bytes, where: str) -> Element:
     parser.CharacterDataHandler, parser.StartDoctypeDeclHandler = text, refuse
     try:
         parser.Parse(content, True)
-    except xml.parsers.expat.ExpatError as error:
+    except Error:
+        raise
+    except (xml.parsers.expat.ExpatError, LookupError, ValueError) as error:  # the last two: of encodings
         raise Error(f"{where}: is no valid XML ({error}); repair or remove the file") from error
     return root.children[0]
 
@@ -128,17 +134,17 @@ def _split_names(path: Path) -> list[str]:
     if not path.is_file():
         known = ", ".join(sorted(p.stem for p in path.parent.glob("*.txt"))) or "none"
         raise Error(f"{path}: there is no such split; there are: {known}")
-    lines = path.read_text(encoding="utf-8-sig").splitlines()
-    return [line.split()[0] for line in lines if line.strip()]
+    return [line.split()[0] for line in read_lines(path) if line.strip()]
 
 
 def _tree(path: Path) -> Element:
     try:
         if path.stat().st_size > MOST_BYTES:
             raise Error(f"{path}: is larger than {MOST_BYTES >> 20} MiB, too large for an annotation")
-        return parse_xml(path.read_bytes(), str(path))
+        content = path.read_bytes()
     except OSError as error:
         raise Error(f"{path}: cannot be read ({error.strerror})") from error
+    return parse_xml(content, str(path))
 
 
 def _image_of(folder: Path, filename: str, name: str) -> Path:
@@ -146,7 +152,7 @@ def _image_of(folder: Path, filename: str, name: str) -> Path:
     choices = [folder / f"{name}{extension}" for extension in EXTENSIONS]
     choices += [folder / Path(filename).name] if filename else []
     for path in choices:
-        if path.is_file():
+        if isfile(path):
             return path
     raise Error(f"{folder}: there is no image {name}.jpg for Annotations/{name}.xml")
 

@@ -7,6 +7,7 @@ folders of the splits and the classes, is read by `data_yaml`.
 
 from collections.abc import Iterator
 from os import PathLike
+from os.path import isdir, isfile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,7 +16,7 @@ import numpy as np
 from fastcnn.data.image_files import image_size
 from fastcnn.detection.boxes import convert_boxes, normalize_boxes, scale_boxes
 from fastcnn.detection.data_yaml import read_data_yaml
-from fastcnn.detection.dataset import BoxDataset, Faults, Sample, check_images, unreadable_images
+from fastcnn.detection.dataset import BoxDataset, Faults, Sample, check_images, read_lines, unreadable_images
 from fastcnn.detection.results import Objects
 from fastcnn.detection.voc import EXTENSIONS, store_image
 from fastcnn.errors import Error
@@ -41,10 +42,10 @@ class Problem(NamedTuple):
 def images_of(places: list[Path]) -> Iterator[Path]:
     """The image files of a split, sorted; of a file with a list, in its order."""
     for place in places:
-        if place.is_dir():
+        if isdir(place):
             yield from sorted(p for p in place.rglob("*") if p.suffix.lower() in EXTENSIONS)
-        elif place.suffix == ".txt" and place.is_file():
-            lines = [line.strip() for line in place.read_text(encoding="utf-8-sig").splitlines()]
+        elif place.suffix == ".txt" and isfile(place):
+            lines = [line.strip() for line in read_lines(place)]
             yield from (
                 Path(line) if Path(line).is_absolute() else place.parent / line for line in lines if line
             )

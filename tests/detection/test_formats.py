@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fastcnn import detection
+from fastcnn import detection, layers
 from fastcnn.__main__ import main
-from fastcnn.detection import BoxDataset
+from fastcnn.detection import BoxDataset, letterbox
 from fastcnn.errors import Error
 
 pytest.importorskip("PIL", reason="images are read by Pillow")
@@ -87,11 +87,13 @@ def voc(box: str = "", name: str = "cat", extra: str = "") -> str:
     ("text", "message"),
     [
         ("<annotation><object>", "no valid XML"),
+        ('<?xml version="1.0" encoding="gb2312"?><annotation/>', "no valid XML .multi-byte encodings"),
+        ('<?xml version="1.0" encoding="none"?><annotation/>', "no valid XML .unknown encoding"),
         (voc("1 2 3"), "must be numbers"),
         (voc("1 2 3 nan"), "must be numbers"),
         (voc("1 2 3 4", "cow"), "a 'cow'; the classes are cat"),
-        ("<a>" * 40 + "</a>" * 40, "nested deeper"),
-        ('<!DOCTYPE a [<!ENTITY e "x">]><annotation>&e;</annotation>', "declares a document type"),
+        ("<a>" * 40 + "</a>" * 40, "xml:1: elements are nested deeper"),
+        ('\n<!DOCTYPE a [<!ENTITY e "x">]><annotation>&e;</annotation>', "xml:2: declares a document type"),
         ('<!DOCTYPE a SYSTEM "file:///etc/passwd"><annotation/>', "declares a document type"),
     ],
 )
@@ -119,6 +121,19 @@ def test_missing_files(tmp_path: Path) -> None:
         detection.read_voc(tmp_path, "train", NAMES)
 
 
+def test_names_that_no_file_can_have(tmp_path: Path) -> None:
+    path = annotation(tmp_path, f"<annotation><filename>{'x' * 5000}</filename></annotation>")
+    (path / "JPEGImages" / "000000.png").unlink()
+    with pytest.raises(Error, match=r"no image 000000.jpg"):
+        detection.read_voc(path)
+    (path / "ImageSets" / "Main" / "train.txt").write_bytes(b"\xff\xfe")
+    with pytest.raises(Error, match=r"train.txt: cannot be read as text"):
+        detection.read_voc(path, "train", NAMES)
+    (path / "data.yaml").write_text(f"train: {'x' * 5000}\nnames: [a]")
+    with pytest.raises(Error, match="neither a folder"):
+        detection.read_yolo(path / "data.yaml")
+
+
 # --- COCO ------------------------------------------------------------------------------------------------------
 
 
@@ -144,9 +159,12 @@ def coco(tmp_path: Path, **changes) -> Path:
         ({"annotations__bbox": [1, 2, 3, None]}, "four numbers"),
         ({"annotations__category_id": 99}, "not listed"),
         ({"annotations__image_id": 99}, "not listed"),
-        ({"images__file_name": "../secret.png"}, "inside"),
+        ({"images__file_name": "../secret.png"}, "must name a file inside"),
         ({"images__file_name": "none.png"}, "is missing"),
-        ({"images__file_name": "a\0.png"}, "inside"),
+        ({"images__file_name": "a\0.png"}, "must name a file inside"),
+        ({"images__file_name": "\ud800.png"}, "must name a file inside"),
+        ({"images__file_name": "x" * 5000}, "is missing"),
+        ({"categories": [{"id": None, "name": "a"}, {"id": None, "name": "b"}]}, "an object with an 'id'"),
         ({"images__id": [1]}, "id must be a number or text"),
         ({"annotations__category_id": {}}, "category_id must be a number or text"),
         ({"annotations__bbox": [1, 2, 3, 10**400]}, "four numbers"),
@@ -322,6 +340,26 @@ def test_bad_arrays(boxes, labels, message) -> None:
         BoxDataset.from_arrays(*arguments, on_error="ignore")
 
 
+def test_readers_make_batches(tmp_path: Path) -> None:
+    detection.write_voc(dataset(5), tmp_path)
+    found = detection.read_voc(tmp_path, class_names=NAMES)
+    batches = found.to_dataset((48, 64)).shuffle(1).batch(2, drop_last=True)
+    flip = layers.RandomFlip("horizontal", seed=2, bounding_box_format="xyxy")
+    for x, y in batches.map(flip):
+        assert x.shape == (2, 48, 64, 3) and y["boxes"].shape == (2, 3, 4) and y["labels"].shape == (2, 3)
+    assert batches.class_names == list(NAMES) and batches.size == 5
+    x, y = next(iter(found.to_dataset((32, 40))))
+    np.testing.assert_array_equal(x[0], found[0].load())  # its own size
+    assert x.dtype == np.uint8 and y["labels"][0].tolist() == [-1, -1, -1]
+    np.testing.assert_allclose(
+        y["boxes"][2, 0], letterbox(found[2].load(), (32, 40), found[2].objects.boxes)[1][0]
+    )
+    with pytest.raises(Error, match="image_size"):
+        found.to_dataset(0)
+    with pytest.raises(Error, match="1, 3 or 4 channels"):
+        next(iter(found.to_dataset(32, channels=2)))
+
+
 def broken(path: Path) -> None:
     """The second half of a file is lost."""
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
@@ -357,12 +395,21 @@ def test_coco_without_what_is_wrong(tmp_path: Path) -> None:
     content = json.loads((tmp_path / "marks.json").read_text())
     content["annotations"][0]["category_id"] = 77
     content["annotations"][1]["bbox"] = "all of it"
+    content["annotations"].append({"image_id": 1})
+    content["images"].append("000009.png")
     content["images"][0]["file_name"] = "none.png"
     (tmp_path / "marks.json").write_text(json.dumps(content))
     broken(tmp_path / content["images"][3]["file_name"])
     found = detection.read_coco(tmp_path / "marks.json", tmp_path, on_error="skip")
     assert len(found) == 2 and [len(sample.objects) for sample in found.samples] == [1, 3]
-    wanted = ("none.png: is missing", "cannot be read as an image", "not listed", "four numbers")
+    wanted = (
+        "entry 9 of 'annotations'",
+        "entry 4 of 'images'",
+        "none.png: is missing",
+        "cannot be read as an image",
+        "not listed",
+        "four numbers",
+    )
     assert len(found.problems) == len(wanted)
     assert all(any(text in problem for problem in found.problems) for text in wanted)
 
