@@ -36,14 +36,19 @@ class _Mixing(ImageLayer):
         """weight labels + (1 - weight) other labels, of one-hot rows (n, classes) or of numbers (n, 1)."""
         if not training or transformation is None:
             return labels
-        if len(labels.shape) < 2:
-            raise Error(
-                f"labels of shape {tuple(labels.shape)} cannot be mixed; make them one-hot, "
-                "as with fastcnn.utils.to_categorical(labels)"
-            )
-        labels = floating(labels, self.dtype)
+        labels = _mixable(labels, self.dtype)
         weight = ops.reshape(transformation["mix_weight"], (-1, *[1] * (len(labels.shape) - 1)))
         return weight * labels + (1.0 - weight) * self._others(labels, transformation)
+
+
+def _mixable(labels: Any, dtype: str) -> Any:
+    """Labels (n, classes) or (n, 1) as numbers with fractions; an `Error` for class numbers (n,)."""
+    if len(labels.shape) < 2:
+        raise Error(
+            f"labels of shape {tuple(labels.shape)} cannot be mixed; make them one-hot, "
+            "as with fastcnn.utils.to_categorical(labels)"
+        )
+    return floating(labels, dtype)
 
 
 class MixUp(_Mixing):
@@ -252,7 +257,7 @@ class Mosaic(ImageLayer):
             return labels
         _, h, w, _ = transformation["input_shape"]
         rows, columns = transformation["rows"] / float(h), transformation["columns"] / float(w)
-        labels, result = floating(labels, self.dtype), 0.0
+        labels, result = _mixable(labels, self.dtype), 0.0
         for order, below, right, _, _ in self._corners(transformation):
             share = (1.0 - rows if below else rows) * (1.0 - columns if right else columns)
             shape = (-1, *[1] * (len(labels.shape) - 1))

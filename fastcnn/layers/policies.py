@@ -496,13 +496,18 @@ Policy = list[list[tuple[str, float, float]]]
 
 def _checked(policy: Any) -> Policy:
     """A policy in its normal form; an `Error` that says which step is wrong."""
-    lengths = {len(steps) for steps in policy}
-    if not policy or len(lengths) != 1 or 0 in lengths:
+    is_list = isinstance(policy, list | tuple) and all(isinstance(steps, list | tuple) for steps in policy)
+    if not is_list or len({len(steps) for steps in policy}) != 1 or not policy[0]:
         raise Error("AutoAugment: a policy is a list of sub-policies, all with the same number of steps")
     found: Policy = []
     for i, steps in enumerate(policy):
         found.append([])
-        for name, probability, magnitude in steps:
+        for step in steps:
+            if not isinstance(step, list | tuple) or len(step) != 3:
+                raise Error(
+                    f"AutoAugment: sub-policy {i}: a step is (name, probability, magnitude), got {step!r}"
+                )
+            name, probability, magnitude = step
             if name not in NAMES:
                 raise Error(
                     f"AutoAugment: sub-policy {i}: no operation {name!r}{did_you_mean(str(name), NAMES)}"

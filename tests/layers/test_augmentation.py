@@ -558,3 +558,17 @@ def test_a_layer_of_ones_own():
 
     np.testing.assert_allclose(Darker()(X), X / 2)
     np.testing.assert_array_equal(Darker()(X, training=False), X)
+
+
+@pytest.mark.parametrize("layer", [layers.MixUp, layers.CutMix, layers.Mosaic])
+def test_class_numbers_are_not_mixed(layer):
+    with pytest.raises(Error, match="cannot be mixed; make them one-hot"):
+        layer()({"images": np.zeros((3, 4, 5, 3), "float32"), "labels": np.arange(3)})
+
+
+@pytest.mark.parametrize(
+    "policy", [3, None, [], [3], [[]], [[("Rotate", 1, 2)], []], ["a"], [[("Rotate", 1)]]]
+)
+def test_policies_that_are_none(policy):
+    with pytest.raises(Error, match="sub-polic"):
+        layers.AutoAugment(policy)
