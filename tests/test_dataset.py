@@ -1,5 +1,6 @@
 """Dataset: the same batches whatever the threads and prefetch; sources, sampling, splits, boxes, fit, bad input."""
 
+import os
 import threading
 import time
 
@@ -329,6 +330,24 @@ def test_smote_keeps_bytes_and_takes_near_neighbours():
     new_x, new_y = smote(x, np.repeat([0, 1], [4, 6]), k=1)
     assert new_x.dtype == np.uint8 and new_x.shape == (12, 1, 1)
     assert all(v <= 10 or 200 <= v <= 210 for v in new_x[10:].ravel()) and (new_y[10:] == 0).all()
+
+
+def test_smote_refuses_what_has_no_distance():
+    for arguments, message in (
+        (([["a"], ["b"]], [0, 1]), "must be numbers"),
+        (([[1.0], [2.0]], [0, 1], "a"), "k of 1 or more"),
+        ((3.0, [0]), "needs samples"),
+    ):
+        with pytest.raises(Error, match=message):
+            smote(*arguments)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes with names")
+def test_a_pipe_is_no_image(tmp_path):
+    """Nobody may ever write to it."""
+    os.mkfifo(tmp_path / "a.png")
+    with pytest.raises(Error, match=r"a.png: is no file"):
+        next(iter(Dataset.from_folder(tmp_path, labels=None).batch(1)))
 
 
 def with_box(box, form="xyxy"):

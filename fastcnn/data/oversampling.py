@@ -18,10 +18,12 @@ def smote(x: Any, y: Any, k: int = 5, seed: int = 0, verbose: bool = True) -> tu
     Chawla, Bowyer, Hall & Kegelmeyer 2002, SMOTE: synthetic minority over-sampling technique.
     """
     x, y = np.asarray(x), np.asarray(y)
-    if y.shape != (len(x),) or not len(x) or k < 1:
+    if not x.size or not x.ndim or y.shape != (len(x),) or not hasattr(k, "__index__") or k < 1:
         raise Error(
-            f"smote: needs samples (n, ...), classes (n,) and k of 1 or more, got {x.shape}, {y.shape}, {k}"
+            f"smote: needs samples (n, ...), classes (n,) and k of 1 or more, got {x.shape}, {y.shape}, {k!r}"
         )
+    if x.dtype.kind not in "biuf":
+        raise Error(f"smote: samples must be numbers, got {x.dtype}")
     rng = np.random.Generator(np.random.Philox(seed))
     classes, counts = np.unique(y, return_counts=True)
     most, new = int(counts.max()), [(x, y)]

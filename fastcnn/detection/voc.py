@@ -142,8 +142,8 @@ def _tree(path: Path) -> Element:
         if path.stat().st_size > MOST_BYTES:
             raise Error(f"{path}: is larger than {MOST_BYTES >> 20} MiB, too large for an annotation")
         content = path.read_bytes()
-    except OSError as error:
-        raise Error(f"{path}: cannot be read ({error.strerror})") from error
+    except (OSError, ValueError) as error:  # the latter: no name of a file
+        raise Error(f"{path}: cannot be read ({error})") from error
     return parse_xml(content, str(path))
 
 

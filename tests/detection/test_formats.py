@@ -116,6 +116,9 @@ def test_missing_files(tmp_path: Path) -> None:
     detection.write_voc(dataset(1), tmp_path)
     with pytest.raises(Error, match="no such split; there are: train"):
         detection.read_voc(tmp_path, "vla")
+    (tmp_path / "ImageSets" / "Main" / "odd.txt").write_text("a\0b\n")
+    with pytest.raises(Error, match="cannot be read"):
+        detection.read_voc(tmp_path, "odd")
     (tmp_path / "JPEGImages" / "000000.png").unlink()
     with pytest.raises(Error, match=r"no image 000000.jpg"):
         detection.read_voc(tmp_path, "train", NAMES)
