@@ -5,7 +5,8 @@ small network classifies by itself. Boxes are only as good as the segments.
     python examples/detect_rcnn.py blood_cells  # photographs, from FASTCNN_DATA
 
 Result (one run): mAP50 0.942, mAP50-95 0.576 on 100 new scenes after 1.4 minutes on 2 cores of an Intel Xeon (AVX-512)
-that other work was sharing.
+that other work was sharing. Photographs of blood (one run): mAP50 0.501, mAP50-95 0.175 on the test images after 3.0
+minutes; platelets 0.415, red cells 0.544, white cells 0.544.
 """
 
 import os
