@@ -54,7 +54,7 @@ def line_count(g):
 @shape_function
 def lines_per_item(g):
     """An item copies several short lines or a piece of a long one, about CHUNK elements."""
-    return max(1, CHUNK // g.shape[5])
+    return max(1, CHUNK // max(1, g.shape[5]))
 
 
 @shape_function
