@@ -15,9 +15,29 @@ import numpy as np
 from fastcnn.detection.boxes import areas, as_boxes
 from fastcnn.detection.results import Objects
 from fastcnn.errors import Error
+from fastcnn.layers import arguments
 
 GREY = 114.0  # of 255, what is beyond an image
 LEAST_SIDE = 2.0  # pixels; what remains of a box below that is dropped
+
+
+def as_image(what: str, image: Any, channels: int | None = None) -> np.ndarray:
+    """An array (height, width, channels) of finite numbers; one of (height, width) has one channel."""
+    try:
+        array = np.asarray(image)
+    except ValueError as error:
+        raise Error(f"{what}: cannot be made an array ({error})") from error
+    array = array[..., np.newaxis] if array.ndim == 2 else array
+    wanted = f"(height, width, {channels or 'channels'}) of 0..255"
+    if array.ndim != 3 or not array.size or array.dtype.kind not in "buif":
+        raise Error(f"{what}: expected an image {wanted}, got {array.dtype} of shape {array.shape}")
+    if channels not in (None, array.shape[-1]):
+        raise Error(
+            f"{what}: the image has {array.shape[-1]} channels, shape {array.shape}; expected {wanted}"
+        )
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise Error(f"{what}: the image holds NaN or infinity; replace them or leave the image out")
+    return array
 
 
 class Window(NamedTuple):
@@ -77,9 +97,9 @@ def _resampling(n: int, m: int, start: float, step: float) -> tuple[Any, np.ndar
 
 def letterbox_window(size: tuple[int, int], target: tuple[int, int]) -> Window:
     """The window that shows all of an image (height, width), as large as it goes and centred, in a target."""
-    (h, w), (height, width) = size, target
-    if min(h, w, height, width) < 1:
-        raise Error(f"letterbox: sizes must be positive, got image {h}x{w} and target {height}x{width}")
+    (h, w), (height, width) = size, arguments.integers("letterbox", "target", target, 2)
+    if min(h, w) < 1:
+        raise Error(f"letterbox: there is no pixel in an image of {h}x{w}")
     step = max(h / height, w / width)
     return Window((h - height * step) / 2, (w - width * step) / 2, step, step, height, width)
 
@@ -91,8 +111,7 @@ def letterbox(
 
     Returns the image float32, the boxes where they lie in it, and the window, whose `boxes_out` leads back.
     """
-    array = np.asarray(image)
-    array = array if array.ndim == 3 else array[..., np.newaxis]
+    array = as_image("letterbox", image)
     window = letterbox_window(array.shape[:2], target)
     return window.cut(array), window.boxes_in(as_boxes(() if boxes is None else boxes)), window
 
@@ -129,6 +148,19 @@ class Augmentation:
     mosaic: float = 0.0
     brightness: float = 0.15
     contrast: float = 0.15
+
+    def __post_init__(self) -> None:
+        for name in ("flip_horizontal", "flip_vertical", "mosaic", "brightness", "contrast"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise Error(f"Augmentation: {name} must lie in [0, 1], got {getattr(self, name)}")
+        pair = isinstance(self.scale, tuple | list) and len(self.scale) == 2
+        if not (pair and 0 < self.scale[0] <= self.scale[1] < np.inf):
+            raise Error(f"Augmentation: scale is (smallest, largest), both positive; got {self.scale!r}")
+        if not (0 <= self.translate < np.inf and 1 <= self.stretch < np.inf):
+            raise Error(
+                "Augmentation: translate must not be negative and stretch at least 1; "
+                f"got {self.translate} and {self.stretch}"
+            )
 
     def window(self, rng: np.random.Generator, size: tuple[int, int], target: tuple[int, int]) -> Window:
         """A window of an image (height, width), around its letterbox, for a target (height, width)."""

@@ -15,20 +15,28 @@ from typing import Any
 import numpy as np
 
 from fastcnn.errors import Error
-from fastcnn.ops.detection import choice, pairwise_overlap
+from fastcnn.ops.detection import choice, float_array, pairwise_overlap
 
 FORMS = ("xyxy", "xywh", "cxcywh")
 
 
 def as_boxes(boxes: Any) -> np.ndarray:
     """An array (..., 4) of floats: float64 stays, everything else becomes float32. No box at all is (0, 4)."""
-    array = np.asarray(boxes)
-    array = array if array.dtype in (np.float32, np.float64) else array.astype(np.float32)
+    array = float_array("boxes", boxes)
     if not array.size:
         return array.reshape(0, 4) if array.shape[-1:] != (4,) else array
-    if array.shape[-1] != 4:
+    if array.shape[-1:] != (4,):
         raise Error(f"boxes are (..., 4), got shape {array.shape}")
     return array
+
+
+def as_labels(labels: Any) -> np.ndarray:
+    """Class numbers (n,), int64; `Error` for fractions, which would lose something."""
+    array = float_array("labels", labels).reshape(-1)
+    whole = np.isfinite(array) & (array == np.rint(array))
+    if not whole.all():
+        raise Error(f"labels must be whole numbers, got {array[~whole][0]}")
+    return array.astype(np.int64)
 
 
 def convert_boxes(boxes: Any, source: str, target: str) -> np.ndarray:

@@ -17,7 +17,7 @@ from fastcnn.data.image_files import image_size
 from fastcnn.detection.boxes import convert_boxes
 from fastcnn.detection.dataset import BoxDataset, Faults, Sample, check_images
 from fastcnn.detection.results import Objects
-from fastcnn.detection.voc import store_image
+from fastcnn.detection.voc import store_images
 from fastcnn.errors import Error
 from fastcnn.utils.files import atomic_write
 
@@ -222,8 +222,7 @@ def write_coco(dataset: BoxDataset, annotations: str | PathLike[str], images: st
     folder.mkdir(parents=True, exist_ok=True)
     listed: list[dict[str, Any]] = []
     marks: list[dict[str, Any]] = []
-    for number, sample in enumerate(dataset.samples, 1):
-        path = store_image(sample, folder, number)
+    for number, (sample, path) in enumerate(store_images(dataset, folder, 1), 1):
         width, height = image_size(path)
         listed.append({"id": number, "file_name": path.name, "width": width, "height": height})
         boxes = convert_boxes(sample.objects.boxes, "xyxy", "xywh").tolist()

@@ -17,7 +17,7 @@ from fastcnn.data import Batch, Dataset
 from fastcnn.data.image_files import THREADS, read_image
 from fastcnn.data.image_folder import target_size
 from fastcnn.data.sources import Source, padded_boxes
-from fastcnn.detection.augment import fitted
+from fastcnn.detection.augment import as_image, fitted
 from fastcnn.detection.results import Objects
 from fastcnn.errors import Error
 
@@ -69,13 +69,15 @@ class BoxDataset:
         on_error="skip" it is left out and named in `problems`, and so is an image of which nothing can be made.
         """
         faults, samples = Faults(on_error), []
+        images, boxes, labels = list(images), list(boxes), list(labels)
+        if not len(images) == len(boxes) == len(labels):
+            raise Error(
+                f"{len(images)} images, boxes of {len(boxes)} and labels of {len(labels)}; give some for each image, "
+                "[] where it has none"
+            )
         for number, (image, box, label) in enumerate(zip(images, boxes, labels, strict=True)):
             with faults.caught():
-                array = np.asarray(image)
-                if array.ndim not in (2, 3) or not array.size or array.dtype.kind not in "buif":
-                    raise Error(
-                        f"image {number}: expected numbers (height, width, channels), got {array.dtype} {array.shape}"
-                    )
+                array = as_image(f"image {number}", image)
                 objects = _of_array(box, label, array.shape[:2], len(class_names), f"image {number}", faults)
                 samples.append(Sample(array, objects, f"image {number}"))
         return BoxDataset(samples, tuple(class_names), faults.messages)
@@ -138,10 +140,6 @@ def _of_array(
         objects = Objects.of(boxes, labels)
     except Error as error:
         raise Error(f"{where}: {error}") from error
-    except (TypeError, ValueError) as problem:
-        raise Error(
-            f"{where}: boxes must be numbers (n, 4), labels whole numbers (n,) ({problem})"
-        ) from problem
     good = []
     for number, (box, label) in enumerate(zip(objects.boxes.tolist(), objects.labels.tolist(), strict=True)):
         with faults.caught():

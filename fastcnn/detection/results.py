@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from fastcnn.data.image_files import pillow, read_image
-from fastcnn.detection.boxes import as_boxes, convert_boxes
+from fastcnn.detection.boxes import as_boxes, as_labels, convert_boxes
 from fastcnn.errors import Error
+from fastcnn.ops.detection import float_array
 
 COLOURS = (
     "#e6194b",
@@ -42,7 +43,7 @@ class Objects:
     def of(boxes: Any, labels: Any, crowd: Any = None) -> Objects:
         """Checked objects from whatever can be made arrays."""
         array = as_boxes(boxes).reshape(-1, 4)
-        numbers = np.asarray(labels, np.int64).reshape(-1)
+        numbers = as_labels(labels)
         crowds = np.zeros(len(array), bool) if crowd is None else np.asarray(crowd, bool).reshape(-1)
         if not len(array) == len(numbers) == len(crowds):
             raise Error(
@@ -72,8 +73,8 @@ class Detections:
     @staticmethod
     def of(boxes: Any, scores: Any, labels: Any, class_names: Sequence[str] = ()) -> Detections:
         """Detections from whatever can be made arrays, sorted by score; of equal scores the first stays first."""
-        array, shares = as_boxes(boxes).reshape(-1, 4), np.asarray(scores).reshape(-1)
-        numbers = np.asarray(labels, np.int64).reshape(-1)
+        array, shares = as_boxes(boxes).reshape(-1, 4), float_array("scores", scores).reshape(-1)
+        numbers = as_labels(labels)
         if not len(array) == len(shares) == len(numbers):
             raise Error(
                 f"{len(array)} boxes, {len(shares)} scores and {len(numbers)} labels; give one each a box"
@@ -152,8 +153,13 @@ def as_picture(image: Any, module: Any) -> Any:
     """A Pillow image of an array, of a file, or of one."""
     if isinstance(image, str | PathLike):
         image = read_image(image)
-    if not isinstance(image, np.ndarray):
+    if isinstance(image, module.Image):
         return image
+    if not isinstance(image, np.ndarray) or image.ndim not in (2, 3):
+        what = f"shape {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
+        raise Error(
+            f"an image to draw on is an array (height, width, channels), a file or a Pillow image; got {what}"
+        )
     array = image if image.ndim == 3 else image[..., np.newaxis]
     if array.dtype.kind == "f":
         array = np.rint(array * (255.0 if array.max(initial=0) <= 1 else 1.0))

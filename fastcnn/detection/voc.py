@@ -4,8 +4,10 @@ Corners are taken as they stand, as labelling tools write them; the original VOC
 the last one: `one_based=True`.
 """
 
+import io
 import xml.parsers.expat
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from itertools import chain, count
 from os import PathLike
 from os.path import isfile
 from pathlib import Path
@@ -16,7 +18,7 @@ import numpy as np
 
 from fastcnn.data.image_files import image_size, pillow, read_image
 from fastcnn.detection.dataset import BoxDataset, Faults, Sample, check_images, read_lines
-from fastcnn.detection.results import Objects
+from fastcnn.detection.results import Objects, as_picture
 from fastcnn.errors import Error
 from fastcnn.utils.files import atomic_write
 
@@ -206,32 +208,55 @@ def write_voc(dataset: BoxDataset, folder: str | PathLike[str], split: str = "tr
     root = Path(folder)
     for inner in ("Annotations", "JPEGImages", "ImageSets/Main"):
         (root / inner).mkdir(parents=True, exist_ok=True)
+    lists = root / "ImageSets" / "Main"
+    taken = {name for path in lists.glob("*.txt") if path.stem != split for name in _split_names(path)}
     names = []
-    for number, sample in enumerate(dataset.samples):
-        path = store_image(sample, root / "JPEGImages", number)
+    for sample, path in store_images(dataset, root / "JPEGImages", taken=taken):
         names.append(path.stem)
         pixels = read_image(path)
         text = _annotation(path.name, pixels.shape[1], pixels.shape[0], sample.objects, dataset.class_names)
         with atomic_write(root / "Annotations" / f"{path.stem}.xml") as file:
             file.write(text.encode())
-    with atomic_write(root / "ImageSets" / "Main" / f"{split}.txt") as file:
+    with atomic_write(lists / f"{split}.txt") as file:
         file.write("".join(f"{name}\n" for name in names).encode())
 
 
-def store_image(sample: Sample, folder: Path, number: int) -> Path:
-    """Where the image of a sample lies in a folder: a copy of its file, or a PNG of its array."""
-    from fastcnn.detection.results import as_picture
+def store_images(
+    dataset: BoxDataset, folder: Path, first: int = 0, taken: Collection[str] = ()
+) -> Iterator[tuple[Sample, Path]]:
+    """Each sample, and where its image now lies in a folder: a copy of its file, or a PNG of its array.
 
-    if not isinstance(sample.image, np.ndarray):
-        path = folder / Path(sample.image).name
-        if path.resolve() != Path(sample.image).resolve():
+    Files keep their names and arrays are numbered from `first` on, but no two have the same stem: what comes later gets
+    another number. Stems that are `taken` stand for other images, unless the very file lies there.
+    """
+    used: set[str] = set()
+    for number, sample in enumerate(dataset.samples, first):
+        is_array = isinstance(sample.image, np.ndarray)
+        own = "" if is_array else Path(sample.image).name
+        numbered = (f"{i:06d}.png" if is_array else f"{i:06d}_{own}" for i in count(number))
+        places = (folder / name for name in chain([own] if own else [], numbered))
+        path = next(
+            p for p in places if p.stem not in used and (p.stem not in taken or _is_copy(p, sample.image))
+        )
+        used.add(path.stem)
+        if not _is_copy(path, sample.image):
             with atomic_write(path) as file:
-                file.write(Path(sample.image).read_bytes())
-        return path
-    path = folder / f"{number:06d}.png"
-    with atomic_write(path) as file:
-        as_picture(sample.image, pillow()[0]).save(file, "PNG")
-    return path
+                file.write(_png(sample.load()) if is_array else Path(sample.image).read_bytes())
+        yield sample, path
+
+
+def _is_copy(path: Path, image: Any) -> bool:
+    if isinstance(image, np.ndarray) or not path.is_file():
+        return False
+    return path.samefile(image) or path.read_bytes() == Path(image).read_bytes()
+
+
+def _png(image: np.ndarray) -> bytes:
+    if image.shape[-1] not in (1, 3, 4):
+        raise Error(f"image files have 1, 3 or 4 channels, not {image.shape[-1]}; keep such images as arrays")
+    content = io.BytesIO()
+    as_picture(np.clip(np.rint(image), 0, 255).astype(np.uint8), pillow()[0]).save(content, "PNG")
+    return content.getvalue()
 
 
 def _annotation(filename: str, width: int, height: int, objects: Objects, names: Sequence[str]) -> str:

@@ -18,7 +18,7 @@ from fastcnn.detection.boxes import convert_boxes, normalize_boxes, scale_boxes
 from fastcnn.detection.data_yaml import read_data_yaml
 from fastcnn.detection.dataset import BoxDataset, Faults, Sample, check_images, read_lines, unreadable_images
 from fastcnn.detection.results import Objects
-from fastcnn.detection.voc import EXTENSIONS, store_image
+from fastcnn.detection.voc import EXTENSIONS, store_images
 from fastcnn.errors import Error
 from fastcnn.utils.files import atomic_write
 
@@ -136,8 +136,7 @@ def write_yolo(dataset: BoxDataset, folder: str | PathLike[str], split: str = "t
     root = Path(folder)
     for inner in ("images", "labels"):
         (root / inner / split).mkdir(parents=True, exist_ok=True)
-    for number, sample in enumerate(dataset.samples):
-        image = store_image(sample, root / "images" / split, number)
+    for sample, image in store_images(dataset, root / "images" / split):
         objects = sample.objects.select(~sample.objects.crowd)
         shares = normalize_boxes(objects.boxes.astype(np.float64), *image_size(image))
         centred = convert_boxes(shares, "xyxy", "cxcywh")

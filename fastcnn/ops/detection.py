@@ -29,6 +29,19 @@ def choice(what: str, value: str, known_values: Sequence[str]) -> str:
     return value
 
 
+def float_array(what: str, value: Any) -> np.ndarray:
+    """An array of floats: float64 stays, everything else becomes float32. `Error` for what holds no numbers."""
+    try:
+        array = np.asarray(value)
+        return (
+            array
+            if array.dtype in (np.float32, np.float64)
+            else array.astype(np.float32, casting="same_kind")
+        )
+    except (TypeError, ValueError) as error:
+        raise Error(f"{what} must be an array of numbers ({error})") from error
+
+
 # --- overlap of boxes ------------------------------------------------------------------------------------------
 
 
@@ -85,9 +98,25 @@ def box_overlap(boxes1: Any, boxes2: Any, overlap: str = "iou") -> Any:
 def pairwise_overlap(boxes1: Any, boxes2: Any, overlap: str = "iou") -> np.ndarray:
     """All pairs: (n, 4), (m, 4) -> (n, m)."""
     a, b = np.asarray(boxes1), np.asarray(boxes2)
+    if not a.ndim == b.ndim == 2:
+        raise Error(f"{overlap}: boxes are (n, 4) and (m, 4), got shapes {a.shape} and {b.shape}")
     if not (len(a) and len(b)):
         return np.zeros((len(a), len(b)), np.result_type(a, b, np.float32))
     return box_overlap(a[:, np.newaxis], b[np.newaxis], overlap)
+
+
+def as_anchors(what: str, anchors: Any, unit: str = "cells") -> np.ndarray:
+    """(n, 2) float64, width and height of each; `Error` for what cannot be anchors."""
+    array = float_array(f"{what}: anchors", anchors).astype(np.float64)
+    if array.ndim != 2 or array.shape[1] != 2 or not len(array) or not ((array > 0) & (array < np.inf)).all():
+        raise Error(
+            f"{what}: anchors are (width, height) of each, positive and finite, in {unit}; got {anchors!r}"
+        )
+    return array
+
+
+def _pairs(what: str, anchors: Any) -> tuple[tuple[float, float], ...]:
+    return tuple((float(w), float(h)) for w, h in as_anchors(what, anchors))
 
 
 # --- a grid of predictions -------------------------------------------------------------------------------------
@@ -218,13 +247,6 @@ class YoloLossGrad(Grid):
         return [k.yolo_loss_backward.bind(inputs[0], gradient, draw)]
 
 
-def _anchors(anchors: Any) -> tuple[tuple[float, float], ...]:
-    array = np.asarray(anchors, np.float64)
-    if array.ndim != 2 or array.shape[1] != 2 or not len(array) or not (array > 0).all():
-        raise Error(f"anchors are (width, height) of each, positive, in cells; got {anchors!r}")
-    return tuple((float(w), float(h)) for w, h in array)
-
-
 @op_function
 def yolo_activation(raw: Any, anchors: Any, class_activation: str = "softmax", spread: float = 1.0) -> Any:
     """Raw numbers z of a grid (n, rows, columns, anchors (5 + classes)) to what they mean.
@@ -234,7 +256,9 @@ def yolo_activation(raw: Any, anchors: Any, class_activation: str = "softmax", s
     anchors: (width, height) of each in cells. Redmon & Farhadi 2017, YOLO9000, section 2.
     """
     choice("yolo_activation: class_activation", class_activation, CLASS_ACTIVATIONS)
-    return apply(YoloActivation(_anchors(anchors), class_activation, float(spread)), convert(raw))
+    return apply(
+        YoloActivation(_pairs("yolo_activation", anchors), class_activation, float(spread)), convert(raw)
+    )
 
 
 @op_function
@@ -263,7 +287,7 @@ def yolo_loss(
     box, thing, background, classes = map(float, weights)
     raw = convert(raw)
     op = YoloLoss(
-        _anchors(anchors), class_activation, float(spread), box_loss, (box, thing, background, classes),
-        float(ignore_threshold),
+        _pairs("yolo_loss", anchors), class_activation, float(spread), box_loss,
+        (box, thing, background, classes), float(ignore_threshold),
     )  # fmt: skip
     return apply(op, raw, convert(target, raw.dtype))[0]

@@ -8,10 +8,10 @@ import pytest
 
 from fastcnn import detection, layers
 from fastcnn.__main__ import main
-from fastcnn.detection import BoxDataset, letterbox
+from fastcnn.detection import BoxDataset, Objects, Sample, letterbox
 from fastcnn.errors import Error
 
-pytest.importorskip("PIL", reason="images are read by Pillow")
+Image = pytest.importorskip("PIL.Image", reason="images are read by Pillow")
 NAMES = ("cat", "dog & owl", "c: cow's #1")
 
 
@@ -66,6 +66,46 @@ def test_files_are_copied(tmp_path: Path) -> None:
     again = detection.read_voc(tmp_path / "voc", class_names=NAMES)
     detection.write_yolo(again, tmp_path / "yolo")
     same(again, detection.read_yolo(tmp_path / "yolo" / "data.yaml"))
+
+
+@pytest.mark.parametrize("form", ["voc", "coco", "yolo"])
+def test_images_of_one_name_stay_apart(tmp_path: Path, form: str) -> None:
+    for number, folder in enumerate("abc"):
+        (tmp_path / folder).mkdir()
+        name = tmp_path / folder / ("one.png" if folder < "c" else "one.bmp")
+        Image.fromarray(np.full((20, 30, 3), 50 * number, np.uint8)).save(name)
+    files = [tmp_path / "a" / "one.png", tmp_path / "b" / "one.png", tmp_path / "c" / "one.bmp"]
+    samples = [Sample(file, Objects.of([[1, 2, 9, 8 + i]], [0])) for i, file in enumerate(files)]
+    many, root = BoxDataset(samples, ("cat",)), tmp_path / form
+    if form == "voc":
+        detection.write_voc(many, root)
+        again = detection.read_voc(root, "train")
+    elif form == "coco":
+        detection.write_coco(many, tmp_path / "all.json", root)
+        again = detection.read_coco(tmp_path / "all.json", root)
+    else:
+        detection.write_yolo(many, root)
+        again = detection.read_yolo(root / "data.yaml")
+    found = {int(sample.load()[0, 0, 0]): float(sample.objects.boxes[0, 3]) for sample in again.samples}
+    assert found == pytest.approx({0: 8, 50: 9, 100: 10})
+
+
+def test_a_second_split_leaves_the_first(tmp_path: Path) -> None:
+    first, second = dataset(2), dataset(3)
+    for _ in range(2):
+        detection.write_voc(first, tmp_path / "voc", "train")
+        detection.write_voc(second, tmp_path / "voc", "val")
+    same(first, detection.read_voc(tmp_path / "voc", "train", NAMES))
+    same(second, detection.read_voc(tmp_path / "voc", "val", NAMES))
+    every = detection.read_voc(tmp_path / "voc", None, NAMES)
+    detection.write_voc(every, tmp_path / "voc", "trainval")
+    assert len(every) == 5 and len(list((tmp_path / "voc" / "JPEGImages").iterdir())) == 5
+
+
+def test_channels_that_files_cannot_hold(tmp_path: Path) -> None:
+    five = BoxDataset.from_arrays([np.zeros((8, 8, 5))], [[]], [[]], NAMES)
+    with pytest.raises(Error, match="1, 3 or 4 channels, not 5"):
+        detection.write_yolo(five, tmp_path)
 
 
 # --- VOC -------------------------------------------------------------------------------------------------------
@@ -305,6 +345,13 @@ def test_bad_lines_are_left_out(tmp_path: Path) -> None:
     assert len(found[1].objects) == 2 and len(found.problems) == 9
 
 
+def test_a_list_that_is_no_text(tmp_path: Path) -> None:
+    (tmp_path / "data.yaml").write_text("train: list.txt\nnames: [cat]")
+    (tmp_path / "list.txt").write_bytes(b"\xff\xfe.png")
+    with pytest.raises(Error, match=r"list.txt: cannot be read as text"):
+        detection.read_yolo(tmp_path / "data.yaml")
+
+
 def test_missing_splits(tmp_path: Path) -> None:
     detection.write_yolo(dataset(), tmp_path)
     with pytest.raises(Error, match="has no split 'val'; it has train"):
@@ -327,7 +374,7 @@ BAD_ARRAYS = [
     ([[9, 0, 12, 3]], [0], "image 1: box 0, .*, lies outside of 8 x 6 pixels"),
     ([[0, 0, 1, np.nan]], [0], "image 1: boxes must be finite"),
     ([[0, 0, 1, 1]], [0, 1], "image 1: 1 boxes, 2 labels"),
-    ([[0, 0, 1, 1]], ["cat"], "image 1: boxes must be numbers"),
+    ([[0, 0, 1, 1]], ["cat"], "image 1: labels must be an array of numbers"),
 ]
 
 
