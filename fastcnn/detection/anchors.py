@@ -6,9 +6,20 @@ import numpy as np
 
 from fastcnn import config
 from fastcnn.errors import Error
+from fastcnn.layers import arguments
+from fastcnn.ops.detection import float_array
 
 ROUNDS = 300  # of k-means; it has mostly settled after thirty
 ATTEMPTS = 10  # from different starts, of which the best counts
+
+
+def _as_sizes(what: str, sizes: Any) -> np.ndarray:
+    """(n, 2) float64: width and height of each."""
+    array = float_array(f"{what}: sizes", sizes).astype(np.float64)
+    array = array if array.size else array.reshape(0, 2)
+    if array.ndim != 2 or array.shape[1] != 2:
+        raise Error(f"{what}: sizes are (n, 2), width and height of each; got shape {array.shape}")
+    return array
 
 
 def shape_iou(sizes1: Any, sizes2: Any) -> np.ndarray:
@@ -26,9 +37,7 @@ def anchor_kmeans(sizes: Any, k: int, seed: int | None = None) -> np.ndarray:
     counts. A centre is the median of its boxes' sizes, which huge boxes do not move. Where there are no more than
     k different sizes, these are the anchors: there may be fewer than k, never equal ones. Redmon & Farhadi 2017.
     """
-    sizes = np.asarray(sizes, np.float64).reshape(-1, 2)
-    if k < 1:
-        raise Error(f"anchor_kmeans: k must be at least 1, got {k}")
+    sizes, k = _as_sizes("anchor_kmeans", sizes), arguments.integer("anchor_kmeans", "k", k)
     if not len(sizes):
         raise Error(
             "anchor_kmeans: there are no boxes; anchors need some labelled objects, or give them yourself"
@@ -74,7 +83,9 @@ def _by_area(anchors: np.ndarray) -> np.ndarray:
 
 def mean_best_iou(sizes: Any, anchors: Any) -> float:
     """How well anchors fit: the mean over boxes of the IoU with the best anchor."""
-    sizes = np.asarray(sizes, np.float64).reshape(-1, 2)
-    if not len(sizes):
-        raise Error("mean_best_iou: there are no boxes")
+    sizes, anchors = _as_sizes("mean_best_iou", sizes), _as_sizes("mean_best_iou", anchors)
+    if not (len(sizes) and len(anchors)):
+        raise Error(
+            f"mean_best_iou: there are {len(sizes)} boxes and {len(anchors)} anchors; give some of both"
+        )
     return float(shape_iou(sizes, anchors).max(1).mean())

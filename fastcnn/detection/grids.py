@@ -12,8 +12,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastcnn.detection.anchors import shape_iou
-from fastcnn.detection.boxes import as_boxes, convert_boxes
+from fastcnn.detection.boxes import as_boxes, as_labels, convert_boxes
 from fastcnn.errors import Error
+from fastcnn.ops.detection import float_array
+
+ROUNDING = 1e-6  # of centres that lie on the border of the image
 
 
 class Grid(NamedTuple):
@@ -65,7 +68,7 @@ def assign(boxes: Any, grids: Sequence[Grid]) -> Assignment:
     IoU as of boxes laid on one corner. Where two objects want one place it goes to the one that fits better; the other
     takes the next best anchor that is free in its cell, of any grid.
     """
-    centred = convert_boxes(np.asarray(boxes, np.float64).reshape(-1, 4), "xyxy", "cxcywh")
+    centred = _centred("assign", boxes, grids)
     anchors = np.concatenate([grid.relative_anchors() for grid in grids])
     of_grid = np.repeat(np.arange(len(grids)), [len(grid.anchors) for grid in grids])
     own = np.concatenate([np.arange(len(grid.anchors)) for grid in grids])
@@ -104,9 +107,8 @@ def encode(boxes: Any, labels: Any, grids: Sequence[Grid], ignore_threshold: flo
     boxes (n, 4) normalised xyxy; labels (n,) class numbers. ignore_threshold: an anchor whose IoU with an object is
     larger gets Pc = -1 in the cell of its centre where another anchor is responsible.
     """
-    centred = convert_boxes(np.asarray(boxes, np.float64).reshape(-1, 4), "xyxy", "cxcywh")
-    labels = np.asarray(labels, np.int64).reshape(-1)
-    _check(centred, labels, grids[0].classes)
+    centred, labels = _centred("encode", boxes, grids), as_labels(labels)
+    _check_labels(labels, len(centred), min(grid.classes for grid in grids))
     targets = [np.zeros(grid.shape, np.float32) for grid in grids]
     views = [grid.split(target) for grid, target in zip(grids, targets, strict=True)]
     if ignore_threshold < 1:
@@ -123,11 +125,25 @@ def encode(boxes: Any, labels: Any, grids: Sequence[Grid], ignore_threshold: flo
     return targets
 
 
-def _check(centred: np.ndarray, labels: np.ndarray, classes: int) -> None:
-    if len(labels) != len(centred):
-        raise Error(f"encode: {len(centred)} boxes and {len(labels)} labels; give a label a box")
+def _centred(what: str, boxes: Any, grids: Sequence[Grid]) -> np.ndarray:
+    """Boxes (n, 4) as float64 cxcywh, checked."""
+    if not grids:
+        raise Error(f"{what}: there is no grid; give at least one")
+    centred = convert_boxes(as_boxes(boxes).astype(np.float64).reshape(-1, 4), "xyxy", "cxcywh")
     if not np.isfinite(centred).all() or (centred[:, 2:] <= 0).any():
-        raise Error("encode: boxes must be finite and have width and height; remove those without area")
+        raise Error(f"{what}: boxes must be finite and have width and height; remove those without area")
+    outside = np.flatnonzero((np.abs(centred[:, :2] - 0.5) > 0.5 + ROUNDING).any(1))
+    if len(outside):
+        raise Error(
+            f"{what}: the centre of box {outside[0]}, {centred[outside[0], :2].tolist()}, lies outside of the image, "
+            "from 0 to 1; divide pixels by its size with normalize_boxes"
+        )
+    return centred
+
+
+def _check_labels(labels: np.ndarray, boxes: int, classes: int) -> None:
+    if len(labels) != boxes:
+        raise Error(f"encode: {boxes} boxes and {len(labels)} labels; give a label a box")
     if len(labels) and not (labels.min() >= 0 and labels.max() < classes):
         raise Error(f"encode: labels must lie in 0..{classes - 1}, got {labels.min()}..{labels.max()}")
 
@@ -137,7 +153,12 @@ def decode(values: Any, grid: Grid) -> tuple[np.ndarray, np.ndarray, np.ndarray]
 
     n = rows columns anchors, row by row: every place, with or without an object.
     """
-    values = grid.split(np.asarray(values).reshape(grid.shape))
+    values = float_array("decode: values", values)
+    if values.shape != grid.shape:
+        raise Error(
+            f"decode: values of this grid have the shape {grid.shape}, got {values.shape}; give one image's"
+        )
+    values = grid.split(values)
     pc, x, y, h, w = (values[..., i] for i in range(5))
     columns = (x + np.arange(grid.columns)[:, np.newaxis]) / grid.columns
     rows = (y + np.arange(grid.rows)[:, np.newaxis, np.newaxis]) / grid.rows

@@ -10,7 +10,7 @@ from fastcnn import ops
 from fastcnn.detection.grids import Grid
 from fastcnn.errors import Error
 from fastcnn.layers import Layer, arguments, weights
-from fastcnn.ops.detection import CLASS_ACTIVATIONS, choice
+from fastcnn.ops.detection import CLASS_ACTIVATIONS, as_anchors, choice
 from fastcnn.tensor import Shape, Tensor
 
 
@@ -41,17 +41,14 @@ class YOLOHead(Layer):
     ):
         super().__init__(**kwargs)
         self.grid = None if grid is None else arguments.integers("YOLOHead", "grid", grid, 2)
-        self.anchors = tuple(tuple(float(x) for x in anchor) for anchor in anchors)
-        self.classes = int(classes)
+        self.anchors = tuple((float(w), float(h)) for w, h in as_anchors("YOLOHead", anchors))
+        self.classes = arguments.integer("YOLOHead", "classes", classes)
         self.class_activation = choice("YOLOHead: class_activation", class_activation, CLASS_ACTIVATIONS)
         self.spread, self.prior = float(spread), float(prior)
         weights.describe(self, "kernel", kernel_initializer)
-        if not self.anchors or any(len(anchor) != 2 or min(anchor) <= 0 for anchor in self.anchors):
-            raise Error(f"YOLOHead: anchors are (width, height) of each, positive, in cells; got {anchors!r}")
-        if self.classes < 1 or not 0 < self.prior < 1 or self.spread < 1:
+        if not (0 < self.prior < 1 and 1 <= self.spread < math.inf):
             raise Error(
-                "YOLOHead: classes must be at least 1, prior inside (0, 1) and spread at least 1; "
-                f"got {classes}, {prior} and {spread}"
+                f"YOLOHead: prior must lie inside (0, 1) and spread be at least 1; got {prior} and {spread}"
             )
 
     @property
@@ -64,7 +61,7 @@ class YOLOHead(Layer):
         rows, columns = shape[1:3]
         if rows is None or columns is None:
             raise Error(f"YOLOHead: the size of the grid must be known here, got shape {shape}")
-        return Grid(rows, columns, self.anchors, self.classes)  # type: ignore[arg-type]
+        return Grid(rows, columns, self.anchors, self.classes)
 
     def build(self, input_shape: Shape) -> None:
         channels = input_shape[-1]

@@ -8,6 +8,7 @@ the target's Pc is 0, the rest of it says nothing.
 from typing import Any
 
 from fastcnn import ops
+from fastcnn.detection.loss import weight
 from fastcnn.errors import Error
 from fastcnn.layers import Layer, arguments, weights
 from fastcnn.losses import Loss
@@ -83,7 +84,8 @@ class LocalizationLoss(Loss):
         dtype: str | None = None,
     ):
         super().__init__(name, reduction, dtype)
-        self.box_weight, self.class_weight = float(box_weight), float(class_weight)
+        self.box_weight = weight("LocalizationLoss", "box_weight", box_weight)
+        self.class_weight = weight("LocalizationLoss", "class_weight", class_weight)
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Any:
         _check_shapes(y_true, y_pred, 5)
@@ -110,7 +112,7 @@ class KeypointLoss(Loss):
         dtype: str | None = None,
     ):
         super().__init__(name, reduction, dtype)
-        self.point_weight = float(point_weight)
+        self.point_weight = weight("KeypointLoss", "point_weight", point_weight)
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Any:
         _check_shapes(y_true, y_pred, 3)

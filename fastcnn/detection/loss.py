@@ -2,11 +2,20 @@
 
 from typing import Any
 
+import numpy as np
+
 from fastcnn import ops
 from fastcnn.errors import Error
 from fastcnn.losses import Loss
 from fastcnn.ops.detection import BOX_LOSSES, YoloActivation, choice
 from fastcnn.tensor import Tensor
+
+
+def weight(owner: str, name: str, value: Any) -> float:
+    """A factor of a term of a loss."""
+    if not (isinstance(value, int | float | np.integer | np.floating) and 0 <= value < np.inf):
+        raise Error(f"{owner}: {name} must be a finite number, not negative; got {value!r}")
+    return float(value)
 
 
 class YOLOLoss(Loss):
@@ -35,12 +44,11 @@ class YOLOLoss(Loss):
     ):
         super().__init__(name, reduction, dtype)
         self.box_loss = choice("YOLOLoss: box_loss", box_loss, BOX_LOSSES)
-        self.box_weight, self.object_weight = float(box_weight), float(object_weight)
-        self.background_weight, self.class_weight = float(background_weight), float(class_weight)
-        self.ignore_threshold = float(ignore_threshold)
-        weights = (self.box_weight, self.object_weight, self.background_weight, self.class_weight)
-        if min(weights) < 0 or self.ignore_threshold < 0:
-            raise Error(f"YOLOLoss: weights and ignore_threshold must not be negative, got {weights}")
+        self.box_weight = weight("YOLOLoss", "box_weight", box_weight)
+        self.object_weight = weight("YOLOLoss", "object_weight", object_weight)
+        self.background_weight = weight("YOLOLoss", "background_weight", background_weight)
+        self.class_weight = weight("YOLOLoss", "class_weight", class_weight)
+        self.ignore_threshold = weight("YOLOLoss", "ignore_threshold", ignore_threshold)
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Any:
         head = head_of(y_pred)

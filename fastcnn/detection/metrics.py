@@ -148,6 +148,13 @@ def evaluate_detections(
     if not thresholds or not all(0 < t <= 1 for t in thresholds):
         raise Error(f"iou_thresholds must lie in (0, 1], got {iou_thresholds!r}")
     pairs = list(zip(truths, detections, strict=True))
+    for number, pair in enumerate(pairs):
+        labels = np.concatenate([part.labels for part in pair])
+        if len(labels) and not (labels.min() >= 0 and labels.max() < len(class_names)):
+            raise Error(
+                f"image {number}: labels {labels.min()}..{labels.max()}, but there are {len(class_names)} classes "
+                f"({', '.join(class_names)})"
+            )
     classes = [_class_matches(pairs, label, thresholds, max_detections) for label in range(len(class_names))]
     return Evaluation(tuple(class_names), thresholds, tuple(classes), len(pairs))
 

@@ -15,12 +15,13 @@ from fastcnn_kernels.nms import LANES, block_count
 from fastcnn.backend import device, get
 from fastcnn.backend.cpu import Program, kernels
 from fastcnn.errors import Error
-from fastcnn.ops.detection import choice
+from fastcnn.ops.detection import choice, float_array
 
 __all__ = ["nms", "soft_nms", "weighted_box_fusion"]
 
 
 SINGLE = np.dtype(np.float32)
+NUMBERS = (int, float, np.integer, np.floating)
 FEW = 2048  # boxes; up to so many one kernel does it all
 PREPARED = 8192  # boxes; below, arrays and programs are kept from call to call
 
@@ -46,7 +47,7 @@ def _checked(what: str, boxes: Any, scores: Any, labels: Any) -> tuple[np.ndarra
 
 
 def _arrays(what: str, boxes: Any, scores: Any, labels: Any) -> tuple[np.ndarray, np.ndarray, Any]:
-    boxes, scores = np.asarray(boxes), np.asarray(scores)
+    boxes, scores = float_array(f"{what}: boxes", boxes), float_array(f"{what}: scores", scores)
     if boxes.dtype is not SINGLE or scores.dtype is not SINGLE:
         double = np.float64 in (boxes.dtype, scores.dtype)
         boxes, scores = (x.astype(np.float64 if double else np.float32, copy=False) for x in (boxes, scores))
@@ -191,9 +192,18 @@ def _greedy_on_cuda(criterion: str, ranked: Sorted, threshold: float) -> np.ndar
 
 
 def _share(what: str, name: str, value: float) -> float:
-    if not 0 <= value <= 1:
-        raise Error(f"{what}: {name} must lie in [0, 1], got {value}")
+    if not (isinstance(value, NUMBERS) and 0 <= value <= 1):
+        raise Error(f"{what}: {name} must lie in [0, 1], got {value!r}")
     return float(value)
+
+
+def _check_limits(what: str, score_threshold: float | None, max_boxes: int | None) -> None:
+    if not (
+        score_threshold is None or isinstance(score_threshold, NUMBERS) and score_threshold == score_threshold
+    ):
+        raise Error(f"{what}: score_threshold must be a number, got {score_threshold!r}")
+    if not (max_boxes is None or isinstance(max_boxes, int | np.integer) and max_boxes >= 0):
+        raise Error(f"{what}: max_boxes must be a whole number from 0 on, or None, got {max_boxes!r}")
 
 
 def nms(
@@ -215,6 +225,7 @@ def nms(
     """
     choice("nms: criterion", criterion, ("iou", "diou"))
     threshold = _share("nms", "iou_threshold", iou_threshold)
+    _check_limits("nms", score_threshold, max_boxes)
     boxes, scores, labels = _arrays("nms", boxes, scores, labels)
     if len(boxes) <= FEW and criterion == "iou" and device() == "cpu":
         if labels is not None:  # as floats they could be equal where they are not
@@ -256,12 +267,14 @@ def soft_nms(
     choice("soft_nms: method", method, ("linear", "gaussian"))
     if not sigma > 0:
         raise Error(f"soft_nms: sigma must be positive, got {sigma}")
+    threshold = _share("soft_nms", "iou_threshold", iou_threshold)
+    _check_limits("soft_nms", score_threshold, max_boxes)
     boxes, scores, labels = _checked("soft_nms", boxes, scores, labels)
     if not len(boxes):
         return np.zeros(0, np.int64), scores
     order, corners, starts = _sort(boxes, scores, labels)
     faded = scores[order]
-    constant = _share("soft_nms", "iou_threshold", iou_threshold) if method == "linear" else float(sigma)
+    constant = threshold if method == "linear" else float(sigma)
     kernel = getattr(get(device()).kernels, f"nms_{method}")
     kernel(corners, starts, faded, np.empty_like(faded), constant, float(score_threshold))
     result = np.empty_like(scores)

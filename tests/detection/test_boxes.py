@@ -63,6 +63,17 @@ def test_shapes_and_dtypes() -> None:
         (lambda: detection.encode([[0, 0, 1, 1]], [3], [GRID]), r"0\.\.2"),
         (lambda: detection.encode([[0, 0, 1, 1]], [], [GRID]), "a label a box"),
         (lambda: detection.encode([[0, 0, np.nan, 1]], [0], [GRID]), "finite"),
+        (lambda: detection.encode([[0, 0, 1, 1]], [0.5], [GRID]), "whole numbers, got 0.5"),
+        (lambda: detection.encode([[8, 8, 9, 9]], [0], [GRID]), r"box 0, \[8.5, 8.5\], .* normalize_boxes"),
+        (lambda: detection.encode([[0, 0, 1, 1]], [0], []), "no grid"),
+        (lambda: detection.assign([[0, 0, np.inf, 1]], [GRID]), "assign: boxes must be finite"),
+        (lambda: detection.decode(np.zeros((3, 4, 9)), GRID), r"the shape \(3, 4, 16\)"),
+        (lambda: detection.iou([1, 2, 3, 4], [[1, 2, 3, 4]]), r"iou: boxes are \(n, 4\)"),
+        (lambda: detection.areas([[1, 2, 3, 4], [1, 2]]), "boxes must be an array of numbers"),
+        (lambda: detection.areas(["left"]), "boxes must be an array of numbers"),
+        (lambda: detection.anchor_kmeans([[1, 2, 3]], 1), r"sizes are \(n, 2\)"),
+        (lambda: detection.anchor_kmeans([[1, 2]], 1.5), "k must be an integer"),
+        (lambda: detection.mean_best_iou([[1, 2]], []), "1 boxes and 0 anchors"),
     ],
 )
 def test_wrong_arguments(call, message: str) -> None:

@@ -84,6 +84,8 @@ def test_a_loss_by_hand() -> None:
 def test_no_image_at_all() -> None:
     none = np.zeros((0, 3, 3, 8), np.float32)
     assert fastcnn.ops.yolo_loss(none, none, [(1, 1)]).shape == (0, 3)
+    gradient = fastcnn.gradient(lambda z: fastcnn.ops.sum(fastcnn.ops.yolo_loss(none, z, [(1, 1)])))
+    assert gradient(none).shape == none.shape
     assert fastcnn.ops.yolo_activation(none, [(1, 1)]).shape == none.shape
     assert fastcnn.ops.box_overlap(np.zeros((0, 4)), np.zeros((0, 4))).shape == (0,)
     regions = np.zeros((0, 5), np.float32)
@@ -112,12 +114,17 @@ def test_objects_larger_than_cells_and_on_borders() -> None:
     [
         (lambda: model_of(grid=4), r"have \(3, 3\) cells, the grid \(4, 4\)"),
         (lambda: model_of(grid="x"), "grid takes one integer or 2|must be an integer"),
-        (lambda: model_of(anchors=[(1, 0)]), "positive, in cells"),
-        (lambda: model_of(anchors=[]), "positive, in cells"),
+        (lambda: model_of(anchors=[(1, 0)]), "positive and finite, in cells"),
+        (lambda: model_of(anchors=[(1, np.inf)]), "positive and finite, in cells"),
+        (lambda: model_of(anchors=[]), "positive and finite, in cells"),
+        (lambda: model_of(anchors=3), "positive and finite, in cells"),
+        (lambda: detection.YOLOHead(3, ANCHORS, ["a", "b"]), "classes must be an integer"),
         (lambda: model_of(class_activation="relu"), "softmax, sigmoid"),
-        (lambda: model_of(prior=0), "prior inside"),
+        (lambda: model_of(prior=0), "prior must lie inside"),
         (lambda: detection.YOLOLoss("l2"), "squared, iou"),
-        (lambda: detection.YOLOLoss(box_weight=-1), "must not be negative"),
+        (lambda: detection.YOLOLoss(box_weight=-1), "box_weight must be a finite number"),
+        (lambda: detection.YOLOLoss(class_weight=np.nan), "class_weight must be a finite number"),
+        (lambda: detection.LocalizationLoss(box_weight="5"), "box_weight must be a finite number"),
         (lambda: detection.YOLOLoss()(np.zeros((1, 2, 2, 8)), np.zeros((1, 2, 2, 8))), "come straight from a YOLOHead"),
         (lambda: fastcnn.ops.yolo_loss(np.zeros((1, 2, 2, 8)), np.zeros((1, 2, 3, 8)), [(1, 1)]), "have shape"),
         (lambda: fastcnn.ops.yolo_activation(np.zeros((1, 2, 2, 9)), ANCHORS), r"2 \* \(5 \+ classes\)"),

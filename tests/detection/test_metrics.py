@@ -131,16 +131,24 @@ def test_table() -> None:
     assert [line.split()[0] for line in table.splitlines()[1:]] == ["cat", "dog", "owl", "all"]
 
 
+ONE, NONE = Objects.of([[0, 0, 1, 1]], [1]), Detections.of([], [], [])
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
         (lambda: evaluate_detections([], [Detections.of([], [], [])], NAMES), "give both for all images"),
         (lambda: evaluate_detections([], [], NAMES, [0.0]), r"\(0, 1\]"),
         (lambda: evaluate_detections([], [], NAMES).ap(0, 0.77), "has no IoU threshold 0.77"),
+        (
+            lambda: evaluate_detections([ONE], [NONE], ["cat"]),
+            r"image 0: labels 1\.\.1, but there are 1 classes",
+        ),
         (lambda: Detections.of([[0, 0, 1, 1]], [np.nan], [0]), "must be finite"),
         (lambda: Detections.of([[0, 0, 1, 1]], [0.5, 0.5], [0]), "one each a box"),
         (lambda: Objects.of([[0, 0, 1, np.inf]], [0]), "must be finite"),
         (lambda: Objects.of([[0, 0, 1, 1]], []), "one each a box"),
+        (lambda: Objects.of([[0, 0, 1, 1]], ["cat"]), "labels must be an array of numbers"),
     ],
 )
 def test_wrong_arguments(call, message: str) -> None:
