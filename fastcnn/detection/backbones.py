@@ -49,6 +49,11 @@ def tiny_backbone(
     last = _unit(maps[-1], width * 2 ** (len(blocks) - 1))
     if grids == 1:
         return Model(inputs, last, name="tiny_backbone")
+    if any(n is not None and n % 2 for n in maps[-2].shape[1:3]):
+        raise Error(
+            f"tiny_backbone: the first of two grids must have an even height and width, got {maps[-2].shape[1:3]}; "
+            f"make those of the images multiples of {2 ** len(blocks)}"
+        )
     fine = layers.UpSampling2D()(_unit(last, width * 2 ** (len(blocks) - 2), 1))
     joined = _unit(layers.Concatenate()([maps[-2], fine]), width * 2 ** (len(blocks) - 2))
     return Model(inputs, [joined, last], name="tiny_backbone")

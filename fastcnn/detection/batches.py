@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from fastcnn.data import PyDataset
 from fastcnn.data.batches import permutation
-from fastcnn.detection.augment import Augmentation, cut_objects, fitted, mosaic
+from fastcnn.detection.augment import Augmentation, as_image, cut_objects, fitted, mosaic
 from fastcnn.detection.boxes import normalize_boxes
 from fastcnn.detection.dataset import BoxDataset
 from fastcnn.detection.grids import Grid, encode
@@ -60,11 +60,7 @@ class DetectionBatches(PyDataset):
 
     def _read(self, number: int) -> tuple[np.ndarray, Objects]:
         sample = self.dataset[number]
-        image = sample.load(self.channels)
-        if image.shape[-1] != self.channels:
-            raise Error(
-                f"{sample.name}: the image has {image.shape[-1]} channels, the detector wants {self.channels}"
-            )
+        image = as_image(sample.name, sample.load(self.channels), self.channels)
         return fitted(image, sample.objects, (self.height, self.width))
 
     def picture(self, number: int) -> tuple[np.ndarray, Objects]:

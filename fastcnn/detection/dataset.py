@@ -126,9 +126,8 @@ class BoxSource(Source):
 
     def _read(self, index: int) -> tuple[np.ndarray, Objects]:
         sample = self.dataset[int(index)]
-        image, objects = fitted(sample.load(self.channels), sample.objects, self.size)
-        if image.shape[-1] != self.channels:
-            raise Error(f"{sample.name}: the image has {image.shape[-1]} channels, expected {self.channels}")
+        whole = as_image(sample.name, sample.load(self.channels), self.channels)
+        image, objects = fitted(whole, sample.objects, self.size)
         return image, objects.select(~objects.crowd)
 
 

@@ -15,7 +15,7 @@ from fastcnn.callbacks import BackupAndRestore, Callback, CSVLogger, History
 from fastcnn.data.image_files import image_size, read_image
 from fastcnn.data.prefetch import prefetch
 from fastcnn.detection.anchors import anchor_kmeans
-from fastcnn.detection.augment import Augmentation, Window, letterbox_window
+from fastcnn.detection.augment import Augmentation, Window, as_image, letterbox_window
 from fastcnn.detection.backbones import tiny_backbone
 from fastcnn.detection.batches import DetectionBatches
 from fastcnn.detection.boxes import clip_boxes, scale_boxes
@@ -26,9 +26,11 @@ from fastcnn.detection.loss import YOLOLoss
 from fastcnn.detection.metrics import COCO_THRESHOLDS, Evaluation, evaluate_detections
 from fastcnn.detection.results import Detections
 from fastcnn.errors import Error
+from fastcnn.layers import arguments
 from fastcnn.losses import Loss
 from fastcnn.models import Model
 from fastcnn.models.saving import load_model, read, save_model
+from fastcnn.ops.detection import as_anchors
 from fastcnn.optimizers import AdamW
 from fastcnn.optimizers.schedules import CosineDecay
 from fastcnn.utils.progress import Progbar
@@ -61,12 +63,16 @@ class Detector:
         class_activation: str = "softmax",
         spread: float = 1.1,
     ):
+        if isinstance(classes, str) or not isinstance(classes, int | Sequence):
+            raise Error(f"Detector: classes are a list of names, or how many there are; got {classes!r}")
         self.class_names = tuple(map(str, range(classes) if isinstance(classes, int) else classes))
         if not self.class_names or len(set(self.class_names)) < len(self.class_names):
             raise Error(f"Detector: classes must be different names, at least one; got {classes!r}")
+        if not isinstance(backbone, Model | None):
+            raise Error(f"Detector: the backbone must be a Model or None, got {backbone!r}")
         self.backbone: Model | None = backbone or tiny_backbone()
         self.size = _input_size(self.backbone)
-        self.anchors_per_grid = anchors_per_grid
+        self.anchors_per_grid = arguments.integer("Detector", "anchors_per_grid", anchors_per_grid)
         self.class_activation, self.spread = class_activation, spread
         self.model: Model | None = None
         self.anchors: np.ndarray | None = None
@@ -80,11 +86,7 @@ class Detector:
     def build(self, anchors: Any) -> None:
         """Put heads on the backbone. anchors: (width, height) of each in pixels, as many for each map of features."""
         assert self.backbone is not None
-        found = np.asarray(anchors, np.float64)
-        if found.ndim != 2 or found.shape[1] != 2 or not (found > 0).all():
-            raise Error(
-                f"Detector: anchors are (width, height) of each, positive, in pixels; got {anchors!r}"
-            )
+        found = as_anchors("Detector", anchors, "pixels")
         maps = self.backbone.outputs
         if len(found) < len(maps):
             raise Error(
@@ -158,10 +160,13 @@ class Detector:
         log.csv, last.safetensors and best.safetensors, by val_map50. resume: go on where training into that folder was
         interrupted, bit for bit as it would have gone.
         """
-        if list(dataset.class_names) != list(self.class_names):
-            raise Error(
-                f"Detector: it finds {', '.join(self.class_names)}, the data has {', '.join(dataset.class_names)}"
-            )
+        self._check_classes(dataset)
+        if validation_data is not None:
+            self._check_classes(validation_data)
+        if not isinstance(augmentation, Augmentation | None):
+            raise Error(f"Detector: augmentation must be an Augmentation or None, got {augmentation!r}")
+        if not 0 < learning_rate < np.inf:
+            raise Error(f"Detector: learning_rate must be positive and finite, got {learning_rate}")
         if self.model is None:
             self.build(self._anchors_from(dataset))
         model = self._built()
@@ -184,6 +189,17 @@ class Detector:
         return model.fit(
             batches, epochs=epochs, callbacks=[*follow, *callbacks], verbose=verbose, shuffle=False
         )
+
+    def _check_classes(self, dataset: BoxDataset) -> None:
+        if not isinstance(dataset, BoxDataset):
+            raise Error(
+                f"Detector: the data must be a BoxDataset, got {type(dataset).__name__}; see BoxDataset.from_arrays, "
+                "read_voc, read_coco and read_yolo"
+            )
+        if dataset.class_names != self.class_names:
+            raise Error(
+                f"Detector: it finds {', '.join(self.class_names)}, the data has {', '.join(dataset.class_names)}"
+            )
 
     def _batches(self, batches: DetectionBatches) -> DetectionBatches:
         """What the network is trained on, from images with targets for grids."""
@@ -223,6 +239,9 @@ class Detector:
         An image is a file, or an array (height, width, channels) of 0..255, of any size. Of boxes of one class (of all
         classes with `agnostic`) that overlap by more than `iou_threshold` the surest stays.
         """
+        batch_size = arguments.integer("predict", "batch_size", batch_size)
+        if not 0 <= score_threshold <= 1:
+            raise Error(f"predict: score_threshold must lie in [0, 1], got {score_threshold}")
         single = not isinstance(images, list | tuple) and not (
             isinstance(images, np.ndarray) and images.ndim == 4
         )
@@ -244,13 +263,8 @@ class Detector:
 
     def _picture(self, image: Any) -> tuple[np.ndarray, Window, tuple[int, int]]:
         """An image at the network's size in 0..1, how it got there, and its own (height, width)."""
-        array = image if isinstance(image, np.ndarray) else read_image(image, self.size[2])
-        array = array if array.ndim == 3 else array[..., np.newaxis]
-        if array.shape[-1] != self.size[2]:
-            raise Error(
-                f"Detector: the image has {array.shape[-1]} channels, shape {array.shape}; expected "
-                f"(height, width, {self.size[2]}) of 0..255"
-            )
+        array = read_image(image, self.size[2]) if isinstance(image, str | PathLike) else image
+        array = as_image("Detector", array, self.size[2])
         window = letterbox_window(array.shape[:2], self.size[:2])
         return window.cut(array) / np.float32(255), window, array.shape[:2]
 
@@ -283,6 +297,7 @@ class Detector:
         verbose: Any = 0,
     ) -> Evaluation:
         """Average precision on a data set. iou_threshold: of the suppression; iou_thresholds: of hits."""
+        self._check_classes(dataset)
         images = [sample.image for sample in dataset.samples]
         found = self.predict(
             images, score_threshold, iou_threshold, max_detections, batch_size=batch_size, verbose=verbose
@@ -368,7 +383,8 @@ class MapMonitor(Callback):
     def __init__(self, detector: Detector, dataset: BoxDataset, frequency: int = 1, batch_size: int = 16):
         super().__init__()
         self.detector, self.dataset = detector, dataset
-        self.frequency, self.batch_size = frequency, batch_size
+        self.frequency = arguments.integer("MapMonitor", "frequency", frequency)
+        self.batch_size = batch_size
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         if (epoch + 1) % self.frequency and epoch + 1 < self.params.get("epochs", 0):

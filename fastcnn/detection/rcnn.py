@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from fastcnn.detection.augment import Window
-from fastcnn.detection.boxes import iou
+from fastcnn.detection.augment import Window, as_image
+from fastcnn.detection.boxes import as_boxes, iou
 from fastcnn.detection.dataset import BoxDataset
 from fastcnn.detection.results import Detections
 from fastcnn.errors import Error
@@ -30,8 +30,7 @@ def propose_regions(
     Alike are neighbours of similar colour, small ones, and such as fill the box around both. Uijlings et al. 2013,
     Selective search.
     """
-    array = np.asarray(image, np.float32)
-    array = array if array.ndim == 3 else array[..., np.newaxis]
+    array = as_image("propose_regions", image).astype(np.float32)
     segments = segment_image(array, scale, sigma, smallest)
     parts, beside = _parts(array, segments), _neighbours(segments)
     alike = [
@@ -96,10 +95,12 @@ def _neighbours(segments: np.ndarray) -> dict[int, set[int]]:
 
 def cut_regions(image: Any, boxes: Any, size: tuple[int, int], context: float = 0.15) -> np.ndarray:
     """The parts of an image in boxes, each stretched to (height, width), with a margin of so much of their size."""
-    array = np.asarray(image)
-    array = array if array.ndim == 3 else array[..., np.newaxis]
+    array = as_image("cut_regions", image)
+    corners = as_boxes(boxes).reshape(-1, 4)
+    if not np.isfinite(corners).all():
+        raise Error("cut_regions: boxes must be finite")
     cuts = []
-    for x1, y1, x2, y2 in np.asarray(boxes, np.float64).reshape(-1, 4):
+    for x1, y1, x2, y2 in corners.astype(np.float64):
         w, h = max(x2 - x1, 1.0) * (1 + 2 * context), max(y2 - y1, 1.0) * (1 + 2 * context)
         top, left = (y1 + y2 - h) / 2, (x1 + x2 - w) / 2
         cuts.append(Window(top, left, h / size[0], w / size[1], *size).cut(array))
@@ -123,8 +124,12 @@ class RCNN:
     ):
         self.classifier, self.class_names = classifier, tuple(map(str, class_names))
         self.scale, self.sigma, self.smallest = float(scale), float(sigma), int(smallest)
-        height, width = classifier.input_shape[1:3]
-        self.size = (int(height), int(width))
+        shape = classifier.input_shape[1:]
+        if len(shape) != 3 or None in shape:
+            raise Error(
+                f"RCNN: the classifier's input must be (height, width, channels), all known; got {shape}"
+            )
+        self.size, self.channels = shape[:2], shape[2]
         if classifier.output_shape[-1] != 1 + len(self.class_names):
             raise Error(
                 f"RCNN: the classifier gives {classifier.output_shape[-1]} probabilities; expected one for nothing and "
@@ -143,11 +148,13 @@ class RCNN:
         Of every image the objects, the proposals that overlap one by an IoU of at least 0.5, and up to so many that
         overlap none by 0.3.
         """
+        if not len(dataset):
+            raise Error("RCNN: there is no image in the data set")
         rng = np.random.default_rng(seed)
         x, y = [], []
         for sample in tqdm(dataset.samples, "proposing regions", unit="image", delay=2.0, disable=None):
             image, objects = (
-                sample.load(self.classifier.input_shape[-1]),
+                as_image(sample.name, sample.load(self.channels), self.channels),
                 sample.objects.select(~sample.objects.crowd),
             )
             proposed = self.propose(image)
@@ -167,7 +174,7 @@ class RCNN:
         self, image: Any, score_threshold: float = 0.5, iou_threshold: float = 0.3, max_detections: int = 100
     ) -> Detections:
         """What is found in an image (height, width, channels) of 0..255."""
-        array = np.asarray(image)
+        array = as_image("RCNN", image, self.channels)
         boxes = self.propose(array)
         shares = self.classifier.predict(
             cut_regions(array, boxes, self.size) / np.float32(255), 64, verbose=0

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fastcnn.detection.augment import Window
+from fastcnn.detection.augment import Window, as_image
 from fastcnn.detection.boxes import clip_boxes
 from fastcnn.detection.results import Detections
 from fastcnn.errors import Error
@@ -39,6 +39,11 @@ class SlidingWindowDetector:
 
     def __init__(self, classifier: Model, class_names: Sequence[str], background: str | None = None):
         self.class_names = tuple(map(str, class_names))
+        if len(classifier.input_shape) != 4 or None in classifier.input_shape[1:]:
+            raise Error(
+                "SlidingWindowDetector: the classifier's input must be (height, width, channels), all known; got "
+                f"{classifier.input_shape[1:]}"
+            )
         height, width, self.channels = classifier.input_shape[1:]
         self.window = (height, width)
         self.stride = effective_stride(classifier)
@@ -63,8 +68,9 @@ class SlidingWindowDetector:
 
         scales: sizes of the image, as factors, to look at; objects of 1 / scale times the window are found.
         """
-        array = np.asarray(image, np.float32)
-        array = array if array.ndim == 3 else array[..., np.newaxis]
+        if not scales or not all(0 < scale < np.inf for scale in scales):
+            raise Error(f"SlidingWindowDetector: scales are positive factors, at least one; got {scales!r}")
+        array = as_image("SlidingWindowDetector", image, self.channels).astype(np.float32)
         parts = [self._at_scale(array, float(scale), score_threshold) for scale in scales]
         boxes, scores, labels = (np.concatenate(part) for part in zip(*parts, strict=True))
         kept = nms(boxes, scores, None, iou_threshold, max_boxes=max_detections)

@@ -20,11 +20,12 @@ from fastcnn.detection.boxes import clip_boxes, convert_boxes, iou, scale_boxes
 from fastcnn.detection.detector import Candidates, Detector
 from fastcnn.detection.grids import Grid, decode
 from fastcnn.detection.head import YOLOHead
-from fastcnn.detection.loss import YOLOLoss
+from fastcnn.detection.loss import YOLOLoss, weight
 from fastcnn.errors import Error
-from fastcnn.layers import Conv2D, Dense, Flatten, Input, Layer
+from fastcnn.layers import Conv2D, Dense, Flatten, Input, Layer, arguments
 from fastcnn.losses import Loss
 from fastcnn.models import Model
+from fastcnn.ops.detection import as_anchors
 from fastcnn.ops.suppression import nms
 from fastcnn.tensor import Tensor
 
@@ -75,7 +76,7 @@ class RegionLoss(Loss):
         dtype: str | None = None,
     ):
         super().__init__(name, reduction, dtype)
-        self.box_weight = float(box_weight)
+        self.box_weight = weight("RegionLoss", "box_weight", box_weight)
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Any:
         labels, counts = y_true[..., 0], ops.cast(y_true[..., 0] >= 0.0, y_pred.dtype)
@@ -124,11 +125,9 @@ class FasterRCNN(Detector):
         cells: int = 5,
         units: int = 128,
     ):
-        self.regions, self.cells, self.units = int(regions), int(cells), int(units)
-        if min(self.regions, self.cells, self.units) < 1:
-            raise Error(
-                f"FasterRCNN: regions, cells and units must be positive, got {regions}, {cells}, {units}"
-            )
+        self.regions = arguments.integer("FasterRCNN", "regions", regions)
+        self.cells = arguments.integer("FasterRCNN", "cells", cells)
+        self.units = arguments.integer("FasterRCNN", "units", units)
         super().__init__(backbone, classes, anchors, anchors_per_grid)
 
     @classmethod
@@ -144,11 +143,7 @@ class FasterRCNN(Detector):
             raise Error(
                 f"FasterRCNN: the backbone must have one map of features, not {len(self.backbone.outputs)}"
             )
-        found = np.asarray(anchors, np.float64)
-        if found.ndim != 2 or found.shape[1] != 2 or not (found > 0).all():
-            raise Error(
-                f"FasterRCNN: anchors are (width, height) of each, positive, in pixels; got {anchors!r}"
-            )
+        found = as_anchors("FasterRCNN", anchors, "pixels")
         self.anchors = found[np.argsort(found.prod(1), kind="stable")]
         features = self.backbone.outputs[0]
         first = self._first_stage(features)

@@ -131,7 +131,7 @@ def test_wrong_arguments() -> None:
     two = detection.tiny_backbone((32, 64, 3), 8, (0, 0, 0), grids=2)
     with pytest.raises(Error, match="one map of features"):
         FasterRCNN(two, ("a",), anchors=ANCHORS)
-    with pytest.raises(Error, match="regions, cells and units"):
+    with pytest.raises(Error, match="regions must be at least 1"):
         untrained(regions=0)
-    with pytest.raises(Error, match="positive, in pixels"):
+    with pytest.raises(Error, match="positive and finite, in pixels"):
         untrained(anchors=[(0, 1)])
