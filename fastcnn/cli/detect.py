@@ -103,9 +103,12 @@ def _predict(arguments: argparse.Namespace) -> int:
     folder = Path("runs", arguments.name) if arguments.name else _next_folder("predict")
     folder.mkdir(parents=True, exist_ok=True)
     records = []
-    for path, detections in zip(paths, found, strict=True):
-        records += detections.to_coco(path.name)
-        with atomic_write(folder / f"{path.stem}.png") as file:
+    names, taken = [path.name for path in paths], set()
+    for number, (path, detections) in enumerate(zip(paths, found, strict=True)):
+        records += detections.to_coco(str(path) if names.count(path.name) > 1 else path.name)
+        name = f"{number:06d}_{path.stem}" if path.stem in taken else path.stem
+        taken.add(name)
+        with atomic_write(folder / f"{name}.png") as file:
             detections.draw(path).save(file, "PNG")
         print(f"{path.name}: {len(detections)} found")
     with atomic_write(folder / "detections.json") as file:

@@ -217,6 +217,14 @@ def test_command_line(
         "000001.png",
         "detections.json",
     ]
+    assert (
+        main(["detect", "predict", model, "data/images/val/000000.png", "data/images/train/000000.png"]) == 0
+    )
+    assert sorted(p.name for p in (tmp_path / "runs" / "predict2").iterdir()) == [
+        "000000.png",
+        "000001_000000.png",
+        "detections.json",
+    ]
     assert main(["detect", "predict", model, "nothing.png"]) == 1
     assert "no such file" in capsys.readouterr().err
     assert main([*train.split(), "--resume"]) == 1
