@@ -33,11 +33,7 @@ def float_array(what: str, value: Any) -> np.ndarray:
     """An array of floats: float64 stays, everything else becomes float32. `Error` for what holds no numbers."""
     try:
         array = np.asarray(value)
-        return (
-            array
-            if array.dtype in (np.float32, np.float64)
-            else array.astype(np.float32, casting="same_kind")
-        )
+        return array if array.dtype.char in "fd" else array.astype(np.float32, casting="same_kind")
     except (TypeError, ValueError) as error:
         raise Error(f"{what} must be an array of numbers ({error})") from error
 
