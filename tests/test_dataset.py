@@ -332,6 +332,39 @@ def test_smote_keeps_bytes_and_takes_near_neighbours():
     assert all(v <= 10 or 200 <= v <= 210 for v in new_x[10:].ravel()) and (new_y[10:] == 0).all()
 
 
+@pytest.mark.parametrize(
+    "names", [("segmentation_masks",), ("keypoints",), ("keypoints", "segmentation_masks", "boxes")]
+)
+def test_layers_move_what_goes_with_a_picture(names):
+    """A mask of the bright pixels stays one; points and boxes stay where their pixel went."""
+    x = np.random.default_rng(5).permutation(6 * 64).reshape(6, 8, 8, 1).astype(np.float32)
+    point, corner = np.array([2.0, 5.0], np.float32), np.array([2.0, 5.0, 3.0, 6.0], np.float32)
+    everything = {
+        "segmentation_masks": (x > 200).astype(np.uint8),
+        "keypoints": np.tile(point, (6, 1, 1)),
+        "boxes": np.tile(corner, (6, 1, 1)),
+        "labels": np.zeros((6, 1), np.int64),
+    }
+    wanted = {*names, "labels"} if "boxes" in names else set(names)
+    y = {name: value for name, value in everything.items() if name in wanted}
+    flip = layers.RandomFlip("horizontal", seed=3, bounding_box_format="xyxy")
+    (moved, found), flipped = next(iter(Dataset(x, y).batch(6).map(flip))), 0
+    assert set(found) == wanted
+    for i in range(6):
+        turned = not np.array_equal(moved[i], x[i])
+        flipped += turned
+        np.testing.assert_array_equal(moved[i], x[i, :, ::-1] if turned else x[i])
+        if "segmentation_masks" in found:
+            assert found["segmentation_masks"].dtype == np.uint8
+            np.testing.assert_array_equal(found["segmentation_masks"][i], moved[i] > 200)
+        if "boxes" in found:
+            assert found["boxes"][i].tolist() == [[5, 5, 6, 6] if turned else [2, 5, 3, 6]]
+        if "keypoints" in found:
+            left = found["keypoints"][i, 0, 0]
+            assert left in ((5, 6) if turned else (2,)) and found["keypoints"][i, 0, 1] == 5
+    assert 0 < flipped < 6
+
+
 def test_smote_refuses_what_has_no_distance():
     for arguments, message in (
         (([["a"], ["b"]], [0, 1]), "must be numbers"),

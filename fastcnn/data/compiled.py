@@ -13,6 +13,9 @@ from fastcnn.plan import Function
 from fastcnn.registry import Configurable
 from fastcnn.tensor import Tensor, TensorSpec
 
+# What a sample's y may hold beside its picture, and what layers of pictures call it.
+BOXES = {"boxes": "bounding_boxes/boxes", "labels": "bounding_boxes/labels"}
+PLACES = {"segmentation_masks": "segmentation_masks", "keypoints": "keypoints"}
 COMPUTABLE = ("float32", "float64", "uint8", "int32", "int64", "bool")
 
 
@@ -64,8 +67,8 @@ class Compiled:
     def _inputs(self, batch: Batch) -> dict[str, np.ndarray]:
         """The arrays that the layer changes, by the names that layers of pictures give them."""
         data = {"images": batch.x}
-        if isinstance(batch.y, dict) and set(batch.y) == {"boxes", "labels"}:
-            data.update({f"bounding_boxes/{key}": value for key, value in batch.y.items()})
+        if isinstance(batch.y, dict) and set(batch.y) - set(PLACES) in (set(), set(BOXES)):
+            data.update({(BOXES | PLACES)[key]: value for key, value in batch.y.items()})
         elif self.mixes and isinstance(batch.y, np.ndarray):
             data["labels"] = self._one_hot(batch.y)
         return data  # type: ignore[return-value]
@@ -82,9 +85,13 @@ class Compiled:
         x = found.pop("images")
         if "labels" in found:
             return batch._replace(x=x, y=found["labels"])
-        if found:
-            return batch._replace(x=x, y={key.split("/")[1]: value for key, value in found.items()})
-        return batch._replace(x=x)
+        if not found or not isinstance(batch.y, dict):
+            return batch._replace(x=x)
+        moved = {key: found[(BOXES | PLACES)[key]] for key in batch.y}
+        if "segmentation_masks" in moved:  # numbers of classes stay whole
+            masks = batch.y["segmentation_masks"]
+            moved["segmentation_masks"] = moved["segmentation_masks"].astype(masks.dtype, copy=False)
+        return batch._replace(x=x, y=moved)
 
 
 def _spec(array: np.ndarray) -> Any:

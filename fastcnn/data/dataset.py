@@ -165,7 +165,8 @@ class Dataset:
 
         A function takes x, or (x, y), or (x, y, sample_weight), as many as the data have, and returns as many; if it
         has a parameter `rng`, it gets a generator that depends on the batch's place alone. A layer gets x, bytes or
-        floats, and with boxes these; a layer that mixes samples also gets y, one-hot.
+        floats, and of a y with "boxes" and "labels", "segmentation_masks" or "keypoints" these; a layer that mixes
+        samples also gets y, one-hot.
         """
         if not callable(function):
             raise Error(f"Dataset.map takes a layer or a function, got a {type(function).__name__}")
