@@ -365,6 +365,20 @@ def test_layers_move_what_goes_with_a_picture(names):
     assert 0 < flipped < 6
 
 
+def test_layers_that_know_no_places():
+    """What keeps the size leaves them alone, what changes it is refused; mixtures of masks have fractions."""
+    x, masks = np.zeros((4, 8, 8, 1), np.uint8), np.eye(2, dtype=np.uint8)[np.arange(4) % 2][:, None, None, :]
+    data = Dataset(x, {"segmentation_masks": np.tile(masks, (1, 8, 8, 1))}).batch(4)
+    _, found = next(iter(data.map(layers.Rescaling(2.0))))
+    assert found["segmentation_masks"].shape == (4, 8, 8, 2)
+    with pytest.raises(Error, match=r"changes the size of pictures.*segmentation_masks"):
+        next(iter(data.map(layers.Resizing(4, 4))))
+    _, found = next(iter(data.map(layers.MixUp(50.0, seed=1))))
+    assert found["segmentation_masks"].dtype == np.float32
+    assert ((found["segmentation_masks"] > 0.1) & (found["segmentation_masks"] < 0.9)).any()
+    np.testing.assert_allclose(found["segmentation_masks"].sum(-1), 1, rtol=1e-6)
+
+
 def test_smote_refuses_what_has_no_distance():
     for arguments, message in (
         (([["a"], ["b"]], [0, 1]), "must be numbers"),

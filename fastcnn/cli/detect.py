@@ -106,7 +106,9 @@ def _predict(arguments: argparse.Namespace) -> int:
     names, taken = [path.name for path in paths], set()
     for number, (path, detections) in enumerate(zip(paths, found, strict=True)):
         records += detections.to_coco(str(path) if names.count(path.name) > 1 else path.name)
-        name = f"{number:06d}_{path.stem}" if path.stem in taken else path.stem
+        name = path.stem
+        while name in taken:
+            name = f"{number:06d}_{name}"
         taken.add(name)
         with atomic_write(folder / f"{name}.png") as file:
             detections.draw(path).save(file, "PNG")

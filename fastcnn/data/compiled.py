@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -34,6 +34,7 @@ class Compiled:
     def __init__(self, layer: Any, dataset: Any):
         self.layer = layer
         self.dataset = dataset  # knows the number of classes
+        self.moves = hasattr(layer, "mixes_samples")  # a layer of pictures, and of what goes with them
         self.mixes = bool(getattr(layer, "mixes_samples", False))
         self.lock = threading.Lock()
         self._functions: dict[tuple[str, ...], Function] = {}
@@ -67,7 +68,7 @@ class Compiled:
     def _inputs(self, batch: Batch) -> dict[str, np.ndarray]:
         """The arrays that the layer changes, by the names that layers of pictures give them."""
         data = {"images": batch.x}
-        if isinstance(batch.y, dict) and set(batch.y) - set(PLACES) in (set(), set(BOXES)):
+        if self.moves and _has_places(batch.y):
             data.update({(BOXES | PLACES)[key]: value for key, value in batch.y.items()})
         elif self.mixes and isinstance(batch.y, np.ndarray):
             data["labels"] = self._one_hot(batch.y)
@@ -85,13 +86,29 @@ class Compiled:
         x = found.pop("images")
         if "labels" in found:
             return batch._replace(x=x, y=found["labels"])
-        if not found or not isinstance(batch.y, dict):
+        if not _has_places(batch.y):
+            return batch._replace(x=x)
+        if not found:
+            self._check_size(batch, x)
             return batch._replace(x=x)
         moved = {key: found[(BOXES | PLACES)[key]] for key in batch.y}
-        if "segmentation_masks" in moved:  # numbers of classes stay whole
+        if "segmentation_masks" in moved and not self.mixes:  # numbers of classes stay whole
             masks = batch.y["segmentation_masks"]
             moved["segmentation_masks"] = moved["segmentation_masks"].astype(masks.dtype, copy=False)
         return batch._replace(x=x, y=moved)
+
+    def _check_size(self, batch: Batch, x: np.ndarray) -> None:
+        """Places in pictures stay as they are where a layer does not move them; their pictures must, too."""
+        if isinstance(batch.x, np.ndarray) and x.shape[1:3] != batch.x.shape[1:3]:
+            raise Error(
+                f"Dataset.map: layer {self.layer.name!r} changes the size of pictures, but not what is placed in them "
+                f"({', '.join(batch.y or ())}); use one that moves it, such as RandomCrop, or a function"  # type: ignore[arg-type]
+            )
+
+
+def _has_places(y: Any) -> TypeGuard[dict[str, np.ndarray]]:
+    """Whether y says where something is in a picture."""
+    return isinstance(y, dict) and bool(y) and set(y) - set(PLACES) in (set(), set(BOXES))
 
 
 def _spec(array: np.ndarray) -> Any:
