@@ -14,6 +14,11 @@ def bench_argsort_rows(measure: Meter, shape: tuple[int, int]) -> None:
 
 
 @each_length
+def bench_select_rows(measure: Meter, shape: tuple[int, int]) -> None:
+    measure.forward(lambda x: ops.top_k(x, 5), shape)
+
+
+@each_length
 def bench_pick_forward(measure: Meter, shape: tuple[int, int]) -> None:
     places = measure.labels(shape[1], shape[0], 5)
     measure.forward(lambda x, index: ops.take_along_axis(x, index, -1), shape, places)

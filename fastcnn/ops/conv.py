@@ -20,10 +20,10 @@ from fastcnn.graph import Fused, Node, Op, apply, operation
 from fastcnn.ops import reduction
 from fastcnn.ops.chunks import by_chunks
 from fastcnn.ops.core import convert, op_function
-from fastcnn.ops.cost import Cost, implicit_cost, implicit_gradient_cost
+from fastcnn.ops.cost import LANES, Cost, implicit_cost, implicit_gradient_cost
 from fastcnn.ops.epilogue import absorbed, floor_of, no_bias
 from fastcnn.ops.pooling import window_padding
-from fastcnn.ops.shape import expand_dims, known, require_same_dtype, squeeze
+from fastcnn.ops.shape import expand_dims, known, require_same_dtype, reshape, squeeze, tile
 from fastcnn.tensor import Shape, Tensor, TensorSpec
 
 __all__ = [
@@ -536,7 +536,29 @@ def conv2d(
             f"filters), got {tensors[1].shape}"
         )
     window = _window(strides, padding, dilation_rate, "conv2d")
+    if algorithm == config.convolution_algorithm() == "auto" and channels and inner and inner < channels:
+        check_groups(channels, inner, known(tensors[1].shape)[-1])
+        if inner == 1:
+            tensors[1] = reshape(tensors[1], (*known(tensors[1].shape)[:2], channels, -1))
+            return apply(DepthwiseConv(*window), *tensors)
+        tensors[1] = join_groups(tensors[1], channels // inner)
     return apply(Conv(*window, algorithm=algorithm), *tensors)
+
+
+def join_groups(kernel: Tensor, groups: int) -> Tensor:
+    """A kernel with fewer groups that does the same: groups of fewer filters than a vector has lanes become blocks.
+
+    (kh, kw, inner, f) -> (kh, kw, d inner, f): filters of the group g take the channels of the (g mod d)-th part of
+    what d groups have together, and the others times zero. That takes d times the multiplications, which is less than
+    what half-empty vectors cost. (Infinity times zero is NaN: an infinite channel reaches all that share its block.)
+    """
+    *_, inner, filters = known(kernel.shape)
+    each = filters // groups
+    together = min(d for d in range(1, groups + 1) if groups % d == 0 and (d * each >= LANES or d == groups))
+    if together == 1:
+        return kernel
+    own = np.arange(filters) // each % together == np.arange(together * inner)[:, None] // inner
+    return tile(kernel, (1, 1, together, 1)) * own.astype(kernel.dtype)
 
 
 @op_function

@@ -13,6 +13,8 @@ from fastcnn.tensor import Tensor, TensorSpec
 
 __all__ = ["argpartition", "argsort", "sort", "take_along_axis", "top_k"]
 
+FEW = 32  # elements that are selected one by one; for more, all are sorted
+
 
 @operation
 class ArgSort(Op):
@@ -29,6 +31,22 @@ class ArgSort(Op):
 
     def launch(self, k: Any, inputs: Any, outputs: Any, scratch: Any) -> list:
         return [k.argsort_rows.bind(*_rows([*inputs, *outputs, *scratch]))]
+
+
+@operation
+class Select(Op):
+    """The first `count` places along the last dimension in the order of x, as int32; equal elements keep theirs."""
+
+    count: int
+
+    def infer(self, x: Tensor) -> TensorSpec:
+        return TensorSpec((*x.shape[:-1], self.count), "int32")
+
+    def gradient(self, inputs: Any, outputs: Any, grads: Any) -> tuple[None]:
+        return (None,)
+
+    def launch(self, k: Any, inputs: Any, outputs: Any, scratch: Any) -> list:
+        return [k.select_rows.bind(*_rows([*inputs, *outputs]))]
 
 
 @operation
@@ -104,7 +122,8 @@ def sort(x: Any, axis: int | None = -1) -> Any:
 def top_k(x: Any, k: int, sorted: bool = True) -> tuple[Any, Any]:
     """The k largest elements along the last axis, the largest first, and their places, int32."""
     x = convert(x)
-    places = argsort(negative(floating(x, "float64")))[
-        ..., :k
-    ]  # of equal elements the first is first here too
+    reverse = negative(floating(x, "float64"))  # of equal elements the first is first here too
+    length = x.shape[-1]
+    few = length is not None and 0 < k <= min(length, FEW)
+    places = apply(Select(k), reverse) if few else argsort(reverse)[..., :k]
     return take_along_axis(x, places, -1), places

@@ -12,8 +12,17 @@ import math
 import numpy as np
 
 from fastcnn_kernels import elementary
-from fastcnn_kernels.elementwise import by_rows, clipped, flat, map_binary, map_unary, row_span, smaller
-from fastcnn_kernels.jit import cpu_kernel, device_function, scalar, span
+from fastcnn_kernels.elementwise import (
+    by_rows,
+    clipped,
+    flat,
+    largest_of,
+    map_binary,
+    map_unary,
+    row_span,
+    smaller,
+)
+from fastcnn_kernels.jit import CHUNK, cpu_kernel, device_function, scalar, span, stack_array
 
 # --- piecewise linear ---------------------------------------------------------------------------------------
 
@@ -527,24 +536,43 @@ def squareplus_backward(dy, x, dx, b, first, last):
 @device_function
 def shift_and_total(row):
     """(m, sum of exp(row - m)) with m = max(row), so that nothing overflows. Both in float64."""
-    shift = np.float64(-np.inf)
-    for j in range(row.size):
-        shift = max(shift, np.float64(row[j]))
-    total = 0.0
+    shift, total = np.float64(largest_of(row)), 0.0
     for j in range(row.size):
         total += elementary.exp(row[j] - shift)
     return shift, total
 
 
+@device_function
+def exponentials(x, lo, hi, tile):
+    """tile[(r - lo) c + j] = exp(x[r, j] - max(x[r])) in float64, of the rows [lo, hi).  x (rows, c)."""
+    at = 0
+    for r in range(lo, hi):
+        xs, shift, differences = x[r], np.float64(largest_of(x[r])), tile[at : at + x.shape[1]]
+        for j in range(xs.size):
+            differences[j] = xs[j] - shift
+        at += xs.size
+    for i in range(at):  # of all rows at once: they may be shorter than a vector
+        tile[i] = elementary.exp(tile[i])
+
+
 @cpu_kernel(by_rows)
 def softmax_forward(x, y, first, last):
     """y[r, j] = exp(x[r, j]) / sum over k of exp(x[r, k]).  x, y (rows, c)."""
-    lo, hi = row_span(first, last, x)
-    for r in range(lo, hi):
-        xs, ys = x[r], y[r]
-        shift, total = shift_and_total(xs)
-        for j in range(xs.size):
-            ys[j] = elementary.exp(xs[j] - shift) / total
+    tile, classes = stack_array(np.float64, CHUNK), x.shape[1]
+    for item in range(first, last):
+        lo, hi = row_span(item, item + 1, x)
+        if classes > CHUNK:  # an item is a row, which does not fit the tile
+            shift, total = shift_and_total(x[lo])
+            for j in range(classes):
+                y[lo, j] = elementary.exp(x[lo, j] - shift) / total
+            continue
+        exponentials(x, lo, hi, tile)
+        for r in range(lo, hi):
+            ys, es, total = y[r], tile[(r - lo) * classes : (r - lo + 1) * classes], 0.0
+            for j in range(classes):
+                total += es[j]
+            for j in range(classes):
+                ys[j] = es[j] * (1 / total)
 
 
 @cpu_kernel(by_rows)

@@ -14,7 +14,9 @@ import operator
 import numpy as np
 
 from fastcnn_kernels import elementary
-from fastcnn_kernels.jit import CHUNK, cpu_kernel, device_function, scalar, span
+from fastcnn_kernels.jit import CHUNK, cpu_kernel, device_function, scalar, span, stack_array
+
+BREADTH = 256  # running results of a row
 
 # --- walks --------------------------------------------------------------------------------------------------
 
@@ -54,6 +56,30 @@ def map_binary(f, x1, x2, y, first, last, *constants):
         ys[i] = f(x1s[i], x2s[i], *constants)
 
 
+@device_function
+def combine_row(f, row, tile, start):
+    """start, combined by f with the numbers of a row, in an order that depends on their number alone.
+
+    tile: memory of BREADTH running results, so that vectors are combined. Loops are over the lengths of slices: LLVM
+    unrolls those of constant length before it makes vectors.
+    """
+    width = min(row.size, BREADTH)
+    head = row[:width]
+    for j in range(head.size):
+        tile[j] = head[j]
+    for at in range(BREADTH, row.size, BREADTH):
+        part = row[at : at + BREADTH]
+        for j in range(part.size):
+            tile[j] = f(tile[j], part[j])
+    while width > 1:
+        half = (width + 1) // 2
+        rest = tile[half:width]
+        for j in range(rest.size):
+            tile[j] = f(tile[j], rest[j])
+        width = half
+    return f(start, tile[0]) if row.size > 0 else start
+
+
 # --- two operands -------------------------------------------------------------------------------------------
 
 
@@ -91,6 +117,12 @@ def power(x1, x2, y, first, last):
 def larger(x1, x2):
     """The larger of two numbers; NaN when either is NaN."""
     return x2 if x1 < x2 or x2 != x2 else x1
+
+
+@device_function
+def largest_of(row):
+    """The largest number of a row; NaN with a NaN in it."""
+    return combine_row(larger, row, stack_array(row, BREADTH), row.dtype.type(-math.inf))
 
 
 @cpu_kernel(flat)

@@ -32,10 +32,15 @@ from fastcnn_kernels.microkernel import (
 
 ITEMS = 64  # work items of a large product: enough to share out evenly over a dozen threads
 SMALLEST_ITEM = 4  # tiles of full depth (some microseconds); less is not worth another thread's attention
+DIRECT = 2  # row tiles that read b where it is: packing it would cost more
 FEW_ROWS = 2  # with so few, results are computed row by row
 ROW_VECTORS = 8  # of a row at a time
 ZEROS = ROW_VECTORS * VECTOR_BYTES // 4
 TALLEST_ITEM = 16  # row tiles that share one packed panel of b: packing then costs little
+SHARING = 8  # row tiles that should, where b is larger than a cache: else it is read again for every few rows
+CACHED = 1 << 20  # bytes
+SHORT = 64  # depth of products that take less time than writing results does: these are written by whole rows
+WIDEST_ITEM = 32  # panels of such rows
 
 
 class GemmGeometry(NamedTuple):
@@ -84,9 +89,15 @@ def divide_work(g: GemmGeometry, itemsize: int, split: bool = False) -> GemmGeom
     """The geometry with parts, tiles and panels chosen; a function of the shapes alone."""
     tiles, panels, depths = row_blocks(g.m, TILE_ROWS), blocks(g.n, tile_width(itemsize)), blocks(g.k, DEPTH)
     items = max(1, min(ITEMS, g.batch * tiles * panels * depths // SMALLEST_ITEM))
-    wide = max(1, min(4, g.batch * panels // items))
+    if g.k <= SHORT and g.b_step == 1:
+        wide = max(1, min(WIDEST_ITEM, g.batch * panels * blocks(tiles, DIRECT) // items))
+        least, tallest = min(tiles, DIRECT), DIRECT
+    else:
+        wide = max(1, min(4, g.batch * panels // items))
+        least = min(tiles, SHARING) if g.k * g.n * itemsize > CACHED else 1
+        tallest = TALLEST_ITEM
     columns = g.batch * blocks(panels, wide)
-    tall = max(1, min(TALLEST_ITEM, tiles * columns // items))
+    tall = max(least, min(tallest, tiles * columns // items))
     parts = min(items // (columns * blocks(tiles, tall)), depths // 2) if split else 1
     return g._replace(parts=max(1, parts), tiles=tall, panels=wide)
 
@@ -161,7 +172,7 @@ def gemm(a, b, bias, c, lower, g, first, last):
                 columns = min(width, right - j)
                 from_b = Matrix(panel, 0, width)
                 b_at = t * g.b_batch + k * g.b_row + j * g.b_step
-                if g.b_step == 1 and g.tiles < 3 and (columns == width or columns == lanes_of(a)):
+                if g.b_step == 1 and g.tiles <= DIRECT and (columns == width or columns == lanes_of(a)):
                     from_b = Matrix(b, b_at, g.b_row)
                 else:
                     pack(b, b_at, g, depth, columns, panel, width)

@@ -497,10 +497,13 @@ def multiply(rows, columns, depth, a, a_step, b, start, lower, c, spare):
 @device_function
 def pack_rows(source, at, row, depth, columns, panel, panel_at, width):
     """panel[panel_at + k * width + j] = source[at + k * row + j]; columns from `columns` to `width` are zero."""
+    if columns == width:  # a constant: some vectors each
+        for k in range(depth):
+            copy(panel, panel_at + k * width, source, at + k * row, width)
+        return
     for k in range(depth):
         copy(panel, panel_at + k * width, source, at + k * row, columns)
-        if columns < width:
-            clear(panel, panel_at + k * width + columns, width - columns)
+        clear(panel, panel_at + k * width + columns, width - columns)
 
 
 @device_function

@@ -55,6 +55,31 @@ def argsort_rows(x, places, spare, first, last):
         merge_sort(x[r], places[r], spare[r])
 
 
+@device_function
+def select(x, places):
+    """places = those of the `places.size` smallest elements of x, at most as many as there are, in order.
+
+    Of elements in random order few get in: n comparisons, and some k ln(n / k) insertions.
+    """
+    found, wanted = 0, places.size
+    for i in range(x.size):
+        if found == wanted and in_order(x[places[wanted - 1]], x[i]):
+            continue
+        found = min(found + 1, wanted)
+        j = found - 1
+        while j > 0 and not in_order(x[places[j - 1]], x[i]):
+            places[j] = places[j - 1]
+            j -= 1
+        places[j] = i
+
+
+@cpu_kernel(each_row)
+def select_rows(x, places, first, last):
+    """places[r] = the first of the order of the row x[r].  x (rows, n), places (int) (rows, k), k <= n."""
+    for r in range(first, last):
+        select(x[r], places[r])
+
+
 @cpu_kernel(each_row)
 def pick_forward(x, index, y, first, last):
     """y[r, k] = x[r, index[r, k]]; NaN where there is no such place.  x (rows, n), index and y (rows, m)."""

@@ -3,7 +3,7 @@
 import math
 
 from fastcnn_kernels.cuda import cuda, cuda_kernel, rows
-from fastcnn_kernels.ordering import merge_sort
+from fastcnn_kernels.ordering import merge_sort, select
 from fastcnn_kernels.shape import row_of
 
 
@@ -12,6 +12,13 @@ def argsort_rows(x, places, spare):
     """places[r] = order of the row x[r], the smallest first, NaN last.  x, places (int), spare (int): (rows, n)."""
     for r in range(cuda.grid(1), x.shape[0], cuda.gridsize(1)):
         merge_sort(x[r], places[r], spare[r])
+
+
+@cuda_kernel(rows)
+def select_rows(x, places):
+    """places[r] = the first of the order of the row x[r].  x (rows, n), places (int) (rows, k), k <= n."""
+    for r in range(cuda.grid(1), x.shape[0], cuda.gridsize(1)):
+        select(x[r], places[r])
 
 
 @cuda_kernel(rows)

@@ -9,7 +9,7 @@ import math
 import numpy as np
 
 from fastcnn_kernels import elementary
-from fastcnn_kernels.elementwise import larger, smaller
+from fastcnn_kernels.elementwise import combine_row, larger, largest_of, smaller
 from fastcnn_kernels.jit import CHUNK, cpu_kernel, device_function, scalar, shape_function, stack_array
 
 TILE = 256  # running results on the stack
@@ -102,6 +102,9 @@ def reduce_items(x, y, tile, combine, neutral, scale, first, last):
         o, chunk, start = item_place(item, chunks, inner)
         top, bottom = chunk_range(chunk, chunks, rows)
         begin, end = (o * rows + top) * inner, (o * rows + bottom) * inner
+        if inner == 1:
+            y[o, chunk, 0] = combine_row(combine, flat[begin:end], tile, neutral) * scale
+            continue
         length, width = segment_length(bottom - top, inner, start), min(inner - start, TILE)
         for j in range(length):
             tile[j] = neutral
@@ -124,13 +127,13 @@ def reduce_sum(x, y, scale, first, last):
 @cpu_kernel(reduction_items)
 def reduce_max(x, y, first, last):
     """y[o,k,i] = max of x[o,r,i] over the rows of chunk k.  x (o,r,i), y (o,k,i).  NaN wins."""
-    reduce_items(x, y, stack_array(x, TILE), larger, -math.inf, 1, first, last)
+    reduce_items(x, y, stack_array(x, TILE), larger, x.dtype.type(-math.inf), 1, first, last)
 
 
 @cpu_kernel(reduction_items)
 def reduce_min(x, y, first, last):
     """y[o,k,i] = min of x[o,r,i] over the rows of chunk k.  x (o,r,i), y (o,k,i).  NaN wins."""
-    reduce_items(x, y, stack_array(x, TILE), smaller, math.inf, 1, first, last)
+    reduce_items(x, y, stack_array(x, TILE), smaller, x.dtype.type(math.inf), 1, first, last)
 
 
 @cpu_kernel(lambda x, y, count: reduction_items(x, count))
@@ -192,15 +195,29 @@ def extremum_backward(x, y, dy, count, dx, first, last):
                 target[j] = share[j] if is_extremum(source[j], extremum[j]) else nothing
 
 
+@device_function
+def first_extremum(row, extremum):
+    """The first place of the maximum (or minimum) of a row, which is NaN with a NaN in it."""
+    place = 0
+    while not is_extremum(row[place], extremum):
+        place += 1
+    return place
+
+
 @cpu_kernel(lambda x, y: x.shape[0] * blocks(x.shape[2]))
 def argmax_forward(x, y, first, last):
     """y[o,i] = the first r at which x[o,r,i] is largest; a NaN is larger than any number.  x (o,r,i), y (o,i)."""
     best = stack_array(x, TILE)
-    inner = x.shape[2]
+    rows, inner = x.shape[1], x.shape[2]
+    flat = x.reshape(x.size)
     for item in range(first, last):
         o, _, start = item_place(item, 1, inner)
         stop = min(inner, start + TILE)
         ys = y[o, start:stop]
+        if inner == 1:
+            row = flat[o * rows : (o + 1) * rows]
+            ys[0] = first_extremum(row, largest_of(row))
+            continue
         for j in range(ys.size):
             best[j] = x[o, 0, start + j]
             ys[j] = 0
@@ -212,26 +229,35 @@ def argmax_forward(x, y, first, last):
                     ys[j] = r
 
 
+@scalar
+def finite_shift(x):
+    """What is subtracted from exponents of which x is the largest: a shift by infinity would leave inf - inf."""
+    return x if abs(x) < math.inf else type(x)(0)
+
+
 @cpu_kernel(lambda x, y: x.shape[0] * blocks(x.shape[2]))
 def logsumexp_forward(x, y, first, last):
     """y[o,i] = log of the sum of exp(x[o,r,i]) over r.  x (o,r,i), y (o,i)."""
     largest, total = stack_array(x, TILE), stack_array(np.float64, TILE)
-    inner = x.shape[2]
+    rows, inner = x.shape[1], x.shape[2]
+    flat = x.reshape(x.size)
     for item in range(first, last):
         o, _, start = item_place(item, 1, inner)
+        if inner == 1:
+            y[o, 0] = logsumexp_of(flat[o * rows : (o + 1) * rows])
+            continue
         stop = min(inner, start + TILE)
         ys = y[o, start:stop]
         for j in range(ys.size):
             largest[j] = -math.inf
             total[j] = 0.0
-        for r in range(x.shape[1]):
+        for r in range(rows):
             xs = x[o, r, start:stop]
             for j in range(ys.size):
                 largest[j] = larger(largest[j], xs[j])
         for j in range(ys.size):
-            # exp overflows above 88 in float32; a shift by infinity would leave inf - inf
-            largest[j] = largest[j] if abs(largest[j]) < math.inf else 0.0
-        for r in range(x.shape[1]):
+            largest[j] = finite_shift(largest[j])  # exp overflows above 88 in float32
+        for r in range(rows):
             xs = x[o, r, start:stop]
             for j in range(ys.size):
                 total[j] += elementary.exp(xs[j] - largest[j])
@@ -239,14 +265,29 @@ def logsumexp_forward(x, y, first, last):
             ys[j] = largest[j] + elementary.log(total[j])
 
 
+@device_function
+def logsumexp_of(row):
+    """log of the sum of exp(row)."""
+    shift, total = finite_shift(largest_of(row)), 0.0
+    for j in range(row.size):
+        total += elementary.exp(row[j] - shift)
+    return shift + elementary.log(total)
+
+
 @cpu_kernel(lambda x, y, dy, dx: x.shape[0] * row_chunks(x))
 def logsumexp_backward(x, y, dy, dx, first, last):
     """dx[o,r,i] = dy[o,i] exp(x[o,r,i] - y[o,i]).  x, dx (o,r,i); y, dy (o,i)."""
-    rows, chunks = x.shape[1], row_chunks(x)
+    rows, inner, chunks = x.shape[1], x.shape[2], row_chunks(x)
+    flat, dflat = x.reshape(x.size), dx.reshape(dx.size)
     for item in range(first, last):
         o = item // chunks
         top, bottom = chunk_range(item % chunks, chunks, rows)
         ys, dys = y[o], dy[o]
+        if inner == 1:
+            row, drow = flat[o * rows + top : o * rows + bottom], dflat[o * rows + top : o * rows + bottom]
+            for j in range(row.size):
+                drow[j] = dys[0] * elementary.exp(row[j] - ys[0])
+            continue
         for r in range(top, bottom):
             xs, dxs = x[o, r], dx[o, r]
             for j in range(xs.size):

@@ -37,6 +37,20 @@ def test_argsort_rows(shape: tuple[int, int], dtype: str, on_threads: OnThreads)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("wanted", [1, 5, 1000])
+def test_select_rows(shape: tuple[int, int], wanted: int, dtype: str, on_threads: OnThreads) -> None:
+    x = numbers(shape, dtype)
+    wanted = min(wanted, shape[1])
+
+    def first() -> list[np.ndarray]:
+        places = np.full((shape[0], wanted), -1, np.int32)
+        ordering.select_rows(x, places)
+        return [places]
+
+    np.testing.assert_array_equal(on_threads(first)[0], np.argsort(x, 1, kind="stable")[:, :wanted])
+
+
+@pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("kind", ["int32", "float32"])
 def test_pick_forward(shape: tuple[int, int], kind: str, dtype: str, on_threads: OnThreads) -> None:
     x = numbers(shape, dtype)

@@ -21,7 +21,7 @@ EXPLICIT = ((1, 0), (0, 2))
 def conv_row(name: str, function: str, cases: dict, terms: int = 27, **options: Any) -> Row:
     """A convolution function against the reference of the same name; strides and dilation are called alike."""
     names = {"strides": "stride", "dilation_rate": "dilation"}
-    told = {names.get(key, key): value for key, value in options.items()}
+    told = {names.get(key, key): value for key, value in options.items() if key != "algorithm"}
     return Row(
         f"{function} {name}",
         lambda *inputs: getattr(ops, function)(*inputs, **options),
@@ -39,6 +39,10 @@ USUAL = {
 }
 SAME = {"nothing equal": [(2, 5, 4, 2), (3, 2, 2, 3), (3,)], "1x1": [(1, 3, 2, 3), (1, 1, 3, 2), (2,)]}
 GROUPS = {"nothing equal": [(2, 4, 3, 4), (3, 2, 2, 6), (6,)]}
+MANY_GROUPS = {
+    "nothing equal": [(1, 3, 4, 12), (2, 2, 2, 36), (36,)]
+}  # six of six filters, in blocks of three
+CHANNEL_GROUPS = {"nothing equal": [(2, 4, 3, 2), (3, 2, 1, 6), (6,)]}
 DEPTHWISE = {
     "nothing equal": [(2, 4, 3, 2), (3, 2, 2, 1), (2,)],
     "multiplier": [(1, 4, 3, 2), (2, 2, 2, 3), (6,)],
@@ -58,6 +62,9 @@ CONVOLUTIONS = [
     conv_row("dilation", "conv2d", SAME, padding="same", dilation_rate=(2, 1)),
     conv_row("stride and dilation", "conv2d", SAME, padding="same", strides=(2, 1), dilation_rate=(2, 2)),
     conv_row("groups", "conv2d", GROUPS, padding="same", groups=2),
+    conv_row("groups as such", "conv2d", GROUPS, padding="same", groups=2, algorithm="implicit"),
+    conv_row("groups in blocks", "conv2d", MANY_GROUPS, padding="same", strides=(1, 2), groups=6),
+    conv_row("a group a channel", "conv2d", CHANNEL_GROUPS, padding="same", groups=2),
 ]
 DEPTHWISE_CONVOLUTIONS = [
     conv_row("valid", "depthwise_conv2d", DEPTHWISE),
