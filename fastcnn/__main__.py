@@ -26,6 +26,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Error as error:
         print(f"fastcnn: {error}", file=sys.stderr)
         return 1
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        print(f"fastcnn: {place}cannot be read or written ({error.strerror or error})", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         return 130  # what a shell reports for Ctrl-C
 

@@ -60,14 +60,23 @@ class CSVLogger(Callback):
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         row = {"epoch": epoch, **{name: _cell(value) for name, value in (logs or {}).items()}}
         new = [name for name in ("epoch", *sorted(row.keys() - {"epoch"})) if name not in self._fields]
-        earlier = self._read() if new else []
-        self._fields += new
-        with open(self.filename, "w" if new else "a", newline="") as file:
-            writer = csv.DictWriter(file, self._fields, restval="NA", delimiter=self.separator)
-            if new:
-                writer.writeheader()
-                writer.writerows(earlier)
-            writer.writerow(row)
+        if new:
+            earlier = self._read()
+            self._fields += new
+            self._write([*earlier, row])
+        else:
+            with open(self.filename, "a", newline="") as file:
+                self._writer(file).writerow(row)
+
+    def _write(self, rows: list[dict[str, Any]]) -> None:
+        """Write the file anew."""
+        with open(self.filename, "w", newline="") as file:
+            writer = self._writer(file)
+            writer.writeheader()
+            writer.writerows(rows)
+
+    def _writer(self, file: Any) -> Any:
+        return csv.DictWriter(file, self._fields, restval="NA", delimiter=self.separator)
 
     def _read(self) -> list[dict[str, str]]:
         with open(self.filename, newline="") as file:

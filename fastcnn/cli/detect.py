@@ -1,10 +1,15 @@
 """Train a detector on a data.yaml, measure it, or find objects in images."""
 
 import argparse
+import functools
 import json
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+from fastcnn.callbacks import Callback
+from fastcnn.config import set_random_seed
 from fastcnn.detection import Augmentation, Detector, read_yolo, tiny_backbone
 from fastcnn.detection.data_yaml import read_data_yaml
 from fastcnn.detection.detector import read_epochs
@@ -12,28 +17,47 @@ from fastcnn.detection.voc import EXTENSIONS
 from fastcnn.errors import Error
 from fastcnn.utils.files import atomic_write
 
+OPTIONS = "options.json"  # of a training, in its folder
+DEFAULTS = {
+    "epochs": 100,
+    "batch": 16,
+    "size": [288, 384],
+    "channels": 3,
+    "width": 16,
+    "grids": 1,
+    "anchors": 5,
+    "rate": 2e-3,
+    "mosaic": 0.3,
+    "flip_vertical": 0.0,
+    "seed": 0,
+}
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments of the command: one of train, val, predict, and theirs."""
     actions = parser.add_subparsers(required=True, metavar="train|val|predict", dest="action")
     train = actions.add_parser("train", help="train into a folder of runs/")
     train.add_argument("data", help="a data.yaml")
-    train.add_argument("--epochs", type=int, default=100)
-    train.add_argument("--batch", type=int, default=16, help="images a step")
-    train.add_argument("--size", type=int, nargs=2, default=(288, 384), metavar=("HEIGHT", "WIDTH"))
-    train.add_argument("--channels", type=int, default=3, choices=(1, 3, 4))
-    train.add_argument("--width", type=int, default=16, help="channels of the backbone's first stage")
-    train.add_argument("--grids", type=int, default=1, choices=(1, 2))
-    train.add_argument("--anchors", type=int, default=5, help="of each grid")
-    train.add_argument("--rate", type=float, default=2e-3, help="largest learning rate")
-    train.add_argument("--mosaic", type=float, default=0.3, help="chance of four images in one")
-    train.add_argument("--flip-vertical", type=float, default=0.0, help="chance of images upside down")
-    train.add_argument("--seed", type=int, default=0)
+    option = functools.partial(train.add_argument, default=argparse.SUPPRESS)
+    option("--epochs", type=int)
+    option("--batch", type=int, help="images a step")
+    option("--size", type=int, nargs=2, metavar=("HEIGHT", "WIDTH"))
+    option("--channels", type=int, choices=(1, 3, 4))
+    option("--width", type=int, help="channels of the backbone's first stage")
+    option("--grids", type=int, choices=(1, 2))
+    option("--anchors", type=int, help="of each grid")
+    option("--rate", type=float, help="largest learning rate")
+    option("--mosaic", type=float, help="chance of four images in one")
+    option("--flip-vertical", type=float, help="chance of images upside down")
+    option("--seed", type=int)
     train.add_argument("--name", help="folder of runs/; by default the next of detect1, detect2, ...")
     train.add_argument(
         "--skip", action="store_true", help="read all images first and leave out those that cannot be read"
     )
-    train.add_argument("--resume", action="store_true", help="go on with the training in the folder --name")
+    train.add_argument(
+        "--resume", action="store_true",
+        help="go on with the interrupted training in the folder --name, with the options that it was begun with",
+    )  # fmt: skip
     train.set_defaults(act=_train)
     val = actions.add_parser("val", help="average precision on a split")
     val.add_argument("model", help="a file that train has written")
@@ -57,34 +81,88 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _train(arguments: argparse.Namespace) -> int:
+    if arguments.resume and not arguments.name:
+        raise Error("detect train --resume: say which training with --name")
+    folder = Path("runs", arguments.name) if arguments.name else _next_folder("detect")
+    options = _options(arguments, folder)
     on_error = "skip" if arguments.skip else "raise"
     train = read_yolo(arguments.data, "train", on_error)
     splits = read_data_yaml(arguments.data).splits
     validation = read_yolo(arguments.data, "val", on_error) if "val" in splits else None
-    for problem in train.problems[:10]:
+    problems = train.problems + (validation.problems if validation else [])
+    for problem in problems[:10]:
         print(f"left out: {problem}")
-    if len(train.problems) > 10:
-        print(f"left out: {len(train.problems)} in all; python -m fastcnn check {arguments.data} lists them")
-    if arguments.resume and not arguments.name:
-        raise Error("detect train --resume: say which training with --name")
-    folder = Path("runs", arguments.name) if arguments.name else _next_folder("detect")
+    if len(problems) > 10:
+        print(f"left out: {len(problems)} in all; python -m fastcnn check {arguments.data} lists them")
     print(f"{train}; validating on {len(validation) if validation else 'no'} images; into {folder}")
-    size = (*arguments.size, arguments.channels)
+    set_random_seed(options["seed"])
     detector = Detector(
-        tiny_backbone(size, arguments.width, grids=arguments.grids),
+        tiny_backbone((*options["size"], options["channels"]), options["width"], grids=options["grids"]),
         train.class_names,
-        anchors_per_grid=arguments.anchors,
+        anchors_per_grid=options["anchors"],
     )
-    changes = Augmentation(flip_vertical=arguments.flip_vertical, mosaic=arguments.mosaic)
-    detector.fit(
-        train, arguments.epochs, arguments.batch, validation, learning_rate=arguments.rate, augmentation=changes,
-        folder=folder, resume=arguments.resume, seed=arguments.seed,
-    )  # fmt: skip
+    changes = Augmentation(flip_vertical=options["flip_vertical"], mosaic=options["mosaic"])
+    state = folder / "state"
+    try:
+        detector.fit(
+            train, options["epochs"], options["batch"], validation, learning_rate=options["rate"],
+            augmentation=changes, folder=folder, resume=arguments.resume, seed=options["seed"],
+            callbacks=[_Written(folder / OPTIONS, options)],
+        )  # fmt: skip
+    except KeyboardInterrupt:  # the second Ctrl-C
+        if not state.is_dir():
+            raise
+    if state.is_dir():
+        go_on = [
+            "python",
+            "-m",
+            "fastcnn",
+            "detect",
+            "train",
+            arguments.data,
+            "--resume",
+            "--name",
+            arguments.name or folder.name,
+        ]
+        print(f"interrupted; to go on: {shlex.join(go_on)}")
+        return 130
     best = folder / "best.safetensors"
     if validation is not None:
         print(Detector.load(best).evaluate(validation, verbose=1))
     print(f"{read_epochs(folder)} epochs; the best detector is {best}")
     return 0
+
+
+def _options(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """What to train with: given options, before those that interrupted training was begun with, before defaults."""
+    given = {name: value for name, value in vars(arguments).items() if name in DEFAULTS}
+    if not arguments.resume:
+        return {**DEFAULTS, **given}
+    path = folder / OPTIONS
+    try:
+        begun = json.loads(path.read_text())
+        options = {name: begun[name] for name in DEFAULTS}
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise Error(f"{folder}: there is no interrupted training to resume ({path.name}: {error})") from error
+    for name, value in given.items():
+        if value != options[name]:
+            raise Error(
+                f"detect train --resume: --{name.replace('_', '-')} was {options[name]} when the training in {folder} "
+                f"began, not {value}; leave the option out, or train into another folder"
+            )
+    return options
+
+
+class _Written(Callback):
+    """Writes the options of the training beside its results."""
+
+    def __init__(self, path: Path, options: dict[str, Any]):
+        super().__init__()
+        self.path, self.options = path, options
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        with atomic_write(self.path) as file:
+            file.write(json.dumps(self.options).encode())
 
 
 def _validate(arguments: argparse.Namespace) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
@@ -158,8 +159,11 @@ class Detector:
 
         learning_rate: the largest, of AdamW; it rises over the first epochs and falls to 0 along a cosine. folder gets
         log.csv, last.safetensors and best.safetensors, by val_map50. resume: go on where training into that folder was
-        interrupted, bit for bit as it would have gone.
+        interrupted, bit for bit as it would have gone; it begins where there is none. A folder in which training has
+        ended is an `Error`.
         """
+        epochs = arguments.integer("Detector.fit", "epochs", epochs)
+        batch_size = arguments.integer("Detector.fit", "batch_size", batch_size)
         self._check_classes(dataset)
         if validation_data is not None:
             self._check_classes(validation_data)
@@ -167,6 +171,7 @@ class Detector:
             raise Error(f"Detector: augmentation must be an Augmentation or None, got {augmentation!r}")
         if not 0 < learning_rate < np.inf:
             raise Error(f"Detector: learning_rate must be positive and finite, got {learning_rate}")
+        records = self._records(Path(folder), resume) if folder is not None else []
         if self.model is None:
             self.build(self._anchors_from(dataset))
         model = self._built()
@@ -185,9 +190,8 @@ class Detector:
         follow: list[Callback] = [_Epochs(batches)]
         if validation_data is not None:
             follow.append(MapMonitor(self, validation_data, validation_freq, batch_size))
-        follow += self._records(Path(folder), resume) if folder is not None else []
         return model.fit(
-            batches, epochs=epochs, callbacks=[*follow, *callbacks], verbose=verbose, shuffle=False
+            batches, epochs=epochs, callbacks=[*follow, *records, *callbacks], verbose=verbose, shuffle=False
         )
 
     def _check_classes(self, dataset: BoxDataset) -> None:
@@ -210,17 +214,19 @@ class Detector:
         return [loss] * len(self.grids)
 
     def _records(self, folder: Path, resume: bool) -> list[Callback]:
-        state = folder / "state"
+        """What writes into a folder. In it there is a folder `state` from the beginning of training to its end."""
+        state, log = folder / "state", folder / "log.csv"
         if state.is_dir() and not resume:
             raise Error(
                 f"{folder}: holds training that was interrupted; go on with resume=True, or use another folder"
             )
-        folder.mkdir(parents=True, exist_ok=True)
-        return [
-            CSVLogger(folder / "log.csv", append=state.is_dir()),
-            _Keeper(self, folder),
-            BackupAndRestore(state),
-        ]
+        if log.is_file() and not state.is_dir():
+            raise Error(
+                f"{folder}: holds training that has ended, {read_epochs(folder)} epochs; use another folder, or "
+                "delete this one"
+            )
+        _make_folder(folder)
+        return [_Log(log, append=resume), _Keeper(self, folder), BackupAndRestore(state)]
 
     # --- what it finds ---------------------------------------------------------------------------------------
 
@@ -389,9 +395,21 @@ class MapMonitor(Callback):
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         if (epoch + 1) % self.frequency and epoch + 1 < self.params.get("epochs", 0):
             return
+        if getattr(self.model, "_interrupted", False):
+            return  # Ctrl-C: the epoch is not complete, and whoever pressed it does not want to wait
         found = self.detector.evaluate(self.dataset, (0.5,), batch_size=self.batch_size)
         if logs is not None and found.map50 is not None:
             logs["val_map50"] = found.map50
+
+
+class _Log(CSVLogger):
+    """log.csv. An epoch that begins again, since it was interrupted, takes the place of its earlier row."""
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        rows = self._read()
+        kept = [row for row in rows if int(row["epoch"]) < epoch]
+        if len(kept) < len(rows):
+            self._write(kept)
 
 
 class _Keeper(Callback):
@@ -403,7 +421,10 @@ class _Keeper(Callback):
         self.best = -1.0
 
     def on_train_begin(self, logs: Any = None) -> None:
-        values = [row.get("val_map50", "") for row in _rows(self.folder)]
+        _make_folder(self.folder / "state")
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        values = [row.get("val_map50", "") for row in _rows(self.folder) if int(row["epoch"]) < epoch]
         self.best = max([float(value) for value in values if value not in ("", "NA")], default=-1.0)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
@@ -412,6 +433,17 @@ class _Keeper(Callback):
         if value is None and self.best < 0 or value is not None and value > self.best:
             self.best = -1.0 if value is None else value
             self.detector.save(self.folder / "best.safetensors")
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK):
+            raise PermissionError("it may only be read")
+    except OSError as error:
+        raise Error(
+            f"{folder}: cannot be written into ({error}); give another folder to train into"
+        ) from error
 
 
 def _rows(folder: Path) -> list[dict[str, str]]:

@@ -130,6 +130,54 @@ def test_training_goes_on_where_it_was(tmp_path: Path) -> None:
     ]
 
 
+class CtrlC(fastcnn.callbacks.Callback):
+    """Asks for a stop within an epoch, as the handler of the signal does."""
+
+    def __init__(self, epoch: int):
+        super().__init__()
+        self.epoch = epoch
+
+    def on_epoch_begin(self, epoch: int, logs=None) -> None:
+        self.now = epoch == self.epoch
+
+    def on_train_batch_end(self, batch: int, logs=None) -> None:
+        if self.now and batch == 1:
+            self.model._interrupted = self.model.stop_training = True
+
+
+@pytest.mark.parametrize("epoch", [0, 2])
+def test_an_epoch_that_was_cut_short_leaves_no_trace(tmp_path: Path, epoch: int) -> None:
+    trained(tmp_path / "whole", 4, validation_data=squares(4))
+    trained(tmp_path / "parts", 4, validation_data=squares(4), callbacks=[CtrlC(epoch)])
+    assert (tmp_path / "parts" / "best.safetensors").is_file()
+    trained(tmp_path / "parts", 4, validation_data=squares(4), resume=True)
+    assert_equal_folders(tmp_path / "whole", tmp_path / "parts")
+
+
+def assert_equal_folders(whole: Path, parts: Path) -> None:
+    assert (whole / "log.csv").read_text() == (parts / "log.csv").read_text()
+    for name in ("best.safetensors", "last.safetensors"):  # names of layers differ
+        weights = [Detector.load(folder / name).model.get_weights() for folder in (whole, parts)]
+        for a, b in zip(*weights, strict=True):
+            np.testing.assert_array_equal(a, b, err_msg=name)
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_training_that_has_ended_is_not_overwritten(tmp_path: Path, resume: bool) -> None:
+    trained(tmp_path / "run", 1, resume=True)  # begins where there is none
+    before = (tmp_path / "run" / "last.safetensors").read_bytes()
+    with pytest.raises(Error, match="has ended, 1 epochs; use another folder"):
+        trained(tmp_path / "run", 2, resume=resume)
+    assert (tmp_path / "run" / "last.safetensors").read_bytes() == before
+
+
+def test_a_folder_that_cannot_be_written_into(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for name in ("file", "file/run"):
+        with pytest.raises(Error, match=r"file.*cannot be written into"):
+            trained(tmp_path / name, 1)
+
+
 def test_two_grids_grey_images_and_given_anchors() -> None:
     fastcnn.utils.set_random_seed(0)
     backbone = detection.tiny_backbone((32, 48, 1), 8, (0, 0, 0), grids=2)
@@ -179,6 +227,8 @@ def test_fewer_boxes_than_anchors() -> None:
             lambda: small_detector().fit(squares(2), validation_data=squares(1), validation_freq=0),
             "frequency",
         ),
+        (lambda: small_detector().fit(squares(2), 0), "epochs must be at least 1"),
+        (lambda: small_detector().fit(squares(2), 1, 0), "batch_size must be at least 1"),
         (lambda: Augmentation(mosaic=2), r"mosaic must lie in \[0, 1\]"),
         (lambda: Augmentation(scale=(0, 1)), "both positive"),
         (lambda: Augmentation(stretch=0), "stretch at least 1"),
@@ -228,6 +278,35 @@ def test_command_line(
     assert main(["detect", "predict", model, "nothing.png"]) == 1
     assert "no such file" in capsys.readouterr().err
     assert main([*train.split(), "--resume"]) == 1
+    assert main([*train.split(), "--name", "file/x"]) == 0
+    assert main(["detect", "predict", model, "data/images/val", "--name", "file/x/log.csv"]) == 1
+    assert "log.csv: cannot be read or written" in capsys.readouterr().err
+
+
+def test_training_from_the_command_line_is_interrupted_and_resumed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("PIL", reason="images are read by Pillow")
+    monkeypatch.chdir(tmp_path)
+    detection.write_yolo(squares(8), "a b")
+    detection.write_yolo(squares(2), "a b", "val")
+    train = ["detect", "train", "a b/data.yaml", "--name"]
+    options = "--epochs 3 --batch 4 --size 32 48 --width 8 --anchors 2 --seed 3".split()
+    assert main([*train, "whole", *options]) == 0
+    usual = Detector.fit
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            Detector, "fit", lambda *a, callbacks, **k: usual(*a, callbacks=[*callbacks, CtrlC(1)], **k)
+        )
+        assert main([*train, "parts", *options]) == 130
+    assert "interrupted; to go on: python -m fastcnn detect train 'a b/data.yaml'" in capsys.readouterr().out
+    assert main([*train, "parts", "--resume", "--epochs", "4"]) == 1
+    assert "--epochs was 3 when the training in runs/parts began, not 4" in capsys.readouterr().err
+    assert main([*train, "parts", "--resume"]) == 0
+    assert_equal_folders(Path("runs", "whole"), Path("runs", "parts"))
+    for name in ("parts", "nothing"):
+        assert main([*train, name, "--resume"]) == 1
+    assert "there is no interrupted training to resume" in capsys.readouterr().err
 
 
 # --- windows ---------------------------------------------------------------------------------------------------
