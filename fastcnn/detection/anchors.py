@@ -46,6 +46,8 @@ def anchor_kmeans(sizes: Any, k: int, seed: int | None = None) -> np.ndarray:
         raise Error(
             "anchor_kmeans: widths and heights must be positive and finite; remove boxes without area"
         )
+    if seed is not None:
+        seed = arguments.integer("anchor_kmeans", "seed", seed, minimum=0)
     different = np.unique(sizes, axis=0)
     if len(different) <= k:
         return _by_area(different)

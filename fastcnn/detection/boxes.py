@@ -60,21 +60,29 @@ def convert_boxes(boxes: Any, source: str, target: str) -> np.ndarray:
 def scale_boxes(boxes: Any, width: float, height: float) -> np.ndarray:
     """x times width, y times height: from normalised boxes to pixels or cells, whatever their form."""
     array = as_boxes(boxes)
-    return array * np.array([width, height, width, height], array.dtype)
+    return array * _sides("scale_boxes", width, height, array.dtype)
 
 
 def normalize_boxes(boxes: Any, width: float, height: float) -> np.ndarray:
     """x divided by width, y by height: from pixels or cells to shares of the image, whatever their form."""
-    if not (width > 0 and height > 0):
-        raise Error(f"normalize_boxes: width and height must be positive, got {width} and {height}")
     array = as_boxes(boxes)
-    return array / np.array([width, height, width, height], array.dtype)
+    return array / _sides("normalize_boxes", width, height, array.dtype)
 
 
 def clip_boxes(boxes: Any, width: float, height: float) -> np.ndarray:
     """The parts of boxes (xyxy) inside an image."""
     array = as_boxes(boxes)
-    return np.clip(array, 0, np.array([width, height, width, height], array.dtype))
+    return np.clip(array, 0, _sides("clip_boxes", width, height, array.dtype))
+
+
+def _sides(what: str, width: Any, height: Any, dtype: np.dtype) -> np.ndarray:
+    """(width, height, width, height) of an image or a grid; `Error` where it can be none."""
+    sides = (width, height)
+    if not all(isinstance(n, int | float | np.integer | np.floating) and 0 < n < np.inf for n in sides):
+        raise Error(
+            f"{what}: width and height must be positive and finite, of one image or grid; got {width!r} and {height!r}"
+        )
+    return np.array([*sides, *sides], dtype)
 
 
 def areas(boxes: Any) -> np.ndarray:

@@ -60,12 +60,22 @@ def _arrays(what: str, boxes: Any, scores: Any, labels: Any) -> tuple[np.ndarray
         )
     if labels is not None and labels.shape != scores.shape:
         raise Error(f"{what}: expected a label a box, {scores.shape}, got {labels.shape}")
+    if labels is not None and labels.dtype.kind not in "iu":
+        _check_labels(what, labels)
     return boxes, scores, labels
+
+
+def _check_labels(what: str, labels: np.ndarray) -> None:
+    """Of numbers, or of strings, each equal to itself."""
+    if labels.dtype.kind not in "biufUS" or (labels.dtype.kind == "f" and np.isnan(labels).any()):
+        raise Error(f"{what}: labels are class numbers, or names, got {labels.tolist()[:5]}")
 
 
 def _check_finite(what: str, boxes: np.ndarray, scores: np.ndarray) -> None:
     for name, array in (("boxes", boxes), ("scores", scores)):
-        if not np.isfinite(array.sum(dtype=np.float64)):
+        with np.errstate(over="ignore", invalid="ignore"):
+            total = array.sum(dtype=np.float64)
+        if not np.isfinite(total):
             bad = np.argwhere(~np.isfinite(array))
             if len(bad):
                 raise Error(
@@ -265,10 +275,12 @@ def soft_nms(
     Bodla et al. 2017.
     """
     choice("soft_nms: method", method, ("linear", "gaussian"))
-    if not sigma > 0:
-        raise Error(f"soft_nms: sigma must be positive, got {sigma}")
+    if not (isinstance(sigma, NUMBERS) and sigma > 0):
+        raise Error(f"soft_nms: sigma must be positive, got {sigma!r}")
     threshold = _share("soft_nms", "iou_threshold", iou_threshold)
     _check_limits("soft_nms", score_threshold, max_boxes)
+    if score_threshold is None:
+        raise Error("soft_nms: score_threshold must be a number: scores fade, but never to nothing; got None")
     boxes, scores, labels = _checked("soft_nms", boxes, scores, labels)
     if not len(boxes):
         return np.zeros(0, np.int64), scores
@@ -292,8 +304,8 @@ def weighted_box_fusion(
     less where not all models have seen the object. Scores must not be negative. Solovyev et al. 2021.
     """
     threshold = _share("weighted_box_fusion", "iou_threshold", iou_threshold)
-    if models < 1:
-        raise Error(f"weighted_box_fusion: models must be at least 1, got {models}")
+    if not (isinstance(models, NUMBERS) and models >= 1):
+        raise Error(f"weighted_box_fusion: models must be a number of at least 1, got {models!r}")
     boxes, scores, labels = _checked("weighted_box_fusion", boxes, scores, labels)
     if (scores < 0).any():
         raise Error(f"weighted_box_fusion: scores must not be negative, got {scores.min()}")

@@ -214,9 +214,16 @@ def test_what_is_not_finite_is_refused(value: float) -> None:
         (lambda b, s, k: ops.soft_nms(b, s, sigma=0), "sigma must be positive"),
         (lambda b, s, k: ops.soft_nms(b, s, method="hard"), "linear, gaussian"),
         (lambda b, s, k: ops.weighted_box_fusion(b, -s), "must not be negative"),
+        (lambda b, s, k: ops.soft_nms(b, s, sigma="wide"), "sigma must be positive, got 'wide'"),
+        (lambda b, s, k: ops.soft_nms(b, s, score_threshold=None), "score_threshold must be a number"),
         (lambda b, s, k: ops.weighted_box_fusion(b, s, models=0), "at least 1"),
+        (lambda b, s, k: ops.weighted_box_fusion(b, s, models="two"), "at least 1, got 'two'"),
+        (lambda b, s, k: ops.nms(b, s, [None] * 5), r"class numbers, or names, got \[None"),
+        (lambda b, s, k: ops.nms(b, s, [0, 1, np.nan, 1, 0]), "class numbers, or names, got"),
+        (lambda b, s, k: ops.soft_nms([[-np.inf, 0, np.inf, 1]], [1.0]), "soft_nms: boxes hold -inf"),
     ],
 )
+@pytest.mark.filterwarnings("error")
 def test_wrong_arguments(call, message: str) -> None:
     with pytest.raises(Error, match=message):
         call(*random_set(5))
