@@ -19,6 +19,8 @@ SPLITS = ("train", "val", "test")
 READ = (*SPLITS, "names", "nc", "path")
 LINE = re.compile(r"(\s*)(?:-\s+(.+)|([^:]+):(?:\s+(.*))?)")
 ENDS = {"[": "]", "{": "}"}
+ESCAPE = re.compile(r"\\(x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U000[0-9a-fA-F]{5}|.)")
+ESCAPED = {"n": "\n", "t": "\t", "r": "\r", "0": "\0", "_": "\xa0"}
 
 
 class DataFile(NamedTuple):
@@ -114,7 +116,7 @@ def _whole_lines(text: str, file: Path) -> Iterator[tuple[int, str]]:
     begun, first = "", 0
     for number, line in enumerate(text.splitlines(), 1):
         line = _without_comment(line)
-        if not line.strip() or line.strip() == "---":
+        if line.strip() in ("", "---", "..."):
             continue
         first = first if begun else number
         begun = f"{begun} {line.strip()}" if begun else line
@@ -130,10 +132,14 @@ def _whole_lines(text: str, file: Path) -> Iterator[tuple[int, str]]:
 
 def _outside_quotes(text: str) -> Iterator[tuple[int, str]]:
     """(place, letter) of the letters that stand in no quotes. A quote begins a value: cow's has none."""
-    quote, before = "", " "
+    quote, before, is_escaped = "", " ", False
     for place, letter in enumerate(text):
-        if quote:
-            quote = "" if letter == quote else quote
+        if is_escaped:
+            is_escaped = False
+        elif quote:
+            is_doubled = letter == quote == "'" == text[place + 1 : place + 2]
+            is_escaped = is_doubled or (letter == "\\" and quote == '"')
+            quote = "" if letter == quote and not is_doubled else quote
         elif letter in "'\"" and before in " [{,:":
             quote = letter
         else:
@@ -178,5 +184,21 @@ def _split(text: str, separator: str) -> list[str]:
 
 
 def _plain(text: str) -> str:
+    """A plain or quoted value; '' stands for ' in single quotes, a backslash begins an escape in double ones."""
     text = text.strip()
-    return text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"" else text
+    if len(text) < 2 or text[0] != text[-1] or text[0] not in "'\"":
+        return text
+    inner = text[1:-1]
+    return inner.replace("''", "'") if text[0] == "'" else ESCAPE.sub(_escaped, inner)
+
+
+def _escaped(match: re.Match[str]) -> str:
+    code = match[1]
+    return chr(int(code[1:], 16)) if len(code) > 1 else ESCAPED.get(code, code)
+
+
+def quoted(text: str) -> str:
+    """Text as a value of one line."""
+    if text.isprintable():
+        return "'" + text.replace("'", "''") + "'"
+    return '"' + "".join(c if c.isprintable() and c not in '"\\' else f"\\U{ord(c):08X}" for c in text) + '"'

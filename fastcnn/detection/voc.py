@@ -120,13 +120,13 @@ def read_voc(
         with faults.caught():
             if name in trees:
                 images[name] = _image_of(root / "JPEGImages", trees[name].get("filename") or "", name)
-    readable = set(faults.readable(list(images.values())))
-    samples = []
+    readable, samples = set(faults.readable(list(images.values()))), []
+    known = [name.strip() for name in wanted]  # spaces around a text are XML's
     for name, image in images.items():
         where = f"Annotations/{name}.xml"
         with faults.caught():
             if image in readable:
-                objects = _objects(trees[name], image, list(wanted), one_based, where, faults)
+                objects = _objects(trees[name], image, known, one_based, where, faults)
                 samples.append(Sample(image, objects, name))
     check_images(samples, str(root) if split is None else f"{root}: the split {split!r}", faults)
     return BoxDataset(samples, tuple(wanted), faults.messages)
@@ -136,7 +136,16 @@ def _split_names(path: Path) -> list[str]:
     if not path.is_file():
         known = ", ".join(sorted(p.stem for p in path.parent.glob("*.txt"))) or "none"
         raise Error(f"{path}: there is no such split; there are: {known}")
-    return [line.split()[0] for line in read_lines(path) if line.strip()]
+    lines = [line.strip() for line in read_lines(path)]
+    return [_split_name(line, path.parents[2] / "Annotations") for line in lines if line]
+
+
+def _split_name(line: str, annotations: Path) -> str:
+    """The name in a line; lists of one class have 1, 0 or -1 behind it."""
+    name, _, number = line.rpartition(" ")
+    if number not in ("1", "0", "-1") or isfile(annotations / f"{line}.xml"):
+        return line
+    return name.rstrip()
 
 
 def _tree(path: Path) -> Element:

@@ -15,7 +15,7 @@ import numpy as np
 
 from fastcnn.data.image_files import image_size
 from fastcnn.detection.boxes import convert_boxes, normalize_boxes, scale_boxes
-from fastcnn.detection.data_yaml import read_data_yaml
+from fastcnn.detection.data_yaml import quoted, read_data_yaml
 from fastcnn.detection.dataset import BoxDataset, Faults, Sample, check_images, read_lines, unreadable_images
 from fastcnn.detection.results import Objects
 from fastcnn.detection.voc import EXTENSIONS, store_images
@@ -150,14 +150,9 @@ def write_yolo(dataset: BoxDataset, folder: str | PathLike[str], split: str = "t
         for name, p in (read_data_yaml(path).splits if path.is_file() else {}).items()
     }
     lines = [f"{name}: {place}" for name, place in {**splits, split: f"images/{split}"}.items()]
-    names = [f"  {number}: {_quoted(name)}" for number, name in enumerate(dataset.class_names)]
+    names = [f"  {number}: {quoted(name)}" for number, name in enumerate(dataset.class_names)]
     with atomic_write(path) as file:
         file.write("\n".join(["path: .", *lines, "names:", *names, ""]).encode())
-
-
-def _quoted(name: str) -> str:
-    quote = '"' if "'" in name else "'"
-    return f"{quote}{name}{quote}"
 
 
 def check_yolo(path: str | PathLike[str]) -> tuple[list[Problem], list[str]]:

@@ -287,6 +287,7 @@ def test_data_yaml(tmp_path: Path, text: str, names: tuple[str, ...]) -> None:
         ("names: [cat]", "names no images"),
         ("train: images\nnames: [cat]\nnc: 3", "nc is 3"),
         ("train: images\nnames:\n  0: a\n  2: b", "numbered 0 to 1"),
+        ("train: images\nnames: ['it''s, cat", r"data.yaml:2: what begins there must end with ]"),
         ("train: images\nnames: [cat", r"data.yaml:2: what begins there must end with ]"),
         ("train: images\nnames: [cat}", r"data.yaml:2: what begins with \[ must end with ]"),
         ("train: images\nnames: {cat, dog}", r"data.yaml:2: expected {0: name"),
@@ -495,3 +496,75 @@ def test_labels_of_windows(tmp_path: Path) -> None:
     )
     found = detection.read_yolo(tmp_path / "data.yaml")
     assert found[0].objects.labels.tolist() == [1, 2] and not found.problems
+
+
+ODD_NAMES = (
+    "weiße Zelle",
+    "it's",
+    "a, b",
+    "#x",
+    'q"t',
+    "dog: big",
+    "& <b>",
+    " lead",
+    "{x}",
+    "0",
+    "a\\b",
+    "'\"",
+    "a\tb",
+)
+
+
+def test_odd_names_of_files_and_classes(tmp_path: Path) -> None:
+    """Spaces, quotes, marks of XML and YAML: what is written is read again."""
+    pytest.importorskip("PIL", reason="images are read by Pillow")
+    from PIL import Image
+
+    samples, names = [], ODD_NAMES
+    for i, name in enumerate(("a b", "scan 1", "ü & <x>", "#1", "50% 0", "a'b", "q,z", "no.dot")):
+        path = tmp_path / f"{name}.png"
+        Image.new("RGB", (20, 16)).save(path)
+        labels = np.arange(len(names)) if i == 0 else [i]
+        boxes = np.tile(np.float32([2, 4, 6 + i, 8]), (len(labels), 1))
+        samples.append(detection.Sample(path, detection.Objects.of(boxes, labels), name))
+    dataset = BoxDataset(samples, names)
+    detection.write_voc(dataset, tmp_path / "v o c", "der Rest")
+    detection.write_coco(dataset, tmp_path / "all.json", tmp_path / "coco")
+    detection.write_yolo(dataset, tmp_path / "yolo")
+    for again in (
+        detection.read_voc(tmp_path / "v o c", "der Rest", class_names=names),
+        detection.read_coco(tmp_path / "all.json", tmp_path / "coco"),
+        detection.read_yolo(tmp_path / "yolo" / "data.yaml"),
+    ):
+        assert again.class_names == names and not again.problems
+        found = {Path(sample.image).stem: sample.objects for sample in again.samples}
+        assert sorted(found) == sorted(sample.name for sample in samples)
+        for sample in samples:
+            order = found[sample.name].labels.argsort()
+            assert found[sample.name].labels[order].tolist() == sample.objects.labels.tolist()
+            np.testing.assert_allclose(found[sample.name].boxes, sample.objects.boxes, atol=1e-4)
+
+
+def test_a_list_of_one_class_has_numbers_behind_names(tmp_path: Path) -> None:
+    pytest.importorskip("PIL", reason="images are read by Pillow")
+    images = np.zeros((2, 8, 8, 3), np.uint8)
+    dataset = BoxDataset.from_arrays(images, [[[1, 1, 3, 3]]] * 2, [[0]] * 2, ["cat"])
+    detection.write_voc(dataset, tmp_path)
+    (tmp_path / "ImageSets" / "Main" / "cat_train.txt").write_text("000000  1\n000001 -1\n")
+    assert [sample.name for sample in detection.read_voc(tmp_path, "cat_train").samples] == [
+        "000000",
+        "000001",
+    ]
+
+
+def test_quoted_names_of_data_yaml(tmp_path: Path) -> None:
+    yaml = pytest.importorskip("yaml")
+    for style in (None, False):
+        for unicode in (False, True):
+            content = {"train": "images", "names": list(ODD_NAMES)}
+            text = yaml.safe_dump(content, default_flow_style=style, allow_unicode=unicode, width=10_000)
+            (tmp_path / "data.yaml").write_text(text, encoding="utf-8")
+            assert detection.read_data_yaml(tmp_path / "data.yaml").class_names == ODD_NAMES, text
+    detection.write_yolo(BoxDataset([], ODD_NAMES), tmp_path)
+    assert list(yaml.safe_load((tmp_path / "data.yaml").read_text())["names"].values()) == list(ODD_NAMES)
+    assert detection.read_data_yaml(tmp_path / "data.yaml").class_names == ODD_NAMES
