@@ -1,8 +1,10 @@
 """Regions of feature maps brought to one size, for detectors that look again at what they have proposed."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from fastcnn_kernels.roi import RegionGeometry
 
 from fastcnn.errors import Error
@@ -99,14 +101,32 @@ class RoiPoolGrad(Regions):
         return [k.roi_pool_backward.bind(dy, x, outputs[0], regions, self.scale, self.geometry)]
 
 
-def _size(what: str, size: Any) -> tuple[int, int]:
-    rows, columns = (size, size) if isinstance(size, int) else size
-    if min(rows, columns) < 1:
+def _checked(what: str, regions: Any, size: Any, scale: Any) -> tuple[tuple[int, int], float]:
+    """Output size and scale. Values of regions are checked where they are known; in models they are not."""
+    size = size.tolist() if isinstance(size, np.ndarray | np.integer) else size
+    pair = (size, size) if isinstance(size, int) else size
+    if not (isinstance(pair, list | tuple) and len(pair) == 2 and all(hasattr(n, "__index__") for n in pair)):
+        raise Error(f"{what}: output_size is one whole number, or (rows, columns); got {size!r}")
+    if min(pair) < 1:
         raise Error(f"{what}: output_size must be positive, got {size!r}")
-    return int(rows), int(columns)
+    if not (isinstance(scale, int | float | np.integer | np.floating) and 0 < scale < math.inf):
+        raise Error(f"{what}: spatial_scale must be a positive number, cells a pixel; got {scale!r}")
+    values = None if isinstance(regions, Tensor) else np.asarray(regions)
+    if values is not None and values.dtype.kind == "f" and not np.isfinite(values).all():
+        place = np.argwhere(~np.isfinite(values))[0]
+        raise Error(
+            f"{what}: regions hold {values[tuple(place)]} at {place.tolist()}; leave such regions out, or give them "
+            "the image number -1, which makes zeros"
+        )
+    return (int(pair[0]), int(pair[1])), float(scale)
 
 
 @op_function
+def _at_one_size(op: Regions, x: Any, regions: Any) -> Any:
+    x = convert(x)
+    return apply(op, x, convert(regions, x.dtype))
+
+
 def roi_align(
     x: Any,
     regions: Any,
@@ -120,20 +140,18 @@ def roi_align(
     regions: image number, x1, y1, x2, y2 in pixels, which spatial_scale turns into cells of the features. A region is
     divided into rows x columns cells; each is the mean of sampling_ratio^2 bilinear samples. aligned: the middle of the
     first cell of features is at 0.5; otherwise at 0, and regions are at least one cell long, as in older networks.
-    He et al. 2017, Mask R-CNN.
+    A region of an image that does not exist, number -1 for example, gives zeros; in models one with NaN, too, which in
+    an array is an `Error`. He et al. 2017, Mask R-CNN.
     """
-    if sampling_ratio < 1:
-        raise Error(f"roi_align: sampling_ratio must be at least 1, got {sampling_ratio}")
-    x = convert(x)
-    op = RoiAlign(_size("roi_align", output_size), float(spatial_scale), int(sampling_ratio), bool(aligned))
-    return apply(op, x, convert(regions, x.dtype))
+    if not (hasattr(sampling_ratio, "__index__") and sampling_ratio >= 1):
+        raise Error(f"roi_align: sampling_ratio must be a whole number of at least 1, got {sampling_ratio!r}")
+    size, scale = _checked("roi_align", regions, output_size, spatial_scale)
+    return _at_one_size(RoiAlign(size, scale, int(sampling_ratio), bool(aligned)), x, regions)
 
 
-@op_function
 def roi_pool(x: Any, regions: Any, output_size: int | Sequence[int], spatial_scale: float = 1.0) -> Any:
     """As `roi_align`, but regions are rounded to whole cells, last one included, and each output is a maximum.
 
     Girshick 2015, Fast R-CNN, section 2.1.
     """
-    x = convert(x)
-    return apply(RoiPool(_size("roi_pool", output_size), float(spatial_scale)), x, convert(regions, x.dtype))
+    return _at_one_size(RoiPool(*_checked("roi_pool", regions, output_size, spatial_scale)), x, regions)

@@ -135,3 +135,25 @@ def test_wrong_arguments() -> None:
         untrained(regions=0)
     with pytest.raises(Error, match="positive and finite, in pixels"):
         untrained(anchors=[(0, 1)])
+
+
+@pytest.mark.parametrize(
+    ("change", "options", "message"),
+    [
+        (np.nan, {}, r"regions hold nan at \[1, 3\]"),
+        (-np.inf, {}, r"regions hold -inf at \[1, 3\]"),
+        (2, {"spatial_scale": np.nan}, "spatial_scale must be a positive number"),
+        (2, {"spatial_scale": 0}, "spatial_scale must be a positive number"),
+        (2, {"output_size": 2.5}, "output_size is one whole number"),
+        (2, {"output_size": (2, 0)}, "output_size must be positive"),
+    ],
+)
+def test_regions_that_are_none(change: float, options: dict, message: str) -> None:
+    x, regions = np.ones((2, 5, 6, 3)), np.array([[0, 1, 1, 3, 3], [1, 0, 0, 4, 4.0]])
+    regions[1, 3] = change
+    arguments = {"output_size": 2, **options}
+    for pool in (fastcnn.ops.roi_align, fastcnn.ops.roi_pool):
+        with pytest.raises(Error, match=f"{pool.__name__}: {message}"):
+            pool(x, regions, **arguments)
+        with pytest.raises(Error, match=message):
+            fastcnn.gradient(lambda x, pool=pool: fastcnn.ops.sum(pool(x, regions, **arguments)))(x)
