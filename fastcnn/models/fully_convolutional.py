@@ -29,7 +29,8 @@ def to_fully_convolutional(model: Model) -> Model:
     """A copy of a classifier for images of any size, with the same weights.
 
     At row i and column j, of (n, rows, columns, classes), it gives what the classifier gives for the window that begins
-    at row i s and column j s, s being the product of all strides; all windows share their computations. That is
+    at row i s and column j s, s being the product of all strides; all windows share their computations. The last
+    windows may reach beyond the image by pixels that strides leave out. That is
     exact where no layer pads ("valid"); padded layers see neighbouring pixels where a window by itself has zeros.
     Dense layers behind Flatten become convolutions of the size of the map that was flattened, others 1 x 1; global
     pooling becomes pooling of the map's size. Sermanet et al. 2014, OverFeat.
