@@ -19,7 +19,7 @@ from fastcnn.detection.anchors import anchor_kmeans
 from fastcnn.detection.augment import Augmentation, Window, as_image, letterbox_window
 from fastcnn.detection.backbones import tiny_backbone
 from fastcnn.detection.batches import DetectionBatches
-from fastcnn.detection.boxes import clip_boxes, scale_boxes
+from fastcnn.detection.boxes import areas, clip_boxes, scale_boxes
 from fastcnn.detection.dataset import BoxDataset
 from fastcnn.detection.grids import Grid, decode
 from fastcnn.detection.head import YOLOHead
@@ -263,7 +263,9 @@ class Detector:
                     boxes, scores, None if agnostic else labels, iou_threshold, max_boxes=max_detections
                 )
                 pixels = clip_boxes(window.boxes_out(boxes[kept]), size[1], size[0])
-                found.append(Detections.of(pixels, scores[kept], labels[kept], self.class_names))
+                inside = areas(pixels) > 0  # what lies in the border around the image is nothing
+                kept = kept[inside]
+                found.append(Detections.of(pixels[inside], scores[kept], labels[kept], self.class_names))
             bar.update(len(found))
         return found[0] if single else found
 

@@ -65,7 +65,7 @@ class Evaluation:
     def ap(self, label: int, iou: float | None = None) -> float | None:
         """Average precision of a class at an IoU threshold; by default the mean over all thresholds."""
         places = range(len(self.thresholds)) if iou is None else [self._place(iou)]
-        return _mean([self.classes[label].average_precision(place) for place in places])
+        return _mean([self._class(label).average_precision(place) for place in places])
 
     def map(self, iou: float | None = None) -> float | None:
         """Mean over the classes that have objects."""
@@ -83,7 +83,7 @@ class Evaluation:
         self, label: int, score: float, iou: float = 0.5
     ) -> tuple[float | None, float | None]:
         """Precision and recall of a class when detections of at least this score count."""
-        found, place = self.classes[label], self._place(iou)
+        found, place = self._class(label), self._place(iou)
         counts = (found.scores >= score) & ~found.ignored[place]
         hits = int((found.hits[place] & counts).sum())
         precision = hits / int(counts.sum()) if counts.any() else None
@@ -91,9 +91,17 @@ class Evaluation:
 
     def curve(self, label: int, iou: float = 0.5) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Precision, recall and score after each detection of a class; empty where there are no objects."""
-        if not self.classes[label].objects:
+        if not self._class(label).objects:
             return np.zeros(0), np.zeros(0), np.zeros(0)
-        return self.classes[label].curve(self._place(iou))
+        return self._class(label).curve(self._place(iou))
+
+    def _class(self, label: int) -> Matches:
+        if not (hasattr(label, "__index__") and 0 <= label < len(self.classes)):
+            raise Error(
+                f"this evaluation has no class {label!r}; classes are numbered 0 to {len(self.classes) - 1}: "
+                f"{', '.join(self.class_names)}"
+            )
+        return self.classes[label]
 
     def _place(self, iou: float) -> int:
         for place, threshold in enumerate(self.thresholds):

@@ -12,6 +12,7 @@ import numpy as np
 from fastcnn.data.image_files import pillow, read_image
 from fastcnn.detection.boxes import as_boxes, as_labels, convert_boxes
 from fastcnn.errors import Error
+from fastcnn.layers import arguments
 from fastcnn.ops.detection import float_array
 
 COLOURS = (
@@ -108,6 +109,11 @@ class Detections:
     def to_coco(self, image_id: Any = 0, category_ids: Sequence[int] | None = None) -> list[dict[str, Any]]:
         """COCO's result records: boxes as x, y, width, height. category_ids: of the classes; default 1, 2, ..."""
         boxes = convert_boxes(self.boxes, "xyxy", "xywh")
+        if category_ids is not None and self.labels.max(initial=-1) >= len(category_ids):
+            raise Error(
+                f"to_coco: a detection has class {self.labels.max()}, and there are {len(category_ids)} category_ids; "
+                "give one for each class"
+            )
         return [
             {
                 "image_id": image_id,
@@ -135,6 +141,7 @@ def draw_boxes(
     module, _ = pillow()
     from PIL import ImageDraw
 
+    width, scale = arguments.integer("draw", "width", width), arguments.integer("draw", "scale", scale)
     picture = as_picture(image, module).convert("RGB")
     picture = picture.resize((picture.width * scale, picture.height * scale), module.Resampling.NEAREST)
     pen = ImageDraw.Draw(picture)
@@ -162,6 +169,8 @@ def as_picture(image: Any, module: Any) -> Any:
         )
     array = image if image.ndim == 3 else image[..., np.newaxis]
     if array.dtype.kind == "f":
+        if not np.isfinite(array).all():
+            raise Error("an image to draw on holds NaN or infinity; replace them")
         array = np.rint(array * (255.0 if array.max(initial=0) <= 1 else 1.0))
     array = np.clip(array, 0, 255).astype(np.uint8)
     if array.shape[-1] not in (1, 3, 4):

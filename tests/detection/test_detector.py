@@ -178,6 +178,15 @@ def test_a_folder_that_cannot_be_written_into(tmp_path: Path) -> None:
             trained(tmp_path / name, 1)
 
 
+def test_nothing_is_found_beside_the_image() -> None:
+    """A tall image has wide borders at its sides, and this detector finds something everywhere."""
+    detector = small_detector(anchors=[(6, 6), (9, 9)])
+    detector.model.get_layer(index=-1).bias.assign(np.tile(np.float32([5, 0, 0, 0, 0, 2, 0]), 2))
+    image = np.random.default_rng(0).integers(0, 256, (60, 9, 3)).astype(np.uint8)
+    found = detector.predict(image, 0.1, 0.9)
+    assert len(found) and (found.boxes[:, 2:] > found.boxes[:, :2]).all()
+
+
 def test_two_grids_grey_images_and_given_anchors() -> None:
     fastcnn.utils.set_random_seed(0)
     backbone = detection.tiny_backbone((32, 48, 1), 8, (0, 0, 0), grids=2)
@@ -236,6 +245,13 @@ def test_fewer_boxes_than_anchors() -> None:
         (lambda: detection.letterbox(np.zeros((1, 8, 8, 3)), 8), "expected an image"),
         (lambda: BoxDataset.from_arrays([np.zeros((8, 8))], [], [], ("a",)), "1 images, boxes of 0"),
         (lambda: detection.Detections.of([], [], []).draw(None), "an image to draw on"),
+        (lambda: detection.Detections.of([], [], []).draw(np.full((2, 2), np.nan)), "holds NaN"),
+        (
+            lambda: detection.Detections.of([], [], []).draw(np.zeros((2, 2)), scale=0),
+            "scale must be at least 1",
+        ),
+        (lambda: detection.Detections.of([], [], []).draw(np.zeros((2, 2)), 1.5), "width must be an integer"),
+        (lambda: detection.Detections.of([[0, 0, 1, 1]], [1], [1]).to_coco(0, [7]), "one for each class"),
         (lambda: detection.tiny_backbone((20, 48, 3), 8, (0, 0, 0), 2), "multiples of 8"),
         (lambda: small_detector().fit(BoxDataset([], ("a",))), "the data has a"),
         (lambda: small_detector().fit(BoxDataset([], ("square", "bar"))), "no boxes"),

@@ -139,6 +139,15 @@ ONE, NONE = Objects.of([[0, 0, 1, 1]], [1]), Detections.of([], [], [])
     [
         (lambda: evaluate_detections([], [Detections.of([], [], [])], NAMES), "give both for all images"),
         (lambda: evaluate_detections([], [], NAMES, [0.0]), r"\(0, 1\]"),
+        (
+            lambda: evaluate_detections([], [], NAMES).ap(len(NAMES)),
+            "has no class .*; classes are numbered 0 to",
+        ),
+        (
+            lambda: evaluate_detections([], [], NAMES).ap(NAMES[0]),
+            "has no class .*; classes are numbered 0 to",
+        ),
+        (lambda: evaluate_detections([], [], NAMES).precision_recall(-1, 0.5), "has no class -1"),
         (lambda: evaluate_detections([], [], NAMES).ap(0, 0.77), "has no IoU threshold 0.77"),
         (
             lambda: evaluate_detections([ONE], [NONE], ["cat"]),
