@@ -12,11 +12,13 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from fastcnn.data.image_folder import target_size
 from fastcnn.detection.augment import Window, as_image
 from fastcnn.detection.boxes import as_boxes, iou
 from fastcnn.detection.dataset import BoxDataset
 from fastcnn.detection.results import Detections
 from fastcnn.errors import Error
+from fastcnn.layers import arguments
 from fastcnn.models import Model
 from fastcnn.ops.segmentation import segment_image
 from fastcnn.ops.suppression import nms
@@ -27,9 +29,11 @@ def propose_regions(
 ) -> np.ndarray:
     """Boxes (n, 4) that objects may have: of segments, and of what comes of joining the most alike, again and again.
 
-    Alike are neighbours of similar colour, small ones, and such as fill the box around both. Uijlings et al. 2013,
-    Selective search.
+    Alike are neighbours of similar colour, small ones, and such as fill the box around both. Joining ends with `most`
+    boxes, of which the segments, however many, are the first. scale, sigma, smallest: as of `ops.segment_image`.
+    Uijlings et al. 2013, Selective search.
     """
+    most = arguments.integer("propose_regions", "most", most)
     array = as_image("propose_regions", image).astype(np.float32)
     segments = segment_image(array, scale, sigma, smallest)
     parts, beside = _parts(array, segments), _neighbours(segments)
@@ -93,9 +97,11 @@ def _neighbours(segments: np.ndarray) -> dict[int, set[int]]:
     return beside
 
 
-def cut_regions(image: Any, boxes: Any, size: tuple[int, int], context: float = 0.15) -> np.ndarray:
-    """The parts of an image in boxes, each stretched to (height, width), with a margin of so much of their size."""
-    array = as_image("cut_regions", image)
+def cut_regions(image: Any, boxes: Any, size: int | tuple[int, int], context: float = 0.15) -> np.ndarray:
+    """The parts of an image in boxes with a margin, a share of their size, each stretched to size (height, width)."""
+    array, size = as_image("cut_regions", image), target_size(size)
+    if not 0 <= context < np.inf:
+        raise Error(f"cut_regions: context must be a share of the box, not negative; got {context}")
     corners = as_boxes(boxes).reshape(-1, 4)
     if not np.isfinite(corners).all():
         raise Error("cut_regions: boxes must be finite")
@@ -122,6 +128,8 @@ class RCNN:
         sigma: float = 0.8,
         smallest: int = 20,
     ):
+        if not isinstance(classifier, Model):
+            raise Error(f"RCNN: the classifier must be a Model, got {classifier!r}")
         self.classifier, self.class_names = classifier, tuple(map(str, class_names))
         self.scale, self.sigma, self.smallest = float(scale), float(sigma), int(smallest)
         shape = classifier.input_shape[1:]
@@ -150,6 +158,7 @@ class RCNN:
         """
         if not len(dataset):
             raise Error("RCNN: there is no image in the data set")
+        nothing = arguments.integer("RCNN", "nothing", nothing, minimum=0)
         rng = np.random.default_rng(seed)
         x, y = [], []
         for sample in tqdm(dataset.samples, "proposing regions", unit="image", delay=2.0, disable=None):
@@ -174,6 +183,8 @@ class RCNN:
         self, image: Any, score_threshold: float = 0.5, iou_threshold: float = 0.3, max_detections: int = 100
     ) -> Detections:
         """What is found in an image (height, width, channels) of 0..255."""
+        if not 0 <= score_threshold <= 1:
+            raise Error(f"RCNN: score_threshold must lie in [0, 1], got {score_threshold}")
         array = as_image("RCNN", image, self.channels)
         boxes = self.propose(array)
         shares = self.classifier.predict(

@@ -38,6 +38,8 @@ class SlidingWindowDetector:
     """
 
     def __init__(self, classifier: Model, class_names: Sequence[str], background: str | None = None):
+        if not isinstance(classifier, Model):
+            raise Error(f"SlidingWindowDetector: the classifier must be a Model, got {classifier!r}")
         self.class_names = tuple(map(str, class_names))
         if len(classifier.input_shape) != 4 or None in classifier.input_shape[1:]:
             raise Error(
@@ -70,6 +72,8 @@ class SlidingWindowDetector:
         """
         if not scales or not all(0 < scale < np.inf for scale in scales):
             raise Error(f"SlidingWindowDetector: scales are positive factors, at least one; got {scales!r}")
+        if not -np.inf < score_threshold < np.inf:
+            raise Error(f"SlidingWindowDetector: score_threshold must be finite, got {score_threshold}")
         array = as_image("SlidingWindowDetector", image, self.channels).astype(np.float32)
         parts = [self._at_scale(array, float(scale), score_threshold) for scale in scales]
         boxes, scores, labels = (np.concatenate(part) for part in zip(*parts, strict=True))

@@ -17,6 +17,9 @@ def segment_image(image: Any, scale: float = 100.0, sigma: float = 0.8, smallest
     do in themselves, and `scale` / their size. sigma: of the Gaussian that smooths the image first, in pixels;
     smallest: segments of fewer pixels join a neighbour. Felzenszwalb & Huttenlocher 2004.
     """
+    for name, value in (("scale", scale), ("sigma", sigma), ("smallest", smallest)):
+        if not (isinstance(value, int | float | np.integer | np.floating) and 0 <= value < np.inf):
+            raise Error(f"segment_image: {name} must be a finite number, not negative; got {value!r}")
     from scipy import ndimage  # not on import: that takes long
 
     array = np.asarray(image, np.float32)

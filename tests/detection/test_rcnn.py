@@ -89,3 +89,32 @@ def test_it_learns() -> None:
 def test_wrong_classifier() -> None:
     with pytest.raises(Error, match="gives 3 probabilities; expected one for nothing and 3"):
         RCNN(classifier(), ("a", "b", "c"))
+
+
+IMAGE = np.zeros((8, 9, 3), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: RCNN(None, ("a",)), "the classifier must be a Model"),
+        (
+            lambda: RCNN(classifier(), ("a", "b")).predict(IMAGE, np.nan),
+            r"score_threshold must lie in \[0, 1\]",
+        ),
+        (lambda: RCNN(classifier(), ("a", "b")).regions_of(dataset(1), -1), "nothing must be at least 0"),
+        (lambda: propose_regions(IMAGE, scale=-1), "scale must be a finite number, not negative"),
+        (lambda: propose_regions(IMAGE, sigma=np.nan), "sigma must be a finite number"),
+        (lambda: propose_regions(IMAGE, smallest="few"), "smallest must be a finite number"),
+        (lambda: propose_regions(IMAGE, most=0), "most must be at least 1"),
+        (lambda: cut_regions(IMAGE, [[0, 0, 4, 4]], (0, 8)), r"must be \(height, width\)"),
+        (lambda: cut_regions(IMAGE, [[0, 0, 4, 4]], 8, context=-1), "context must be a share"),
+    ],
+)
+def test_wrong_arguments(call, message: str) -> None:
+    with pytest.raises(Error, match=message):
+        call()
+
+
+def test_one_number_for_both_sides() -> None:
+    np.testing.assert_array_equal(*(cut_regions(IMAGE + 7, [[0, 0, 4, 4]], size) for size in (6, (6, 6))))

@@ -111,6 +111,10 @@ def test_sliding_window_detector() -> None:
     assert found.boxes.tolist() == [[10, 4, 14, 8]] and found.labels.tolist() == [0]
     large = image.repeat(2, 0).repeat(2, 1)
     assert detector.predict(large, scales=(0.5,)).boxes.tolist() == [[20, 8, 28, 16]]
+    with pytest.raises(Error, match="the classifier must be a Model"):
+        SlidingWindowDetector(None, "abc")
+    with pytest.raises(Error, match="score_threshold must be finite"):
+        detector.predict(image, score_threshold=np.nan)
     with pytest.raises(Error, match="knows 2 classes, 3 are named"):
         SlidingWindowDetector(classifier, "abc")
     with pytest.raises(Error, match="no class 'none'"):
