@@ -58,6 +58,15 @@ def images(n: int, size: int) -> np.ndarray:
 # --- the recipe ------------------------------------------------------------------------------------------------
 
 
+def of_moves(layers: Any) -> list[Any]:
+    """Moves of pixels in a row."""
+    edge = {"fill_mode": "nearest"}
+    return [
+        layers.RandomFlip(), layers.RandomRotation(0.1, **edge), layers.RandomZoom(0.1, **edge),
+        layers.RandomTranslation(0.1, 0.1, **edge), layers.RandomShear(0.1, 0.1, **edge),
+    ]  # fmt: skip
+
+
 def of_layers(layers: Any, size: int) -> list[Any]:
     """The recipe in layers that Keras and fastcnn have."""
     return [
@@ -109,10 +118,27 @@ def fastcnn_layers(size: int) -> Run:
     return run
 
 
+def fastcnn_row(fused: bool) -> Run:
+    from fastcnn import layers
+
+    pipeline = layers.Pipeline(of_moves(layers), fused=fused)
+    return lambda x: pipeline(x)
+
+
 def keras_recipe(size: int) -> Run:
     import keras
 
-    steps = of_layers(keras.layers, size)
+    return one_by_one(of_layers(keras.layers, size))
+
+
+def keras_row() -> Run:
+    import keras
+
+    return one_by_one(of_moves(keras.layers))
+
+
+def one_by_one(steps: list[Any]) -> Run:
+    """Layers of Keras."""
 
     def run(x: np.ndarray) -> Any:
         y: Any = x.astype("float32")
@@ -294,6 +320,9 @@ def main() -> None:
         modules["Keras"] = keras
     for n, size in ((128, 32), (16, 224)):
         x = images(n, size).astype("float32")
+        row = {"fastcnn": fastcnn_row(True), "fastcnn, not fused": fastcnn_row(False)}
+        row |= {"Keras": keras_row()} if find("keras") and "Keras" in arguments.only else {}
+        report(f"row of five moves {size} x {size}", compare(row, x, arguments.rounds, arguments.seconds))
         for name in arguments.layers:
             runs = {who: layer_of(module, name) for who, module in modules.items()}
             report(f"{name} {size} x {size}", compare(runs, x, arguments.rounds, arguments.seconds))

@@ -24,25 +24,36 @@ def is_layer(function: Any) -> bool:
     return isinstance(function, Configurable) and function.kind == "layer"
 
 
+def knows_places(layer: Any) -> bool:
+    """Whether a layer is one of pictures, and of what goes with them."""
+    return hasattr(layer, "mixes_samples")
+
+
 class Compiled:
-    """A layer as a step of a Dataset: active as in training, on all threads, without Python between its parts.
+    """Layers as a step of a Dataset: active as in training, on all threads, without Python between their parts.
 
     On the CPU whatever device is set: batches are made ready while the device trains on those before.
-    Its random states are set to the place of the batch, so that no batch depends on those before it.
+    Their random states are set to the place of the batch, so that no batch depends on those before it.
     """
 
-    def __init__(self, layer: Any, dataset: Any):
-        self.layer = layer
+    def __init__(self, layers: Sequence[Any], dataset: Any):
+        self.layers = tuple(layers)
         self.dataset = dataset  # knows the number of classes
-        self.moves = hasattr(layer, "mixes_samples")  # a layer of pictures, and of what goes with them
-        self.mixes = bool(getattr(layer, "mixes_samples", False))
+        self.moves = all(map(knows_places, self.layers))
+        self.mixes = any(getattr(layer, "mixes_samples", False) for layer in self.layers)
         self.lock = threading.Lock()
         self._functions: dict[tuple[str, ...], Function] = {}
+
+    def then(self, layer: Any) -> "Compiled | None":
+        """One step with a layer more; None where pictures are to be looked at in between."""
+        if not (self.moves and knows_places(layer)):
+            return None
+        return Compiled((*self.layers, layer), self.dataset)
 
     def __call__(self, batch: Batch, epoch: int, number: int) -> Batch:
         """The batch after the layer."""
         if not isinstance(batch.x, np.ndarray):
-            raise Error(f"Dataset.map: layer {self.layer.name!r} takes one array x, the data have several")
+            raise Error(f"Dataset.map: layer {self._name!r} takes one array x, the data have several")
         data = self._inputs(batch)
         keys, arrays = tuple(data), [np.ascontiguousarray(_computable(array)) for array in data.values()]
         with self.lock:
@@ -57,13 +68,18 @@ class Compiled:
 
     def _body(self, keys: Sequence[str], tensors: Sequence[Tensor]) -> list[Any]:
         data = _nested(dict(zip(keys, tensors, strict=True)))
-        if list(data) == ["images"]:
-            return [self.layer(data["images"], training=True)]
-        found = self.layer(data, training=True)
-        return [_leaf(found, key) for key in keys]
+        found = data["images"] if list(data) == ["images"] else data
+        for layer in self.layers:
+            found = layer(found, training=True)
+        return [_leaf(found, key) if isinstance(found, dict) else found for key in keys]
+
+    @property
+    def _name(self) -> str:
+        return ", ".join(layer.name for layer in self.layers)
 
     def _states(self) -> list[RandomState]:
-        return [variable for variable in self.layer.variables if isinstance(variable, RandomState)]
+        every = [variable for layer in self.layers for variable in layer.variables]
+        return [variable for variable in every if isinstance(variable, RandomState)]
 
     def _inputs(self, batch: Batch) -> dict[str, np.ndarray]:
         """The arrays that the layer changes, by the names that layers of pictures give them."""
@@ -101,7 +117,7 @@ class Compiled:
         """Places in pictures stay as they are where a layer does not move them; their pictures must, too."""
         if isinstance(batch.x, np.ndarray) and x.shape[1:3] != batch.x.shape[1:3]:
             raise Error(
-                f"Dataset.map: layer {self.layer.name!r} changes the size of pictures, but not what is placed in them "
+                f"Dataset.map: layer {self._name!r} changes the size of pictures, but not what is placed in them "
                 f"({', '.join(batch.y or ())}); use one that moves it, such as RandomCrop, or a function"  # type: ignore[arg-type]
             )
 

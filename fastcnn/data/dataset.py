@@ -166,12 +166,17 @@ class Dataset:
         A function takes x, or (x, y), or (x, y, sample_weight), as many as the data have, and returns as many; if it
         has a parameter `rng`, it gets a generator that depends on the batch's place alone. A layer gets x, bytes or
         floats, and of a y with "boxes" and "labels", "segmentation_masks" or "keypoints" these; a layer that mixes
-        samples also gets y, one-hot.
+        samples also gets y, one-hot. Layers of pictures that follow one another are one pass, compiled together.
         """
         if not callable(function):
             raise Error(f"Dataset.map takes a layer or a function, got a {type(function).__name__}")
-        step: Step = Compiled(function, self) if is_layer(function) else _Mapped(function)
-        return self._with(_steps=(*self._steps, step))
+        if not is_layer(function):
+            return self._with(_steps=(*self._steps, _Mapped(function)))
+        last = self._steps[-1] if self._steps else None
+        joined = last.then(function) if isinstance(last, Compiled) else None
+        if joined is not None:
+            return self._with(_steps=(*self._steps[:-1], joined))
+        return self._with(_steps=(*self._steps, Compiled([function], self)))
 
     def prefetch(self, count: int = 2) -> "Dataset":
         """Made on a thread, up to `count` batches ahead of the one in use. 0: not."""

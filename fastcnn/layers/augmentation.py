@@ -17,6 +17,7 @@ from fastcnn.data.sources import BOX_FORMATS, check_box_format
 from fastcnn.errors import Error
 from fastcnn.layers import arguments
 from fastcnn.layers.base import Layer
+from fastcnn.ops.shape import Squeeze
 from fastcnn.tensor import Shape, Tensor
 
 KEYS = ("images", "labels", "bounding_boxes", "segmentation_masks", "keypoints")
@@ -124,11 +125,13 @@ class ImageLayer(Layer):
         if 0 in data["images"].shape:
             raise Error(f"expected at least one image, pixel and channel, got images {data['images'].shape}")
         if rank == 3:
-            one = self._on_dict(_mapped(data, lambda x: ops.expand_dims(x, 0)), training)
+            one = self._on_dict(_mapped(data, _as_batch), training)
             return _mapped(one, lambda x: ops.squeeze(x, 0))
         if None in data["images"].shape:
             return {**data, "images": self._described(data["images"])}
-        drawn = self.get_random_transformation(data, training)
+        return self._changed(data, self.get_random_transformation(data, training), training)
+
+    def _changed(self, data: dict[str, Any], drawn: Any, training: bool) -> dict[str, Any]:
         return {key: self._transform(key, value, drawn, training) for key, value in data.items()}
 
     def _described(self, images: Tensor) -> Tensor:
@@ -209,6 +212,14 @@ def batch_shape(data: Any) -> tuple[int, int, int, int]:
 def by_image(numbers: Any) -> Any:
     """(n,) as (n, 1, 1, 1), to go with images."""
     return ops.reshape(numbers, (-1, 1, 1, 1))
+
+
+def _as_batch(x: Any) -> Any:
+    """x as a batch of one: the very batch that it was taken out of, if it was."""
+    node = getattr(x, "node", None)
+    if node is not None and isinstance(node.operation, Squeeze) and node.inputs[0].shape == (1, *x.shape):
+        return node.inputs[0]
+    return ops.expand_dims(x, 0)
 
 
 def _mapped(data: Any, function: Any) -> Any:

@@ -5,6 +5,7 @@ of Keras: corners xyxy, yxyx; a corner and sizes xywh; the middle and sizes cent
 shares of the image's sizes, as rel_xyxy and so on.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -100,8 +101,7 @@ def points_along_field(points: Any, field: Any) -> Any:
     Solves field(p) = q by p += (q - field(p)) / 2, which gets nearer wherever the field does not fold. Beyond the edge
     things are moved as at the edge. An error of 10 pixels is one of 0.01 after as many steps.
     """
-    n, h, w, _ = field.shape
-    shift = field - np.moveaxis(np.indices((h, w)), 0, -1)[None].astype(field.dtype)
+    shift = field - own_places(field.shape[1:3], field.dtype)
     goal = ops.expand_dims(ops.stack([points[..., 1], points[..., 0]], -1) - 0.5, 2)
     places = goal = ops.cast(goal, field.dtype)
     for _ in range(FIELD_STEPS):
@@ -111,18 +111,23 @@ def points_along_field(points: Any, field: Any) -> Any:
     return ops.stack([found[..., 1], found[..., 0]], -1)
 
 
-def along_field(corners: Any, field: Any) -> Any:
-    """Corners (n, m, 4) in images gathered along a field (n, h, w, 2): around 32 points of the edges, moved."""
+def own_places(size: Any, dtype: str) -> np.ndarray:
+    """(1, h, w, 2): the row and the column of each pixel, the field that changes nothing."""
+    return np.moveaxis(np.indices(tuple(size)), 0, -1)[None].astype(dtype)
+
+
+def around_edges(corners: Any, moved: Callable[[Any], Any]) -> Any:
+    """Around 32 points of the edges of corners (n, m, 4), once these are moved: points (n, k, 2) to points."""
     n, m, _ = corners.shape
     share = np.arange(EDGE_POINTS) / EDGE_POINTS
     zero, one = np.zeros(EDGE_POINTS), np.ones(EDGE_POINTS)
-    across = np.concatenate([share, one, 1 - share, zero]).astype(field.dtype)  # once around, clockwise
-    down = np.concatenate([zero, share, one, 1 - share]).astype(field.dtype)
-    x1, y1, x2, y2 = _columns(ops.cast(corners, field.dtype))
+    across = np.concatenate([share, one, 1 - share, zero]).astype(corners.dtype)  # once around, clockwise
+    down = np.concatenate([zero, share, one, 1 - share]).astype(corners.dtype)
+    x1, y1, x2, y2 = _columns(corners)
     edges = ops.stack([x1 + (x2 - x1) * across, y1 + (y2 - y1) * down], -1)
-    moved = points_along_field(ops.reshape(edges, (n, m * 4 * EDGE_POINTS, 2)), field)
-    moved = ops.reshape(moved, (n, m, 4 * EDGE_POINTS, 2))
-    return ops.concatenate([ops.min(moved, 2), ops.max(moved, 2)], -1)
+    found = moved(ops.reshape(edges, (n, m * 4 * EDGE_POINTS, 2)))
+    found = ops.reshape(found, (n, m, 4 * EDGE_POINTS, 2))
+    return ops.concatenate([ops.min(found, 2), ops.max(found, 2)], -1)
 
 
 def _moved(x: Any, y: Any, inverse: list[Any]) -> tuple[Any, Any]:

@@ -1,8 +1,9 @@
 """Layers that move pixels: flips, turns, shifts, zooms, shears, perspectives, crops, elastic deformations.
 
-All are one gather an image (`ops.affine_gather`, `ops.field_gather`). Boxes and masks go where the pixels go. What lies
-beyond the edge is chosen by fill_mode: "constant" (fill_value), "nearest", "wrap", "reflect" (d c b a | a b c d) or
-"mirror" (d c b | a b c d); numpy.pad's names for the last two are "symmetric" and "reflect".
+All are one gather an image (`ops.affine_gather`, `ops.field_gather`), and so are several that follow one another
+(`moves.py`). Boxes and masks go where the pixels go. What lies beyond the edge is chosen by fill_mode: "constant"
+(fill_value), "nearest", "wrap", "reflect" (d c b a | a b c d) or "mirror" (d c b | a b c d); numpy.pad's names for the
+last two are "symmetric" and "reflect".
 """
 
 import math
@@ -12,7 +13,7 @@ import numpy as np
 
 from fastcnn import ops, random
 from fastcnn.errors import Error
-from fastcnn.layers import arguments, boxes
+from fastcnn.layers import arguments, boxes, moves
 from fastcnn.layers.augmentation import (
     ImageLayer,
     batch_shape,
@@ -21,6 +22,7 @@ from fastcnn.layers.augmentation import (
     floating,
     value_range_of,
 )
+from fastcnn.layers.moves import Filling, Move
 from fastcnn.layers.preprocessing import of_proportions
 from fastcnn.ops.resample import BORDER_NAMES
 
@@ -38,11 +40,15 @@ def border_of(owner: str, fill_mode: Any) -> Any:
 
 
 class Moving(ImageLayer):
-    """Images whose pixels come from `_maps(transformation, n, h, w)`, projective maps (n, 8)."""
+    """Images whose pixels come from other places: those that `_move(transformation, n, h, w)` says.
+
+    By default these are `_maps(transformation, n, h, w)`, projective maps (n, 8).
+    """
 
     moves_pixels = True
+    only_in_training = True
     interpolation = "bilinear"
-    fill_mode = "constant"
+    fill_mode: Any = "constant"
     fill_value = 0.0
 
     def _set_filling(self, interpolation: str, fill_mode: Any, fill_value: float) -> None:
@@ -51,49 +57,68 @@ class Moving(ImageLayer):
         self.fill_mode = border_of(owner, fill_mode)
         self.fill_value = float(fill_value)
 
+    @property
+    def filling(self) -> Filling:
+        """How pixels are read between others and beyond the edge."""
+        return Filling(self.interpolation, self.fill_mode, self.fill_value)
+
     def _maps(self, transformation: Any, n: int, h: int, w: int) -> Any:
         raise Error(f"{type(self).__name__} does not say where pixels come from")
 
-    def _gathered(self, images: Any, transformation: Any, interpolation: str) -> Any:
-        n, h, w, _ = batch_shape(images)
+    def _move(self, transformation: Any, n: int, h: int, w: int) -> Move:
+        """The move of n images h x w that was drawn."""
         maps = ops.cast(self._maps(transformation, n, h, w), self.dtype)
-        return ops.affine_gather(
-            images, maps, self.output_size(h, w), interpolation, self.fill_mode, self.fill_value
-        )
+        return Move((maps,), (h, w), self.output_size(h, w), self.filling)
+
+    def _stays(self, transformation: Any, training: bool) -> bool:
+        return transformation is None or (self.only_in_training and not training)
+
+    def _changed(self, data: dict[str, Any], drawn: Any, training: bool) -> dict[str, Any]:
+        n, h, w, _ = batch_shape(data)
+        if self._stays(drawn, training) or not self._is_move(h, w):
+            return super()._changed(data, drawn, training)
+        if "bounding_boxes" in data:
+            self._check_boxes(data["bounding_boxes"])
+        found = moves.moved(data, self._move(drawn, n, h, w), self.bounding_box_format)
+        rest = {key: self._transform(key, data[key], drawn, training) for key in data if key not in found}
+        return {**data, **found, **rest}
+
+    def _is_move(self, h: int, w: int) -> bool:
+        """Whether `_move` says all that happens to images h x w: not if a subclass changes them in its own way."""
+        names = [f"transform_{key}" for key in moves.PLACES]
+        return all(getattr(type(self), name) is getattr(Moving, name) for name in names)
+
+    def _moved(self, key: str, x: Any, transformation: Any) -> Any:
+        return getattr(self._move(transformation, *batch_shape(x)[:3]), key)(x)
 
     def transform_images(self, images: Any, transformation: Any, training: bool = True) -> Any:
-        """Images gathered along the maps that were drawn."""
-        return self._gathered(images, transformation, self.interpolation) if training else images
+        """Images gathered from where they were drawn to come from."""
+        if self._stays(transformation, training):
+            return floating(images, self.dtype)
+        return self._moved("images", images, transformation)
 
     def transform_segmentation_masks(
         self, segmentation_masks: Any, transformation: Any, training: bool = True
     ) -> Any:
-        """Masks gathered along the same maps, each pixel from the nearest: no class that was not there before."""
-        return (
-            self._gathered(segmentation_masks, transformation, "nearest") if training else segmentation_masks
-        )
+        """Masks gathered alike, each pixel from the nearest: no class that was not there before."""
+        if self._stays(transformation, training):
+            return segmentation_masks
+        return self._moved("segmentation_masks", segmentation_masks, transformation)
 
     def transform_bounding_boxes(
         self, bounding_boxes: Any, transformation: Any, training: bool = True
     ) -> Any:
-        """Around the moved corners, clipped to the image; of what lies outside the label becomes -1."""
-        if not training:
+        """Around where they get to, clipped to the image; of what lies outside the label becomes -1."""
+        if self._stays(transformation, training):
             return bounding_boxes
-        n, h, w, _ = transformation["input_shape"]
-        height, width = self.output_size(h, w)
-        corners = boxes.to_corners(bounding_boxes["boxes"], str(self.bounding_box_format), h, w)
-        moved = boxes.along_map(corners, ops.cast(self._maps(transformation, n, h, w), self.dtype))
-        clipped, labels = boxes.clip_corners(moved, bounding_boxes["labels"], height, width)
-        found = boxes.from_corners(clipped, str(self.bounding_box_format), height, width)
-        return {"boxes": found, "labels": labels}
+        move = self._move(transformation, *transformation["input_shape"][:3])
+        return move.bounding_boxes(bounding_boxes, str(self.bounding_box_format))
 
     def transform_keypoints(self, keypoints: Any, transformation: Any, training: bool = True) -> Any:
         """Points moved along; they may then lie outside of the image."""
-        if not training:
+        if self._stays(transformation, training):
             return keypoints
-        n, h, w, _ = transformation["input_shape"]
-        maps = ops.cast(self._maps(transformation, n, h, w), self.dtype)
-        return boxes.points_along_map(keypoints, maps)
+        return self._move(transformation, *transformation["input_shape"][:3]).keypoints(keypoints)
 
 
 def columns_of(*columns: Any) -> Any:
@@ -111,7 +136,7 @@ class RandomFlip(Moving):
     mode: "horizontal" (left and right), "vertical" or "horizontal_and_vertical".
     """
 
-    interpolation = "nearest"
+    filling = moves.EXACT
 
     def __init__(
         self, mode: str = "horizontal_and_vertical", seed: int | None = None, data_format: str | None = None,
@@ -352,15 +377,13 @@ def inverse_quadrilateral_maps(corners: Any, h: int, w: int) -> Any:
     return ops.concatenate(inverse[:8], 1) / inverse[8]
 
 
-class RandomElasticTransform(ImageLayer):
+class RandomElasticTransform(Moving):
     """Deform images like rubber: every pixel comes from a place moved at random, neighbours about alike.
 
     factor: how probable it is, in [0, 1]; scale: how strong it is, in [0, 1], drawn for each batch. Shifts are normal
     numbers, blurred with a deviation of 0.05 scale times the shorter side, times that and 0.1 scale times the
     longer one (after Simard, Steinkraus & Platt 2003). Boxes are put around where 32 points of their edges get to.
     """
-
-    moves_pixels = True
 
     def __init__(
         self, factor: Any = 1.0, scale: Any = 1.0, interpolation: str = "bilinear", fill_mode: Any = "reflect",
@@ -373,62 +396,35 @@ class RandomElasticTransform(ImageLayer):
         owner = "RandomElasticTransform"
         self.factor = factor_range(owner, "factor", factor, 0.0, 1.0)
         self.scale = factor_range(owner, "scale", scale, 0.0, 1.0)
-        self.interpolation = arguments.choice(owner, "interpolation", interpolation, INTERPOLATIONS)
-        self.fill_mode = border_of(owner, fill_mode)
-        self.fill_value = float(fill_value)
         self.value_range = value_range_of(owner, value_range)
+        self._set_filling(interpolation, fill_mode, fill_value)
+
+    @property
+    def filling(self) -> Filling:
+        """As of other moves, and kept in the value range."""
+        return super().filling._replace(limits=self.value_range)
 
     def get_random_transformation(self, data: Any, training: bool = True, seed: Any = None) -> Any:
         """{"apply_transform" (n,), "distortion_factor", "field" (n, h, w, 2): where every pixel comes from}."""
         if not training or self.scale[1] == 0 or self.factor[1] == 0:
             return None
-        n, h, w, _ = batch_shape(data)
+        shape = n, h, w, _ = batch_shape(data)
         applied = self.happens(n, self.factor, seed)
         strength = self.draw((1,), *self.scale, seed)
         sigma = strength * (0.05 * min(h, w)) + 1e-3
         noise = random.normal((n, h, w, 2), dtype=self.dtype, seed=self.generator if seed is None else seed)
         shift = _blurred(noise, sigma, int(6 * 0.05 * min(h, w) * self.scale[1]) | 1)
         shift = shift * sigma * strength * (0.1 * max(h, w))
-        field = np.moveaxis(np.indices((h, w)), 0, -1)[None].astype(self.dtype) + shift * by_image(applied)
-        return {"apply_transform": applied, "distortion_factor": strength, "field": field}
+        field = boxes.own_places((h, w), self.dtype) + shift * by_image(applied)
+        return {
+            "apply_transform": applied,
+            "distortion_factor": strength,
+            "field": field,
+            "input_shape": shape,
+        }
 
-    def transform_images(self, images: Any, transformation: Any, training: bool = True) -> Any:
-        """Images gathered along the field that was drawn."""
-        if not training or transformation is None:
-            return floating(images, self.dtype)
-        moved = self._moved(images, transformation, self.interpolation)
-        return ops.clip(moved, *self.value_range)
-
-    def transform_segmentation_masks(
-        self, segmentation_masks: Any, transformation: Any, training: bool = True
-    ) -> Any:
-        """Masks gathered along the same field."""
-        if not training or transformation is None:
-            return segmentation_masks
-        return self._moved(segmentation_masks, transformation, "nearest")
-
-    def transform_bounding_boxes(
-        self, bounding_boxes: Any, transformation: Any, training: bool = True
-    ) -> Any:
-        """Around the moved edges, clipped to the image; of what lies outside the label becomes -1."""
-        if not training or transformation is None:
-            return bounding_boxes
-        field, form = transformation["field"], str(self.bounding_box_format)
-        _, h, w, _ = batch_shape(field)
-        corners = boxes.to_corners(bounding_boxes["boxes"], form, h, w)
-        clipped, labels = boxes.clip_corners(
-            boxes.along_field(corners, field), bounding_boxes["labels"], h, w
-        )
-        return {"boxes": boxes.from_corners(clipped, form, h, w), "labels": labels}
-
-    def transform_keypoints(self, keypoints: Any, transformation: Any, training: bool = True) -> Any:
-        """Points moved along the same field."""
-        if not training or transformation is None:
-            return keypoints
-        return boxes.points_along_field(keypoints, transformation["field"])
-
-    def _moved(self, x: Any, transformation: Any, interpolation: str) -> Any:
-        return ops.field_gather(x, transformation["field"], interpolation, self.fill_mode, self.fill_value)
+    def _move(self, transformation: Any, n: int, h: int, w: int) -> Move:
+        return Move((ops.cast(transformation["field"], self.dtype),), (h, w), (h, w), self.filling)
 
 
 def _blurred(x: Any, sigma: Any, size: int) -> Any:
@@ -447,6 +443,9 @@ class RandomCrop(Moving):
 
     Images smaller than that are resized, cropped to its proportions first.
     """
+
+    only_in_training = False
+    filling = moves.EXACT
 
     def __init__(
         self, height: int, width: int, seed: int | None = None, data_format: str | None = None,
@@ -489,29 +488,11 @@ class RandomCrop(Moving):
         top, left = (h - height) // 2 + (step_y - 1) / 2, (w - width) // 2 + (step_x - 1) / 2
         return columns_of(transformation["left"] * 0.0 + step_x, 0, left, 0, step_y, top, 0, 0)
 
-    def _gathered(self, images: Any, transformation: Any, interpolation: str) -> Any:
-        _, h, w, _ = batch_shape(images)
-        if not self._is_small(h, w):
-            return super()._gathered(images, transformation, "nearest")
-        window = of_proportions(floating(images, self.dtype), self.height, self.width)
-        return ops.resize(window, (self.height, self.width), interpolation)
+    def _is_move(self, h: int, w: int) -> bool:
+        return super()._is_move(h, w) and not self._is_small(h, w)
 
-    def transform_images(self, images: Any, transformation: Any, training: bool = True) -> Any:
-        """The window of the images."""
-        return self._gathered(images, transformation, "bilinear")
-
-    def transform_segmentation_masks(
-        self, segmentation_masks: Any, transformation: Any, training: bool = True
-    ) -> Any:
-        """The window of the masks."""
-        return self._gathered(segmentation_masks, transformation, "nearest")
-
-    def transform_bounding_boxes(
-        self, bounding_boxes: Any, transformation: Any, training: bool = True
-    ) -> Any:
-        """As where pixels move, in training or not."""
-        return super().transform_bounding_boxes(bounding_boxes, transformation, True)
-
-    def transform_keypoints(self, keypoints: Any, transformation: Any, training: bool = True) -> Any:
-        """As where pixels move, in training or not."""
-        return super().transform_keypoints(keypoints, transformation, True)
+    def _moved(self, key: str, x: Any, transformation: Any) -> Any:
+        if not self._is_small(*batch_shape(x)[1:3]):
+            return super()._moved(key, x, transformation)
+        window = of_proportions(floating(x, self.dtype), self.height, self.width)
+        return ops.resize(window, (self.height, self.width), "bilinear" if key == "images" else "nearest")

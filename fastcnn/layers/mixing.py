@@ -1,5 +1,6 @@
 """Layers that make one sample of several, labels included; a pipeline of layers; boxes made equal in number."""
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -7,7 +8,7 @@ import numpy as np
 
 from fastcnn import ops, random
 from fastcnn.errors import Error
-from fastcnn.layers import arguments, boxes
+from fastcnn.layers import arguments, boxes, moves
 from fastcnn.layers.augmentation import (
     ImageLayer,
     batch_shape,
@@ -317,14 +318,21 @@ class MaxNumBoundingBoxes(ImageLayer):
 
 
 class Pipeline(Layer):
-    """Layers one after the other, on images or on dicts of images and what belongs to them."""
+    """Layers one after the other, on images or on dicts of images and what belongs to them.
 
-    def __init__(self, layers: Sequence[Layer], name: str | None = None, **kwargs: Any):
+    fused: layers that follow one another and only move pixels are one gather where their fill modes agree, here as in
+    every model; False: each gathers from the picture that the one before has made, as in Keras.
+    """
+
+    def __init__(
+        self, layers: Sequence[Layer], name: str | None = None, fused: bool = True, **kwargs: Any
+    ):  # fmt: skip
         super().__init__(name=name, **kwargs)
         wrong = [type(layer).__name__ for layer in layers if not isinstance(layer, Layer)]
         if wrong:
             raise Error(f"Pipeline: expected layers, got {', '.join(wrong)}")
         self.layers = list(layers)
+        self.fused = bool(fused)
 
     @property
     def mixes_samples(self) -> bool:
@@ -338,14 +346,27 @@ class Pipeline(Layer):
 
     def call(self, inputs: Any, training: bool = True) -> Any:
         """What comes out of the last layer. Of a dict, layers that know no dicts get the images."""
-        for layer in self.layers:
-            if isinstance(inputs, Mapping) and not isinstance(layer, ImageLayer | Pipeline):
-                inputs = {**inputs, "images": layer(inputs["images"], training=training)}
-            else:
-                inputs = layer(inputs, training=training)
+        with contextlib.nullcontext() if self.fused else moves.apart():
+            for layer in self.layers:
+                if isinstance(inputs, Mapping) and not isinstance(layer, ImageLayer | Pipeline):
+                    inputs = _with_images(inputs, layer(inputs["images"], training=training), layer.name)
+                else:
+                    inputs = layer(inputs, training=training)
         return inputs
 
     def _call_now(self, args: tuple, kwargs: dict[str, Any]) -> Any:
         """On arrays it is active unless it is told not to be."""
         kwargs = {**kwargs, "training": kwargs.get("training") in (None, True)}
         return called_now(self, super()._call_now, args, kwargs)
+
+
+def _with_images(data: Mapping[str, Any], images: Any, name: str) -> dict[str, Any]:
+    """The dict with images that a layer has made, which knows no places; so these must not have moved."""
+    places = [key for key in moves.PLACES[1:] if key in data]
+    before, after = data["images"].shape[-3:-1], images.shape[-3:-1]
+    if places and before != after:
+        raise Error(
+            f"Pipeline: layer {name!r} makes images {before} of {after}, but does not move what is placed in them "
+            f"({', '.join(places)}); use one that does, such as RandomCrop or RandomAffine(size=...)"
+        )
+    return {**data, "images": images}

@@ -56,12 +56,17 @@ def _check_images(what: str, x: Tensor, places: Tensor, rank: int) -> None:
         raise Error(f"{what}: places must be float32 or float64, got {places.dtype}")
 
 
-def places_of(transform: Tensor, size: tuple[int, int]) -> Tensor:
-    """(n, h, w, 2): row and column that each pixel comes from, of projective maps (n, 8)."""
-    rows, columns = (np.asarray(grid, transform.dtype) for grid in np.indices(size))
+def places_along(transform: Tensor, rows: Any, columns: Any) -> Tensor:
+    """(n, h, w, 2): row and column that projective maps (n, 8) take rows and columns, (h, w) or (n, h, w), to."""
     a0, a1, a2, b0, b1, b2, c0, c1 = (transform[:, i : i + 1, None] for i in range(8))
     k = c0 * columns + c1 * rows + 1.0
     return stack([(b0 * columns + b1 * rows + b2) / k, (a0 * columns + a1 * rows + a2) / k], -1)
+
+
+def places_of(transform: Tensor, size: tuple[int, int]) -> Tensor:
+    """(n, h, w, 2): row and column that each pixel comes from, of projective maps (n, 8)."""
+    rows, columns = (np.asarray(grid, transform.dtype) for grid in np.indices(size))
+    return places_along(transform, rows, columns)
 
 
 @operation

@@ -61,6 +61,17 @@ LAYERS = {
     "pipeline": lambda: layers.Pipeline(
         [layers.RandomFlip(seed=1), layers.Rescaling(2.0), layers.MixUp(seed=2)]
     ),
+    "row of moves": lambda: layers.Pipeline(
+        [
+            layers.RandomFlip(seed=1),
+            layers.RandomRotation(0.1, seed=2),
+            layers.RandomElasticTransform(seed=3),
+            layers.RandomPerspective(scale=0.2, fill_mode="reflect", seed=4),
+        ]
+    ),
+    "moves apart": lambda: layers.Pipeline(
+        [layers.RandomFlip(seed=1), layers.RandomShear(0.2, 0.1, seed=2)], fused=False
+    ),
 }
 each_layer = pytest.mark.parametrize("make", LAYERS.values(), ids=LAYERS.keys())
 BOXES = {"boxes": X, "labels": X}
