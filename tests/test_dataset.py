@@ -471,6 +471,14 @@ def test_boxes_of_every_format_are_checked(form):
         (lambda: Dataset(X).select("a"), "whole numbers"),
         (lambda: Dataset(X).split(float("nan"), 0.5), "sum to 1"),
         (lambda: Dataset(X).split("a", 0.5), "sum to 1"),
+        (lambda: Dataset(X).split(0.5, 0.5, seed="a"), "seed that is a whole number from 0 on, got 'a'"),
+        (lambda: Dataset(X, Y, class_names=4), "class_names must be a list of names, one a class, got 4"),
+        (lambda: Dataset(X, Y, class_names="abcd"), "class_names must be a list of names"),
+        (lambda: next(iter(Dataset(X, Y).map(lambda x: x))), r"must take the 2 arrays of a batch \(x, y\)"),
+        *[
+            (lambda bad=bad: Dataset.from_folder(bad), "from_folder: expected a path")
+            for bad in (None, 3, b"/", ["a"])
+        ],
         (lambda: list(Dataset.from_generator(lambda: None)), "returned a NoneType"),
         (lambda: next(iter(Dataset(X).map(lambda x: None))), "expected numbers"),
         (lambda: next(iter(Dataset(X, Y).map(lambda x, y: (x[:2], y)))), "they must be equal"),

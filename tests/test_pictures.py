@@ -58,5 +58,11 @@ def test_wrong_shapes():
         show(np.zeros((1, 3, 4, 2)))
     with pytest.raises(Error, match="expected a Dataset or an array of images, got a list"):
         show([1])
+    with pytest.raises(Error, match=r"show: cannot write .*sheet.png"):
+        show(X, "/nowhere/sheet.png")
+    with pytest.raises(Error, match="give a file such as sheet.png"):
+        show(X, "/nowhere/sheet.abc")
+    with pytest.raises(Error, match="show: expected a path.* got 3"):
+        show(X, 3)
     with pytest.raises(Error, match="'xyxx' is unknown"):
         show(X, bounding_box_format="xyxx")

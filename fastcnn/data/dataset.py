@@ -9,8 +9,7 @@ with or without prefetch, and whoever asks for it. `fit`, `evaluate`, `predict` 
 import copy
 import inspect
 from collections.abc import Callable, Iterator, Sequence
-from os import PathLike, fspath
-from pathlib import Path
+from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -21,6 +20,7 @@ from fastcnn.data.batches import Batches, permutation
 from fastcnn.data.compiled import Compiled, is_layer
 from fastcnn.data.image_files import pillow
 from fastcnn.data.image_folder import ImageReader, index_files
+from fastcnn.data.paths import as_path
 from fastcnn.data.prefetch import prefetch
 from fastcnn.data.sources import (
     ArraySource,
@@ -54,6 +54,7 @@ class Dataset:
         bounding_box_format: str | None = None, class_names: Sequence[str] | None = None, on_error: str = "raise",
     ):  # fmt: skip
         _check_on_error("Dataset", on_error)
+        _check_names(class_names)
         faults: list[str] = []
         if (boxes is None) != (box_labels is None) or (boxes is not None and y is not None):
             raise Error("Dataset: boxes go with box_labels, and take the place of y")
@@ -101,9 +102,10 @@ class Dataset:
         """
         pillow()
         _check_on_error("Dataset.from_folder", on_error)
-        files = index_files(Path(directory), labels, class_names, follow_links)
+        folder = as_path("Dataset.from_folder", directory)
+        files = index_files(folder, labels, class_names, follow_links)
         if not files.paths:
-            raise Error(f"{fspath(directory)}: there is no image in this folder, nor in those below it")
+            raise Error(f"{folder}: there is no image in this folder, nor in those below it")
         ratio = "crop" if crop_to_aspect_ratio else "pad" if pad_to_aspect_ratio else "stretch"
         source = FolderSource(files, ImageReader.of(color_mode, image_size, interpolation, ratio))
         dataset = cls.from_source(source, files.class_names or None)
@@ -391,24 +393,49 @@ class _Mapped:
 
     def __init__(self, function: Callable[..., Any]):
         self.function = function
-        self.takes_rng = "rng" in inspect.signature(function).parameters
+        self.parameters = _parameters(function)
+        self.takes_rng = self.parameters is not None and "rng" in self.parameters.parameters
 
     def __call__(self, batch: Batch, epoch: int, number: int) -> Batch:
         given = [part for part in batch if part is not None]
         options = {}
         if self.takes_rng:
             options["rng"] = np.random.Generator(np.random.Philox(key=np.array([epoch, number], np.uint64)))
+        names = [name for name, part in zip(batch._fields, batch, strict=True) if part is not None]
+        self._check(names, options)
         made = self.function(*given, **options)
         parts: tuple[Arrays, ...] = made if isinstance(made, tuple) else (made,)
         if len(parts) != len(given):
             raise Error(f"Dataset.map: the function got {len(given)} arrays and returned {len(parts)}")
-        names = [name for name, part in zip(batch._fields, batch, strict=True) if part is not None]
         return as_batch(**dict(zip(names, parts, strict=True)))
+
+    def _check(self, names: Sequence[str], options: dict[str, Any]) -> None:
+        try:
+            if self.parameters is not None:
+                self.parameters.bind(*names, **options)
+        except TypeError as error:
+            raise Error(
+                f"Dataset.map: the function must take the {len(names)} arrays of a batch ({', '.join(names)}): {error}"
+            ) from error
+
+
+def _parameters(function: Callable[..., Any]) -> inspect.Signature | None:
+    """What a function takes; None where Python does not know."""
+    try:
+        return inspect.signature(function)
+    except (TypeError, ValueError):
+        return None
 
 
 def _check_on_error(owner: str, on_error: str) -> None:
     if on_error not in ("raise", "skip"):
         raise Error(f"{owner}: on_error must be 'raise' or 'skip', got {on_error!r}")
+
+
+def _check_names(class_names: Any) -> None:
+    is_list = isinstance(class_names, list | tuple) and all(isinstance(name, str) for name in class_names)
+    if class_names is not None and not is_list:
+        raise Error(f"Dataset: class_names must be a list of names, one a class, got {class_names!r}")
 
 
 def _parts(batch: Batch) -> Any:

@@ -5,12 +5,13 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from os import PathLike, cpu_count, fsdecode
+from os import PathLike, cpu_count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastcnn.data.paths import as_path
 from fastcnn.errors import Error
 
 if TYPE_CHECKING:
@@ -66,9 +67,9 @@ _no_warnings = _NoWarnings()
 def open_image(file: str | PathLike[str] | io.BytesIO) -> "Iterator[PILImage]":
     """A Pillow image whose pixels are not read yet. `Error` for whatever goes wrong with it, here or inside."""
     module, _ = pillow()
-    name = "the given bytes" if isinstance(file, io.BytesIO) else fsdecode(file)
+    name = "the given bytes" if isinstance(file, io.BytesIO) else str(as_path("reading an image", file))
     try:
-        if not isinstance(file, io.BytesIO) and Path(file).exists() and not Path(file).is_file():
+        if not isinstance(file, io.BytesIO) and Path(name).exists() and not Path(name).is_file():
             raise Error(f"{name}: is no file, so no image")  # a pipe would be waited for
         with _no_warnings, module.open(file, formats=FORMATS) as image:
             if image.width * image.height > MOST_PIXELS:

@@ -20,6 +20,7 @@ from fastcnn.data.image_files import (
     pillow,
     upright,
 )
+from fastcnn.data.paths import as_path
 from fastcnn.data.sequence import PyDataset
 from fastcnn.errors import Error
 
@@ -183,7 +184,8 @@ def image_dataset_from_directory(
         labels, label_mode = None, None
     aspect_ratio = "crop" if crop_to_aspect_ratio else "pad" if pad_to_aspect_ratio else "stretch"
     reader = ImageReader(color_mode, target_size(image_size), interpolation, aspect_ratio)
-    files = index_files(Path(directory), labels, class_names, follow_links)
+    folder = as_path("image_dataset_from_directory", directory)
+    files = index_files(folder, labels, class_names, follow_links)
     if label_mode == "binary" and len(files.class_names) != 2:
         raise Error(f"{directory}: label_mode='binary' needs exactly two classes, found {files.class_names}")
     if verbose:

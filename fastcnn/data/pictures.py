@@ -1,13 +1,15 @@
 """Contact sheets: a batch of images side by side, with their labels and boxes."""
 
 from collections.abc import Sequence
-from os import PathLike, fspath
+from os import PathLike
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from fastcnn.data.dataset import Dataset
 from fastcnn.data.image_files import pillow
+from fastcnn.data.paths import as_path
 from fastcnn.data.sources import check_box_format, corners_of
 from fastcnn.errors import Error
 
@@ -51,8 +53,15 @@ def show(
             ]
             pen.rectangle(corners, outline=COLORS[label % len(COLORS)], width=2)
     if path is not None:
-        sheet.save(fspath(path))
+        _save(sheet, as_path("show", path))
     return sheet
+
+
+def _save(sheet: Any, path: Path) -> None:
+    try:
+        sheet.save(path)
+    except (OSError, ValueError) as error:  # no such folder, no such kind of picture
+        raise Error(f"show: cannot write {path} ({error}); give a file such as sheet.png") from error
 
 
 def _samples(dataset: Any, count: int) -> tuple[np.ndarray, Any, Any, Any]:

@@ -17,6 +17,8 @@ def split_indices(
     class), otherwise there is an Error.
     """
     _check_ratios(ratios)
+    if not hasattr(seed, "__index__") or seed < 0:
+        raise Error(f"a split needs a seed that is a whole number from 0 on, got {seed!r}")
     random = np.random.Generator(np.random.Philox(seed))
     members = np.zeros(n, np.int64) if labels is None else labels
     groups = [np.flatnonzero(members == label) for label in np.unique(members)]

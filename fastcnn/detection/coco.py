@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from fastcnn.data.image_files import image_size
+from fastcnn.data.paths import as_path
 from fastcnn.detection.boxes import convert_boxes
 from fastcnn.detection.dataset import BoxDataset, Faults, Sample, check_images
 from fastcnn.detection.results import Objects
@@ -34,7 +35,8 @@ def read_coco(
     are left out and named in `problems`. on_error: "raise" for entries that are wrong; "skip" reads all images to their
     end, leaves out what is wrong, an image or an annotation, and names it in `problems`, too.
     """
-    path, folder, faults = Path(annotations), Path(images), Faults(on_error)
+    path, folder = as_path("read_coco: annotations", annotations), as_path("read_coco: images", images)
+    faults = Faults(on_error)
     places = _Places(path)
     content = _read(path, faults)
     categories = sorted(content["categories"].values(), key=lambda entry: entry["id"])

@@ -13,6 +13,7 @@ from os.path import exists
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from fastcnn.data.paths import as_path
 from fastcnn.errors import Error
 
 SPLITS = ("train", "val", "test")
@@ -36,7 +37,7 @@ def read_data_yaml(path: str | PathLike[str]) -> DataFile:
     Of YAML it knows what such files need: keys with plain or quoted values, lists and maps of these, comments. A folder
     ../name that does not exist is looked for beside the file, where Roboflow puts it.
     """
-    file = Path(path)
+    file = as_path("data.yaml", path)
     try:
         text = file.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:

@@ -17,6 +17,7 @@ from xml.sax.saxutils import escape
 import numpy as np
 
 from fastcnn.data.image_files import image_size, pillow, read_image
+from fastcnn.data.paths import as_path
 from fastcnn.detection.dataset import BoxDataset, Faults, Sample, check_images, read_lines
 from fastcnn.detection.results import Objects, as_picture
 from fastcnn.errors import Error
@@ -100,7 +101,7 @@ def read_voc(
     `problems`. on_error: "raise" for files that are missing or wrong, by file, line and what is wrong; "skip" reads all
     images to their end, leaves out what is wrong, a file or an object, and names it in `problems`, too.
     """
-    root, faults = Path(folder), Faults(on_error)
+    root, faults = as_path("read_voc", folder), Faults(on_error)
     if not (root / "Annotations").is_dir():
         raise Error(
             f"{root}: has no folder Annotations; give the folder that holds Annotations and JPEGImages"

@@ -568,3 +568,14 @@ def test_quoted_names_of_data_yaml(tmp_path: Path) -> None:
     detection.write_yolo(BoxDataset([], ODD_NAMES), tmp_path)
     assert list(yaml.safe_load((tmp_path / "data.yaml").read_text())["names"].values()) == list(ODD_NAMES)
     assert detection.read_data_yaml(tmp_path / "data.yaml").class_names == ODD_NAMES
+
+
+@pytest.mark.parametrize("path", [None, 3, b"/", ["a"]])
+def test_what_is_no_path(path, tmp_path: Path) -> None:
+    readers = [
+        detection.read_voc, detection.read_yolo, lambda given: detection.read_coco(given, tmp_path),
+        lambda given: detection.read_coco(tmp_path, given), detection.read_image,
+    ]  # fmt: skip
+    for read in readers:
+        with pytest.raises(Error, match="expected a path, as text or as a pathlib.Path, got"):
+            read(path)
