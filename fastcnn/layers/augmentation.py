@@ -9,8 +9,12 @@ What is random is drawn by `get_random_transformation`, the rest are functions o
 Numbers depend on (seed, how often it ran, place) alone: on any number of threads the pictures are the same.
 """
 
+import math
 from collections.abc import Mapping, Sequence
+from numbers import Real
 from typing import Any
+
+import numpy as np
 
 from fastcnn import config, ops, random
 from fastcnn.data.sources import BOX_FORMATS, check_box_format
@@ -38,10 +42,36 @@ def factor_range(
 
 def value_range_of(owner: str, value: Any) -> tuple[float, float]:
     """(least, largest) of the numbers in images."""
-    if not isinstance(value, list | tuple) or len(value) != 2 or value[0] == value[1]:
+    is_pair = isinstance(value, list | tuple) and len(value) == 2 and all(map(_is_finite, value))
+    if not is_pair or value[0] == value[1]:
         raise Error(f"{owner}: value_range must be two different numbers, got {value!r}")
     lower, upper = sorted(float(item) for item in value)
     return lower, upper
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, Real) and math.isfinite(value)
+
+
+def of_channels(owner: str, name: str, value: Any, channels: int) -> np.ndarray:
+    """Numbers, one for all channels or one for each, as float64: () or (channels,)."""
+    try:
+        numbers = np.asarray(value, np.float64)
+    except (TypeError, ValueError):
+        numbers = np.array(np.nan)
+    if numbers.size not in (1, channels) or not np.isfinite(numbers).all():
+        raise Error(f"{owner}: {name} must be a number or one for each of {channels} channels, got {value!r}")
+    return numbers.reshape(-1) if numbers.ndim else numbers
+
+
+def check_colors(layer: Any, images: Any) -> None:
+    """Raise unless images are of red, green and blue."""
+    channels = images.shape[-1]
+    if channels != 3:
+        raise Error(
+            f"{type(layer).__name__} needs images of three channels, red, green and blue, got {channels}; "
+            "leave it out, or make them three, as by numpy.repeat(x, 3, -1)"
+        )
 
 
 def floating(x: Any, dtype: str) -> Any:
@@ -127,6 +157,7 @@ class ImageLayer(Layer):
         if rank == 3:
             one = self._on_dict(_mapped(data, _as_batch), training)
             return _mapped(one, lambda x: ops.squeeze(x, 0))
+        _check_places(data)
         if None in data["images"].shape:
             return {**data, "images": self._described(data["images"])}
         return self._changed(data, self.get_random_transformation(data, training), training)
@@ -143,14 +174,12 @@ class ImageLayer(Layer):
 
     def _transform(self, key: str, value: Any, drawn: Any, training: bool) -> Any:
         if key == "bounding_boxes":
-            self._check_boxes(value)
+            self._check_format()
         if key == "images" and not training:
             value = floating(value, self.dtype)
         return getattr(self, f"transform_{key}")(value, drawn, training=training)
 
-    def _check_boxes(self, value: Any) -> None:
-        if not isinstance(value, Mapping) or set(value) != {"boxes", "labels"}:
-            raise Error("bounding_boxes must be a dict of 'boxes' (n, m, 4) and 'labels' (n, m)")
+    def _check_format(self) -> None:
         if self.moves_pixels and self.bounding_box_format is None:
             raise Error(
                 f"bounding boxes need to know what their numbers mean: {type(self).__name__}(..., "
@@ -212,6 +241,32 @@ def batch_shape(data: Any) -> tuple[int, int, int, int]:
 def by_image(numbers: Any) -> Any:
     """(n,) as (n, 1, 1, 1), to go with images."""
     return ops.reshape(numbers, (-1, 1, 1, 1))
+
+
+def _check_places(data: Mapping[str, Any]) -> None:
+    """Raise unless what goes with images (n, h, w, c) is as many, and of the shapes that layers know."""
+    n, h, w, _ = data["images"].shape
+    shapes = {key: tuple(data[key].shape) for key in ("segmentation_masks", "keypoints") if key in data}
+    if "bounding_boxes" in data:
+        value = data["bounding_boxes"]
+        if not isinstance(value, Mapping) or set(value) != {"boxes", "labels"}:
+            raise Error("bounding_boxes must be a dict of 'boxes' (n, m, 4) and 'labels' (n, m)")
+        shapes |= {key: tuple(value[key].shape) for key in value}
+    m = shapes.get("boxes", (n, None))[1:2]
+    wanted = {
+        "segmentation_masks": (n, h, w, None),
+        "keypoints": (n, None, 2),
+        "boxes": (n, *m, 4),
+        "labels": (n, *m),
+    }
+    for key, shape in shapes.items():
+        if len(shape) != len(wanted[key]) or any(
+            None not in (a, b) and a != b for a, b in zip(shape, wanted[key], strict=True)
+        ):
+            raise Error(
+                f"{key} of shape {shape} do not go with images {tuple(data['images'].shape)}; expected "
+                f"({', '.join('any' if size is None else str(size) for size in wanted[key])})"
+            )
 
 
 def _as_batch(x: Any) -> Any:

@@ -55,7 +55,7 @@ class Moving(ImageLayer):
         owner = type(self).__name__
         self.interpolation = arguments.choice(owner, "interpolation", interpolation, INTERPOLATIONS)
         self.fill_mode = border_of(owner, fill_mode)
-        self.fill_value = float(fill_value)
+        self.fill_value = arguments.number(owner, "fill_value", fill_value, -math.inf)
 
     @property
     def filling(self) -> Filling:
@@ -78,7 +78,7 @@ class Moving(ImageLayer):
         if self._stays(drawn, training) or not self._is_move(h, w):
             return super()._changed(data, drawn, training)
         if "bounding_boxes" in data:
-            self._check_boxes(data["bounding_boxes"])
+            self._check_format()
         found = moves.moved(data, self._move(drawn, n, h, w), self.bounding_box_format)
         rest = {key: self._transform(key, data[key], drawn, training) for key in data if key not in found}
         return {**data, **found, **rest}

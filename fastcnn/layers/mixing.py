@@ -328,6 +328,8 @@ class Pipeline(Layer):
         self, layers: Sequence[Layer], name: str | None = None, fused: bool = True, **kwargs: Any
     ):  # fmt: skip
         super().__init__(name=name, **kwargs)
+        if not isinstance(layers, list | tuple):
+            raise Error(f"Pipeline: expected a list of layers, got a {type(layers).__name__}")
         wrong = [type(layer).__name__ for layer in layers if not isinstance(layer, Layer)]
         if wrong:
             raise Error(f"Pipeline: expected layers, got {', '.join(wrong)}")

@@ -15,8 +15,10 @@ from fastcnn.layers.augmentation import (
     ImageLayer,
     batch_shape,
     by_image,
+    check_colors,
     factor_range,
     floating,
+    of_channels,
     value_range_of,
 )
 
@@ -138,6 +140,7 @@ class RandomSaturation(Colored):
         return {"factor": factor / (1.0 - factor + 1e-7)}
 
     def _change(self, images: Any, transformation: Any) -> Any:
+        check_colors(self, images)
         scale = ops.reshape(transformation["factor"], (-1,))
         return ops.hue_saturation(images, scale * 0.0, scale, self.value_range[1])
 
@@ -163,6 +166,7 @@ class RandomHue(Colored):
         return {"factor": sign * self.draw((n,), *self.factor, seed) * 0.5}
 
     def _change(self, images: Any, transformation: Any) -> Any:
+        check_colors(self, images)
         low, high = self.value_range
         shift = ops.reshape(transformation["factor"], (-1,))
         turned = ops.hue_saturation(images - low if low else images, shift, shift * 0.0 + 1.0)
@@ -354,11 +358,7 @@ class RandomErasing(ImageLayer):
             use = self.generator if seed is None else seed
             noise = random.normal(shape, 0.0, self.value_range[1], dtype=self.dtype, seed=use)
             return ops.clip(noise, *self.value_range)
-        filling = np.asarray(self.fill_value, self.dtype)
-        if filling.ndim and filling.shape != (shape[3],):
-            raise Error(
-                f"fill_value must be a number or one for each of {shape[3]} channels, got {self.fill_value}"
-            )
+        filling = of_channels("RandomErasing", "fill_value", self.fill_value, shape[3]).astype(self.dtype)
         return np.clip(filling, *self.value_range).reshape(1, 1, 1, -1)
 
     def transform_images(self, images: Any, transformation: Any = None, training: bool = True) -> Any:

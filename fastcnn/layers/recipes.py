@@ -12,7 +12,14 @@ import numpy as np
 from fastcnn import ops, random
 from fastcnn.errors import Error
 from fastcnn.layers import arguments
-from fastcnn.layers.augmentation import ImageLayer, batch_shape, factor_range, floating, value_range_of
+from fastcnn.layers.augmentation import (
+    ImageLayer,
+    batch_shape,
+    factor_range,
+    floating,
+    of_channels,
+    value_range_of,
+)
 from fastcnn.layers.geometric import Moving, columns_of
 from fastcnn.layers.photometric import GREY, Colored
 
@@ -50,7 +57,7 @@ class RandomAffine(Moving):
         self.translation = factor_range(owner, "translation", translation, -1.0, 1.0)
         self.padding = arguments.integer(owner, "padding", padding, minimum=0)
         self.size = None if size is None else arguments.integers(owner, "size", size, 2)
-        self.crop = None if crop is None else factor_range(owner, "crop", tuple(crop), 1e-4, 1.0)
+        self.crop = None if crop is None else factor_range(owner, "crop", crop, 1e-4, 1.0)
         self._set_filling(interpolation, fill_mode, fill_value)
 
     def output_size(self, height: Any, width: Any) -> tuple[Any, Any]:
@@ -154,7 +161,7 @@ class RandomColors(Colored):
             if c != 3 and any(any(pair) for pair in (self.saturation, self.hue, (self.pca,))):
                 raise Error(f"RandomColors: saturation, hue and pca need three channels, got {c}")
             linear, shift = self._drawn(n, c, linear, shift, seed)
-        scale, offset = (np.asarray(x, self.dtype).reshape(1, -1, 1) for x in self._normalisation())
+        scale, offset = (np.asarray(x, self.dtype).reshape(1, -1, 1) for x in self._normalisation(c))
         return {"matrix": ops.concatenate([linear * scale, (shift - offset) * scale], 2)}
 
     def _drawn(self, n: int, c: int, linear: Any, shift: Any, seed: Any) -> tuple[Any, Any]:
@@ -185,19 +192,24 @@ class RandomColors(Colored):
         mean = np.full((3, 3), 1 / 3, self.dtype)
         return cos * np.eye(3, dtype=self.dtype) + sin * cross.astype(self.dtype) + (1.0 - cos) * mean
 
-    def _normalisation(self) -> tuple[Any, Any]:
+    def _normalisation(self, channels: int) -> tuple[Any, Any]:
         """(scale, offset) of each channel, or one for all."""
         if (self.mean is None) != (self.variance is None) or np.shape(self.mean) != np.shape(self.variance):
             raise Error("RandomColors: give mean and variance of one shape, or neither")
         if self.mean is None:
             return 1.0, 0.0
-        return 1.0 / np.maximum(np.sqrt(np.asarray(self.variance, "float64")), 1e-7), self.mean
+        mean, variance = (
+            of_channels("RandomColors", name, getattr(self, name), channels) for name in ("mean", "variance")
+        )
+        if (variance < 0).any():
+            raise Error(f"RandomColors: variance must not be negative, got {self.variance!r}")
+        return 1.0 / np.maximum(np.sqrt(variance), 1e-7), mean
 
     def transform_images(self, images: Any, transformation: Any = None, training: bool = True) -> Any:
         """Pixels times the matrices that were drawn; in training or not, as normalisation is always wanted."""
         if not training and self.mean is None:
             return floating(images, self.dtype)
-        scale, offset = (np.asarray(x, "float64") for x in self._normalisation())
+        scale, offset = (np.asarray(x, "float64") for x in self._normalisation(images.shape[-1]))
         low, high = ((end - offset) * scale for end in self.value_range)
         return ops.color_matrix(images, transformation["matrix"], float(np.min(low)), float(np.max(high)))
 

@@ -52,6 +52,10 @@ def _check_images(what: str, x: Tensor, places: Tensor, rank: int) -> None:
         raise Error(
             f"{what}: expected images (n, h, w, c) and {rank} dimensions, got {x.shape}, {places.shape}"
         )
+    if None not in (x.shape[0], places.shape[0]) and x.shape[0] != places.shape[0]:
+        raise Error(
+            f"{what}: {x.shape[0]} images and {places.shape[0]} transforms or fields; one each is needed"
+        )
     if places.dtype not in config.FLOAT_TYPES:
         raise Error(f"{what}: places must be float32 or float64, got {places.dtype}")
 
@@ -183,7 +187,10 @@ def _wide(x: Tensor, border: Callable[[np.ndarray, int], np.ndarray]) -> Tensor:
     """x with a border as large as itself on every side, whose rows and columns a user's function names."""
     for axis in (1, 2):
         (n,) = known(x.shape[axis : axis + 1])
-        chosen = np.asarray(border(np.arange(-n, 2 * n), n))
+        try:
+            chosen = np.asarray(border(np.arange(-n, 2 * n), n))
+        except TypeError as error:
+            raise Error(f"fill_mode: the function (places, size) -> indices failed: {error}") from error
         if chosen.shape != (3 * n,) or chosen.dtype.kind not in "iu" or chosen.min() < 0 or chosen.max() >= n:
             raise Error(
                 f"fill_mode: the function must give, for {3 * n} places, as many indices from 0 to {n - 1}"

@@ -8,6 +8,7 @@ from fastcnn_kernels import team
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from layer_harness import round_trip
+from scipy import ndimage
 
 import fastcnn
 from fastcnn import layers, ops
@@ -74,7 +75,7 @@ LAYERS = {
     ),
 }
 each_layer = pytest.mark.parametrize("make", LAYERS.values(), ids=LAYERS.keys())
-BOXES = {"boxes": X, "labels": X}
+BOXES = {"boxes": np.zeros((6, 1, 4)), "labels": np.zeros((6, 1))}
 ALWAYS = (
     layers.ContrastLimitedAdaptiveHistogramEqualization,
     layers.RandomCrop,
@@ -192,6 +193,31 @@ def test_translation_by_whole_pixels_is_numpy_pad():
         options = {"constant_values": 7.0} if mode == "constant" else {}
         expected = np.pad(X, padding, theirs, **options)[:, :12, 6:]
         np.testing.assert_array_equal(layer(X), expected)
+
+
+SCIPY = {
+    "constant": "grid-constant",
+    "nearest": "nearest",
+    "reflect": "reflect",
+    "mirror": "mirror",
+    "wrap": "grid-wrap",
+}
+
+
+@pytest.mark.parametrize("mode", SCIPY)
+@pytest.mark.parametrize("kind", ["translation", "zoom", "shear", "affine"])
+def test_borders_are_those_of_scipy(mode, kind):
+    """Moves far over the edge, by parts of pixels: SciPy's affine_transform of the same matrices."""
+    layer = BORDERED[kind](fill_mode=mode, fill_value=9.0)
+    drawn = layer.get_random_transformation(X)
+    maps = np.asarray(layer._maps(drawn, *X.shape[:3]), "float64")
+    found = layer.transform_images(X, drawn)
+    for image, (a0, a1, a2, b0, b1, b2, _, _), y in zip(X, maps, found, strict=True):
+        matrix, offset = [[b1, b0, 0], [a1, a0, 0], [0, 0, 1]], [b2, a2, 0]
+        expected = ndimage.affine_transform(
+            image.astype("float64"), matrix, offset, order=1, mode=SCIPY[mode], cval=9.0
+        )
+        np.testing.assert_allclose(y, expected, atol=0.01)  # float32: places to 1e-5 pixels, slopes up to 255
 
 
 def test_elastic_of_no_strength_is_nothing():
@@ -544,6 +570,30 @@ def test_probability_of_a_step():
         (lambda: layers.RandomAffine(quarter_turns=True)(X[:, :5]), "square"),
         (lambda: layers.RandomErasing(fill_value=[1, 2])(X), "one for each of 3 channels"),
         (lambda: layers.Pipeline([1]), "expected layers"),
+        (lambda: layers.Pipeline(None), "expected a list of layers, got a NoneType"),
+        (lambda: layers.Pipeline(layers.RandomFlip()), "expected a list of layers"),
+        (lambda: layers.RandomHue(0.1)(X[..., :1]), "RandomHue needs images of three channels.* got 1"),
+        (lambda: layers.RandomSaturation(0.1)(X[..., :2]), "RandomSaturation needs images of three channels.* got 2"),
+        (lambda: layers.RandomColorJitter(saturation_factor=0.1)(X[..., :1]), "needs images of three channels"),
+        (lambda: layers.RandomColors(mean=[1, 2], variance=[1, 2])(X), "mean must be a number or one for each of 3"),
+        (lambda: layers.RandomColors(mean="a", variance="b")(X), "mean must be a number"),
+        (lambda: layers.RandomColors(mean=1, variance=-1)(X), "must not be negative"),
+        (lambda: layers.RandomErasing(fill_value="a")(X), "fill_value must be a number or one for each of 3"),
+        (lambda: layers.RandomAffine(crop=2), "crop must be a number from 0.0001 to 1"),
+        (lambda: layers.RandomZoom(0.1, fill_value="a"), "fill_value must be a number"),
+        (lambda: layers.RandomZoom(0.1, fill_value=np.nan), "fill_value must be a number"),
+        (lambda: layers.RandomInvert(value_range="ab"), "two different numbers"),
+        (lambda: layers.RandomInvert(value_range=("a", "b")), "two different numbers"),
+        (lambda: layers.RandomInvert(value_range=(0, np.inf)), "two different numbers"),
+        (lambda: layers.RandomZoom(0.1, fill_mode=lambda places: places)(X), r"function \(places, size\) -> indices"),
+        (lambda: layers.RandomFlip()({"images": X, "segmentation_masks": X[:2]}), r"\(2, 12, 12, 3\) do not go with"),
+        (lambda: layers.RandomFlip()({"images": X, "segmentation_masks": X[:, :5]}), r"expected \(6, 12, 12, any\)"),
+        (lambda: layers.RandomFlip()({"images": X, "segmentation_masks": X[..., 0]}), "segmentation_masks of shape"),
+        (lambda: layers.RandomFlip()({"images": X, "keypoints": X}), r"keypoints of shape .* \(6, any, 2\)"),
+        (lambda: layers.RandomFlip()({"images": X, "bounding_boxes": BOXES | {"boxes": np.zeros((6, 4))}}),
+         r"boxes of shape \(6, 4\) do not go with"),
+        (lambda: layers.RandomFlip()({"images": X, "bounding_boxes": BOXES | {"labels": np.zeros((6, 2))}}),
+         r"labels of shape \(6, 2\) .* \(6, 1\)"),
     ],
 )  # fmt: skip
 def test_errors_say_what_to_do(call, message):

@@ -89,5 +89,9 @@ def test_a_function_of_ones_own_beyond_the_edge(mode, method):
         options = {"interpolation": method, "fill_mode": OWN_BORDERS[mode]}
         expected = gather(x, places, interpolation=method, fill_mode=mode)
         np.testing.assert_allclose(gather(x, places, **options), expected, atol=2e-5)
+    with pytest.raises(Error, match="2 images and 3 transforms"):
+        ops.affine_gather(np.zeros((2, 4, 4, 1)), np.zeros((3, 8)))
+    with pytest.raises(Error, match="3 images and 2 transforms or fields"):
+        ops.field_gather(np.zeros((3, 4, 4, 1)), np.zeros((2, 4, 4, 2)))
     with pytest.raises(Error, match="as many indices from 0 to 4"):
         ops.field_gather(x, field, fill_mode=lambda places, n: places)
