@@ -1,6 +1,7 @@
 """Dataset: the same batches whatever the threads and prefetch; sources, sampling, splits, boxes, fit, bad input."""
 
 import os
+import sys
 import threading
 import time
 
@@ -55,6 +56,32 @@ def test_same_batches_on_any_threads_with_and_without_prefetch():
         team.set_num_threads(before)
     for other in results[1:]:
         same(results[0], other)
+
+
+def test_datasets_that_share_a_layer_do_not_meet():
+    """On two threads each sets the layer's random state: one must not do so between the other's setting and drawing."""
+    layer, interval = layers.RandomFlip(seed=1), sys.getswitchinterval()
+    datasets = [Dataset(x).batch(1).map(layer) for x in (X, X[::-1])]
+    wanted = [all_of(dataset, epoch) for epoch, dataset in enumerate(datasets)]
+
+    def work(number):
+        for _ in range(40):
+            found[number].append(all_of(datasets[number], number))
+
+    found = [[], []]
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(2)]
+    sys.setswitchinterval(1e-6)
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+    for number in range(2):
+        assert len(found[number]) == 40
+        for epoch in found[number]:
+            same(epoch, wanted[number])
 
 
 def test_a_batch_does_not_depend_on_those_before():

@@ -16,6 +16,8 @@ from fastcnn.tensor import Tensor, TensorSpec
 # What a sample's y may hold beside its picture, and what layers of pictures call it.
 BOXES = {"boxes": "bounding_boxes/boxes", "labels": "bounding_boxes/labels"}
 PLACES = {"segmentation_masks": "segmentation_masks", "keypoints": "keypoints"}
+# Datasets may share layers, and with these their random states: no thread may set one between another's set and run.
+_ONE_AT_A_TIME = threading.RLock()
 COMPUTABLE = ("float32", "float64", "uint8", "int32", "int64", "bool")
 
 
@@ -41,7 +43,6 @@ class Compiled:
         self.dataset = dataset  # knows the number of classes
         self.moves = all(map(knows_places, self.layers))
         self.mixes = any(getattr(layer, "mixes_samples", False) for layer in self.layers)
-        self.lock = threading.Lock()
         self._functions: dict[tuple[str, ...], Function] = {}
 
     def then(self, layer: Any) -> "Compiled | None":
@@ -56,7 +57,7 @@ class Compiled:
             raise Error(f"Dataset.map: layer {self._name!r} takes one array x, the data have several")
         data = self._inputs(batch)
         keys, arrays = tuple(data), [np.ascontiguousarray(_computable(array)) for array in data.values()]
-        with self.lock:
+        with _ONE_AT_A_TIME:
             function = self._functions.setdefault(
                 keys, Function(lambda *xs: self._body(keys, xs), training=True, device="cpu")
             )
