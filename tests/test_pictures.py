@@ -46,6 +46,23 @@ def test_boxes_are_drawn(form, box):
     assert (rows.min(), columns.min(), rows.max(), columns.max()) == (20, 10, 89, 59)
 
 
+def test_masks_and_points_are_drawn():
+    masks = np.zeros((1, 12, 8, 1), "uint8")
+    masks[0, 3:5, 2:4] = 1
+    dataset = Dataset(
+        X[:1] * 0, {"segmentation_masks": masks, "keypoints": np.array([[[6.5, 9.5], [-3, 2]]])}
+    )
+    pixels = np.asarray(show(dataset.batch(1), scale=10))[18:138, 4:84]
+    tinted = (pixels == np.array((60, 180, 75)) // 2).all(-1)
+    rows, columns = np.nonzero(tinted)
+    assert (rows.min(), columns.min(), rows.max(), columns.max()) == (30, 20, 49, 39) and tinted.sum() == 400
+    rows, columns = np.nonzero((pixels == (230, 60, 60)).all(-1))
+    assert abs(rows.mean() - 95) < 1 and abs(columns.mean() - 65) < 1 and len(rows) < 50
+    hot = Dataset(X[:1] * 0, {"segmentation_masks": np.eye(2, dtype="uint8")[masks[..., 0]]}).batch(1)
+    again = np.asarray(show(hot, scale=10))[18:138, 4:84]
+    np.testing.assert_array_equal((again == np.array((60, 180, 75)) // 2).all(-1), tinted)
+
+
 def test_labels_of_mixtures():
     mixed = np.array([[0.25, 0.75, 0.0]])
     assert np.asarray(show(Dataset(X[:1], mixed, class_names=["a", "b", "c"])))[:14].min() < 255
@@ -62,6 +79,14 @@ def test_wrong_shapes():
         show(X, "/nowhere/sheet.png")
     with pytest.raises(Error, match="give a file such as sheet.png"):
         show(X, "/nowhere/sheet.abc")
+    for options, message in (
+        ({"count": 0}, "count must be a whole number from 1 on"), ({"columns": "a"}, "columns must be"),
+        ({"scale": 0.5}, "scale must be"), ({"titles": ["a"]}, "1 titles for 10 pictures"),
+    ):  # fmt: skip
+        with pytest.raises(Error, match=message):
+            show(X, **options)
+    with pytest.raises(Error, match="one array of images x"):
+        show(Dataset({"a": X}))
     with pytest.raises(Error, match="show: expected a path.* got 3"):
         show(X, 3)
     with pytest.raises(Error, match="'xyxx' is unknown"):

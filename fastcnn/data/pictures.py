@@ -1,4 +1,4 @@
-"""Contact sheets: a batch of images side by side, with their labels and boxes."""
+"""Contact sheets: a batch of images side by side, with their labels, boxes, masks and points."""
 
 from collections.abc import Sequence
 from os import PathLike
@@ -14,6 +14,7 @@ from fastcnn.data.sources import check_box_format, corners_of
 from fastcnn.errors import Error
 
 MARGIN, TEXT = 4, 14  # pixels between pictures, and above each for its name
+POINT = 3  # pixels to all sides
 COLORS = ((230, 60, 60), (60, 180, 75), (60, 110, 230), (245, 160, 30), (160, 60, 200), (30, 190, 200))
 
 
@@ -25,26 +26,31 @@ def show(
 
     path: a file to write it to. scale: how many pixels a pixel becomes; by default small images become about 96 wide.
     Images of numbers up to 1 count as 0..1, others as 0..255. Boxes of a Dataset are drawn, in the unit of their
-    format. titles: in place of the names of the classes.
+    format; points; and masks, classes from 1 on in a colour each. titles: in place of the names of the classes.
     """
+    for name, value in (("count", count), ("columns", columns), ("scale", 1 if scale is None else scale)):
+        if not hasattr(value, "__index__") or value < 1:
+            raise Error(f"show: {name} must be a whole number from 1 on, got {value!r}")
     form = check_box_format("show", bounding_box_format)
-    images, labels, boxes, names = _samples(dataset, count)
+    images, labels, places, names = _samples(dataset, count)
     image_module, _ = pillow()
     from PIL import ImageDraw
 
     n, h, w, _ = images.shape
+    if titles is not None and len(titles) < n:
+        raise Error(f"show: {len(titles)} titles for {n} pictures; give one each")
     scale = scale or max(1, round(96 / w))
     columns = max(1, min(columns, n))
     step_x, step_y = w * scale + MARGIN, h * scale + MARGIN + TEXT
     sheet = image_module.new("RGB", (columns * step_x + MARGIN, -(-n // columns) * step_y + MARGIN), "white")
     pen = ImageDraw.Draw(sheet)
-    for i, pixels in enumerate(_bytes(images)):
+    for i, pixels in enumerate(_tinted(_bytes(images), places.get("segmentation_masks"))):
         left, top = MARGIN + i % columns * step_x, MARGIN + i // columns * step_y + TEXT
         picture = image_module.fromarray(pixels).resize((w * scale, h * scale), 0)
         sheet.paste(picture, (left, top))
         title = titles[i] if titles is not None else _title(labels, names, i)
         pen.text((left, top - TEXT + 1), title, fill="black")
-        for box, label in _boxes_of(boxes, i, form, h, w):
+        for box, label in _boxes_of(places, i, form, h, w):
             corners = [
                 left + box[0] * scale,
                 top + box[1] * scale,
@@ -52,6 +58,11 @@ def show(
                 top + box[3] * scale - 1,
             ]
             pen.rectangle(corners, outline=COLORS[label % len(COLORS)], width=2)
+        for k, (x, y) in enumerate(places["keypoints"][i] if "keypoints" in places else ()):
+            if 0 <= x <= w and 0 <= y <= h:
+                x, y = left + x * scale, top + y * scale
+                spot = (x - POINT, y - POINT, x + POINT, y + POINT)
+                pen.ellipse(spot, COLORS[k % len(COLORS)], "white")
     if path is not None:
         _save(sheet, as_path("show", path))
     return sheet
@@ -64,8 +75,8 @@ def _save(sheet: Any, path: Path) -> None:
         raise Error(f"show: cannot write {path} ({error}); give a file such as sheet.png") from error
 
 
-def _samples(dataset: Any, count: int) -> tuple[np.ndarray, Any, Any, Any]:
-    """(images, labels, boxes, names of classes) of the first samples."""
+def _samples(dataset: Any, count: int) -> tuple[np.ndarray, Any, dict[str, Any], Any]:
+    """(images, labels, what is placed in them, names of classes) of the first samples."""
     if isinstance(dataset, np.ndarray):
         images, labels = dataset[:count], None
     elif not isinstance(dataset, Dataset):
@@ -76,16 +87,21 @@ def _samples(dataset: Any, count: int) -> tuple[np.ndarray, Any, Any, Any]:
             found.append(batch)
             if sum(each.size for each in found) >= count:
                 break
+        if not all(isinstance(batch.x, np.ndarray) for batch in found):
+            raise Error("show: expected a Dataset of one array of images x, this one has several")
         images = np.concatenate([batch.x for batch in found])[:count]
         parts = [batch.y for batch in found]
         if isinstance(parts[0], dict):
-            most = max(part["boxes"].shape[1] for part in parts)
-            boxes = {
-                key: np.concatenate([_wide(part[key], most) for part in parts])[:count] for key in parts[0]
+            most = max((part["boxes"].shape[1] for part in parts if "boxes" in part), default=0)
+            places = {
+                key: np.concatenate(
+                    [_wide(part[key], most) if key in ("boxes", "labels") else part[key] for part in parts]
+                )[:count]
+                for key in parts[0]
             }
-            return _checked(images), None, boxes, dataset.class_names
+            return _checked(images), None, places, dataset.class_names
         labels = None if parts[0] is None else np.concatenate(parts)[:count]
-    return _checked(images), labels, None, getattr(dataset, "class_names", None)
+    return _checked(images), labels, {}, getattr(dataset, "class_names", None)
 
 
 def _wide(array: np.ndarray, most: int) -> np.ndarray:
@@ -107,6 +123,15 @@ def _bytes(images: np.ndarray) -> np.ndarray:
     return np.repeat(images, 3, 3) if images.shape[3] == 1 else np.ascontiguousarray(images)
 
 
+def _tinted(images: np.ndarray, masks: Any) -> np.ndarray:
+    """Images of bytes, half of them the colour of their mask's class; class 0 is the background."""
+    if masks is None:
+        return images
+    classes = (masks.argmax(-1) if masks.shape[-1] > 1 else masks[..., 0]).astype(np.intp)
+    colors = np.array(COLORS, np.uint8)[classes % len(COLORS)]
+    return np.where(classes[..., None] > 0, images // 2 + colors // 2, images)
+
+
 def _title(labels: Any, names: Any, i: int) -> str:
     """The name of the class; of a mixture, of both with their shares."""
     if labels is None:
@@ -123,11 +148,11 @@ def _title(labels: Any, names: Any, i: int) -> str:
     return ", ".join(shares)
 
 
-def _boxes_of(boxes: Any, i: int, form: str, h: int, w: int) -> list[tuple[np.ndarray, int]]:
+def _boxes_of(places: dict[str, Any], i: int, form: str, h: int, w: int) -> list[tuple[np.ndarray, int]]:
     """(x1 y1 x2 y2, class) of the boxes of an image."""
-    if boxes is None:
+    if "boxes" not in places:
         return []
-    corners = corners_of(boxes["boxes"][i], form) * (
+    corners = corners_of(places["boxes"][i], form) * (
         np.array([w, h, w, h]) if form.startswith("rel_") else 1.0
     )
-    return [(box, int(label)) for box, label in zip(corners, boxes["labels"][i], strict=True) if label >= 0]
+    return [(box, int(label)) for box, label in zip(corners, places["labels"][i], strict=True) if label >= 0]
