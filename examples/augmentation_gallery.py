@@ -45,6 +45,14 @@ MOVING = {
     "RandomAffine": layers.RandomAffine(
         True, rotation=0.08, shear=0.2, padding=12, crop=(0.4, 1.0), seed=1, **FORM
     ),
+    "RandomRotation, RandomZoom, RandomElasticTransform, RandomFlip at once": layers.Pipeline(
+        [
+            layers.RandomRotation(0.1, seed=1, **FORM),
+            layers.RandomZoom(0.3, seed=2, **FORM),
+            layers.RandomElasticTransform((1.0, 1.0), (0.5, 0.5), seed=3, **FORM),
+            layers.RandomFlip("horizontal", seed=4, **FORM),
+        ]
+    ),
     "AutoAugment": layers.AutoAugment("cifar10", seed=1, **FORM),
     "TrivialAugment": layers.TrivialAugment(seed=1, **FORM),
     "RandAugment": layers.RandAugment(factor=0.3, seed=1, **FORM),
