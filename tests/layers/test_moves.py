@@ -118,6 +118,19 @@ def test_turned_over_and_cut_it_is_bit_for_bit_the_same(names):
     assert gathers(layers.Pipeline(row(*names))) == 1
 
 
+@pytest.mark.parametrize("fill_mode", ["constant", "nearest", "reflect", "mirror", "wrap"])
+@pytest.mark.parametrize(
+    "names",
+    [("flip", "rotation"), ("flip", "affine", "flip"), ("rotation", "crop"), ("rotation", "flip", "crop")],
+    ids="-".join,
+)
+def test_flips_and_crops_change_nothing_beyond_the_edge(names, fill_mode):
+    """Every border is turned over with the picture; places differ by rounding, of slopes up to 255 a pixel."""
+    one = layers.Pipeline(row(*names, fill_mode=fill_mode))(X)
+    after = layers.Pipeline(row(*names, fill_mode=fill_mode), fused=False)(X)
+    np.testing.assert_allclose(one, after, rtol=0, atol=0.01)
+
+
 def test_quarter_turns_and_flips_are_exact():
     """RandomAffine turns by whole quarters: with flips around it, every result is one of the eight of the square."""
     x = X[:, :11]
@@ -125,8 +138,7 @@ def test_quarter_turns_and_flips_are_exact():
         layers.RandomFlip(seed=1),
         layers.RandomAffine(quarter_turns=True, interpolation="nearest", seed=2),
     ]
-    one, after = layers.Pipeline([*stack, layers.RandomFlip("vertical", seed=3)]), None
-    y = one(x)
+    y = layers.Pipeline([*stack, layers.RandomFlip("vertical", seed=3)])(x)
     for image, turned in zip(x, y, strict=True):
         eight = [np.rot90(side, k) for side in (image, image[:, ::-1]) for k in range(4)]
         assert any(np.array_equal(turned, other) for other in eight)
