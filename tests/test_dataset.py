@@ -392,6 +392,36 @@ def test_layers_move_what_goes_with_a_picture(names):
     assert 0 < flipped < 6
 
 
+@pytest.mark.parametrize("dtype", ["float64", "float16", "int64", "int16"])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: layers.RandomFlip(seed=1, bounding_box_format="xyxy"),
+        lambda: layers.RandomContrast(0.3, seed=1),
+        lambda: layers.RandomErasing(seed=1),
+        lambda: layers.MixUp(seed=1),
+        lambda: layers.AugMix(seed=1, bounding_box_format="xyxy"),
+        lambda: layers.RandomCrop(5, 6, seed=1, bounding_box_format="xyxy"),
+        lambda: layers.AutoAugment(seed=1, bounding_box_format="xyxy"),
+        lambda: layers.Rescaling(0.5),
+    ],
+)
+def test_numbers_of_any_format_become_those_of_the_layer(make, dtype):
+    """NumPy's own is float64: images, boxes and their kin of it are what they are in float32."""
+    layer, x = make(), X[:6] // 2
+    boxes = {"boxes": np.tile([[[1, 2, 5, 6]]], (6, 1, 1)), "labels": np.ones((6, 1), np.int64)}
+
+    def made(kind):
+        y = {**boxes, "boxes": boxes["boxes"].astype(kind)}
+        return next(Dataset(x.astype(kind), y).batch(6).map(layer).epoch(0))
+
+    found, expected = made(dtype), made("float32")
+    assert found.x.dtype == np.float32
+    np.testing.assert_array_equal(found.x, expected.x)
+    for key in expected.y:
+        np.testing.assert_array_equal(found.y[key], expected.y[key])
+
+
 def test_layers_that_know_no_places():
     """What keeps the size leaves them alone, what changes it is refused; mixtures of masks have fractions."""
     x, masks = np.zeros((4, 8, 8, 1), np.uint8), np.eye(2, dtype=np.uint8)[np.arange(4) % 2][:, None, None, :]

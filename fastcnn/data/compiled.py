@@ -18,7 +18,7 @@ BOXES = {"boxes": "bounding_boxes/boxes", "labels": "bounding_boxes/labels"}
 PLACES = {"segmentation_masks": "segmentation_masks", "keypoints": "keypoints"}
 # Datasets may share layers, and with these their random states: no thread may set one between another's set and run.
 _ONE_AT_A_TIME = threading.RLock()
-COMPUTABLE = ("float32", "float64", "uint8", "int32", "int64", "bool")
+COMPUTABLE = ("uint8", "int32", "int64", "bool")
 
 
 def is_layer(function: Any) -> bool:
@@ -56,7 +56,7 @@ class Compiled:
         if not isinstance(batch.x, np.ndarray):
             raise Error(f"Dataset.map: layer {self._name!r} takes one array x, the data have several")
         data = self._inputs(batch)
-        keys, arrays = tuple(data), [np.ascontiguousarray(_computable(array)) for array in data.values()]
+        keys, arrays = tuple(data), [np.ascontiguousarray(self._computable(array)) for array in data.values()]
         with _ONE_AT_A_TIME:
             function = self._functions.setdefault(
                 keys, Function(lambda *xs: self._body(keys, xs), training=True, device="cpu")
@@ -73,6 +73,10 @@ class Compiled:
         for layer in self.layers:
             found = layer(found, training=True)
         return [_leaf(found, key) if isinstance(found, dict) else found for key in keys]
+
+    def _computable(self, array: np.ndarray) -> np.ndarray:
+        """Whole numbers as they are, others in the format that the layers compute in."""
+        return array if str(array.dtype) in COMPUTABLE else array.astype(self.layers[0].dtype, copy=False)
 
     @property
     def _name(self) -> str:
@@ -130,10 +134,6 @@ def _has_places(y: Any) -> TypeGuard[dict[str, np.ndarray]]:
 
 def _spec(array: np.ndarray) -> Any:
     return TensorSpec(array.shape, str(array.dtype))
-
-
-def _computable(array: np.ndarray) -> np.ndarray:
-    return array if str(array.dtype) in COMPUTABLE else array.astype(np.float32)
 
 
 def _nested(flat: dict[str, Any]) -> dict[str, Any]:

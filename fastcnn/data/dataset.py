@@ -166,9 +166,10 @@ class Dataset:
         """Batches changed by a layer, compiled and active as in training, or by a function of their arrays.
 
         A function takes x, or (x, y), or (x, y, sample_weight), as many as the data have, and returns as many; if it
-        has a parameter `rng`, it gets a generator that depends on the batch's place alone. A layer gets x, bytes or
-        floats, and of a y with "boxes" and "labels", "segmentation_masks" or "keypoints" these; a layer that mixes
-        samples also gets y, one-hot. Layers of pictures that follow one another are one pass, compiled together.
+        has a parameter `rng`, it gets a generator that depends on the batch's place alone. A layer gets x, whole
+        numbers as they are and others in its own format, and of a y with "boxes" and "labels", "segmentation_masks" or
+        "keypoints" these; a layer that mixes samples also gets y, one-hot. Layers of pictures that follow one another
+        are one pass, compiled together.
         """
         if not callable(function):
             raise Error(f"Dataset.map takes a layer or a function, got a {type(function).__name__}")
