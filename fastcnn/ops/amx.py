@@ -16,7 +16,7 @@ from fastcnn_kernels.tile_products import products_available, tiles_available
 
 from fastcnn.errors import Error
 from fastcnn.graph import Op, operation
-from fastcnn.ops.conv import Conv, ConvInputGrad, ConvKernelGrad
+from fastcnn.ops.conv import Conv, ConvInputGrad, ConvKernelGrad, ConvTranspose, Transposed
 from fastcnn.ops.cost import IMPOSSIBLE, Cost, amx_cost, amx_gradient_cost
 from fastcnn.ops.epilogue import floor_of, no_bias
 from fastcnn.ops.matmul import Dense, MatMul
@@ -71,7 +71,7 @@ class _Passes:
         kernel, launches = inputs[1], []
         for (p, taps), packed in zip(self.passes(inputs, outputs), prepared, strict=True):
             shape = (1, 1, *kernel.shape)[-4:]  # of a matrix: as a kernel of one tap
-            pitches = weight_pitches(shape, p.groups, isinstance(self, ConvInputGrad))
+            pitches = weight_pitches(shape, p.groups, isinstance(self, Transposed))
             plan = tile_geometry.plan_of(p, self.terms)
             launches.append(
                 k.amx_pack_weights.bind(
@@ -105,6 +105,18 @@ class AmxConv(_Passes, Conv):
 @operation
 class AmxConvInputGrad(_Passes, ConvInputGrad):
     """`ConvInputGrad` on matrix tiles: a pass for each residue of pixels by the strides."""
+
+    rounding = 2
+
+    def passes(
+        self, inputs: Sequence[Any], outputs: Sequence[Any]
+    ) -> list[tuple[tile_geometry.Pass, np.ndarray]]:
+        return tile_geometry.backward_passes(self.geometry_of(inputs))
+
+
+@operation
+class AmxConvTranspose(_Passes, ConvTranspose):
+    """`ConvTranspose` on matrix tiles, as `AmxConvInputGrad` does it."""
 
     rounding = 2
 
@@ -163,6 +175,13 @@ class ExactAmxConvInputGrad(AmxConvInputGrad):
 
 
 @operation
+class ExactAmxConvTranspose(AmxConvTranspose):
+    """`ConvTranspose` on matrix tiles, of three parts each number."""
+
+    rounding, terms = 0, 3
+
+
+@operation
 class ExactAmxConvKernelGrad(AmxConvKernelGrad):
     """`ConvKernelGrad` on matrix tiles, of three parts each number."""
 
@@ -182,6 +201,13 @@ class Bfloat16Conv(AmxConv):
 @operation
 class Bfloat16ConvInputGrad(AmxConvInputGrad):
     """`ConvInputGrad` with operands rounded to bfloat16, added up in float32."""
+
+    mixed, terms = True, 1
+
+
+@operation
+class Bfloat16ConvTranspose(AmxConvTranspose):
+    """`ConvTranspose` with operands rounded to bfloat16, added up in float32."""
 
     mixed, terms = True, 1
 
@@ -282,16 +308,12 @@ def _as_kernel(matrix: Any) -> Any:
     )
 
 
-Conv.alternatives = Conv.alternatives | {"amx": AmxConv, "amx3": ExactAmxConv, "bfloat16": Bfloat16Conv}
-ConvInputGrad.alternatives = ConvInputGrad.alternatives | {
-    "amx": AmxConvInputGrad,
-    "amx3": ExactAmxConvInputGrad,
-    "bfloat16": Bfloat16ConvInputGrad,
-}
-ConvKernelGrad.alternatives = ConvKernelGrad.alternatives | {
-    "amx": AmxConvKernelGrad,
-    "amx3": ExactAmxConvKernelGrad,
-    "bfloat16": Bfloat16ConvKernelGrad,
-}
+for plain, found in (
+    (Conv, (AmxConv, ExactAmxConv, Bfloat16Conv)),
+    (ConvInputGrad, (AmxConvInputGrad, ExactAmxConvInputGrad, Bfloat16ConvInputGrad)),
+    (ConvTranspose, (AmxConvTranspose, ExactAmxConvTranspose, Bfloat16ConvTranspose)),
+    (ConvKernelGrad, (AmxConvKernelGrad, ExactAmxConvKernelGrad, Bfloat16ConvKernelGrad)),
+):
+    plain.alternatives = plain.alternatives | dict(zip(("amx", "amx3", "bfloat16"), found, strict=True))
 Dense.alternatives = Dense.alternatives | {"bfloat16": Bfloat16Dense}
 MatMul.alternatives = MatMul.alternatives | {"bfloat16": Bfloat16MatMul}

@@ -76,6 +76,36 @@ def test_they_give_the_same(x, kernel, options, algorithm, error):
         np.testing.assert_allclose(a, b, rtol=0, atol=error * max(np.abs(b).max(), 1))
 
 
+TRANSPOSED = [
+    pytest.param((3, 5, 4, 5), (3, 2, 6, 5), {"strides": (2, 3)}, id="nothing equal"),
+    pytest.param((2, 7, 7, 40), (3, 3, 32, 40), {"strides": 2, "padding": "same"}, id="whole blocks"),
+    pytest.param((2, 5, 6, 8), (2, 2, 5, 8), {"dilation_rate": (1, 2)}, id="dilation"),
+    pytest.param((1, 1, 1, 1), (1, 1, 1, 1), {}, id="smallest"),
+]
+
+
+@needs_tiles
+@pytest.mark.parametrize(("algorithm", "error"), [("amx", 3e-5), ("amx3", 3e-6)])
+@pytest.mark.parametrize(("x", "kernel", "options"), TRANSPOSED)
+def test_transposed_convolutions_give_the_same(x, kernel, options, algorithm, error):
+    def layer(x, kernel, bias):
+        y = ops.relu(ops.conv2d_transpose(x, kernel, bias, **options))
+        return [y, *gradients(ops.sum(ops.square(y)), [x, kernel, bias])]
+
+    rng = np.random.default_rng(0)
+    arrays = [rng.normal(size=shape) for shape in (x, kernel, kernel[2:3])]
+    config.set_convolution_algorithm("implicit")
+    expected = Function(layer)(*arrays)
+    config.set_convolution_algorithm(algorithm)
+    config.set_precision("faster")
+    function = Function(layer)
+    found = function(*(a.astype("float32") for a in arrays))
+    plan, _ = function.plan([TensorSpec(a.shape) for a in arrays])
+    assert any("AmxConvTranspose" in node.operation.name for node in plan.nodes)
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=error * max(np.abs(b).max(), 1))
+
+
 @needs_tiles
 @pytest.mark.parametrize("algorithm", ["amx", "amx3"])
 def test_same_bits_on_any_number_of_threads(algorithm):
