@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import reference
 
-from fastcnn import Error, losses, ops
+from fastcnn import Error, losses, metrics, ops
 from fastcnn.differentiate import value_and_gradient
 from fastcnn.losses.base import as_loss
 from fastcnn.plan import Function
@@ -234,6 +234,26 @@ def test_a_column_is_expanded_and_nothing_else_broadcast(cls):
     for wrong in ((6, 2), (3,), (1, 1), ()):
         with pytest.raises(Error, match="targets of shape"):
             cls()(np.zeros(wrong), p[:, None])
+
+
+NUMBERS = ELEMENTWISE[:-2]
+
+
+@pytest.mark.parametrize("cls", NUMBERS)
+def test_one_target_for_several_predicted_numbers(cls):
+    y, p = labels((6, 1), 2).astype(float), rng_of().uniform(0.1, 0.9, (6, 3))
+    wanted = cls(reduction="none")(np.repeat(y, 3, axis=1), p)
+    np.testing.assert_array_equal(cls(reduction="none")(y, p), wanted)
+    np.testing.assert_array_equal(cls(reduction="none")(y[:, None], p[:, None]), wanted[:, None])
+    cls().check_targets(y, (2, 3))
+    np.testing.assert_allclose(getattr(metrics, cls.function.__name__)(y, p), wanted)
+
+
+@pytest.mark.parametrize("cls", ELEMENTWISE[-2:])
+def test_probabilities_have_a_target_each(cls):
+    for check in (cls().check_targets, lambda y, shape: cls()(y, np.full(shape, 0.5))):
+        with pytest.raises(Error, match=r"targets of shape \(6, 1\).*\(6, 3\)"):
+            check(np.zeros((6, 1)), (6, 3))
 
 
 def test_functions_of_the_user_see_a_column():

@@ -9,7 +9,7 @@ import numpy as np
 
 from fastcnn import config, ops, registry
 from fastcnn.errors import Error, did_you_mean
-from fastcnn.losses.targets import check_elementwise, check_samples
+from fastcnn.losses.targets import check_elementwise, check_samples, check_spread
 from fastcnn.ops.core import convert, op_function
 from fastcnn.registry import Configurable
 from fastcnn.tensor import Shape, Tensor
@@ -92,7 +92,8 @@ class _FormulaLoss(Loss):
 
     def __init_subclass__(cls, **kwargs: Any):
         super().__init_subclass__(**kwargs)
-        _class_of.setdefault(cls.function, cls)
+        if "function" in vars(cls):
+            _class_of.setdefault(cls.function, cls)
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Any:
         function = type(self).function
@@ -114,6 +115,13 @@ class _FormulaLoss(Loss):
 
     def check_values(self, y: np.ndarray, prediction_shape: Shape) -> None:
         """Raise `Error` for the first target that means nothing to this loss."""
+
+
+class _NumberLoss(_FormulaLoss):
+    """A loss of numbers, of which one target may stand for several."""
+
+    def check_shapes(self, targets: Shape, predictions: Shape) -> None:
+        check_spread(targets, predictions)
 
 
 _class_of: dict[Callable[..., Any], type[_FormulaLoss]] = {}
@@ -212,6 +220,14 @@ def pair(y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, Tensor]:
     check_samples(y_true.shape, y_pred.shape)
     check_elementwise(y_true.shape, y_pred.shape)
     return match_rank(y_true, y_pred)
+
+
+def spread(y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, Tensor]:
+    """As `pair`, but one target may stand for several predicted numbers along an axis: (n, 1) against (n, k)."""
+    check_samples(y_true.shape, y_pred.shape)
+    check_spread(y_true.shape, y_pred.shape)
+    y_true, y_pred = match_rank(y_true, y_pred)
+    return ops.broadcast_to(y_true, y_pred.shape), y_pred
 
 
 # --- from values to a number ---------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import numpy as np
 
 from fastcnn import ops
 from fastcnn.errors import Error
-from fastcnn.losses.base import _FormulaLoss, like, loss_function, pair
+from fastcnn.losses.base import _FormulaLoss, _NumberLoss, like, loss_function, pair, spread
 from fastcnn.losses.targets import check_samples
 from fastcnn.tensor import Constant, Shape, Tensor
 
@@ -20,14 +20,14 @@ def _signed(y: Tensor) -> Tensor:
 @loss_function()
 def hinge(y_true: Any, y_pred: Any) -> Any:
     """mean max(0, 1 - y_true y_pred) over the last axis; labels -1 and 1, or 0 and 1."""
-    y_true, y_pred = pair(y_true, y_pred)
+    y_true, y_pred = spread(y_true, y_pred)
     return ops.mean(ops.maximum(1.0 - _signed(y_true) * y_pred, 0.0), axis=-1)
 
 
 @loss_function()
 def squared_hinge(y_true: Any, y_pred: Any) -> Any:
     """mean max(0, 1 - y_true y_pred)^2 over the last axis; labels -1 and 1, or 0 and 1."""
-    y_true, y_pred = pair(y_true, y_pred)
+    y_true, y_pred = spread(y_true, y_pred)
     return ops.mean(ops.square(ops.maximum(1.0 - _signed(y_true) * y_pred, 0.0)), axis=-1)
 
 
@@ -88,13 +88,13 @@ def check_embeddings(targets: Shape, predictions: Shape) -> None:
         )
 
 
-class Hinge(_FormulaLoss):
+class Hinge(_NumberLoss):
     """mean max(0, 1 - y_true y_pred)."""
 
     function = hinge
 
 
-class SquaredHinge(_FormulaLoss):
+class SquaredHinge(_NumberLoss):
     """mean max(0, 1 - y_true y_pred)^2."""
 
     function = squared_hinge

@@ -4,28 +4,28 @@ import math
 from typing import Any
 
 from fastcnn import config, ops
-from fastcnn.losses.base import _FormulaLoss, loss_function, pair
+from fastcnn.losses.base import _FormulaLoss, _NumberLoss, loss_function, pair, spread
 from fastcnn.tensor import Tensor
 
-# --- functions: y_true, y_pred (n, ..., k) -> (n, ...) --------------------------------------------------------
+# --- functions: y_true (n, ..., k) or (n, ..., 1), y_pred (n, ..., k) -> (n, ...) ------------------------------
 
 
 @loss_function("mse")
 def mean_squared_error(y_true: Any, y_pred: Any) -> Any:
     """mean (y_true - y_pred)^2 over the last axis."""
-    return ops.mean_squared_error(*pair(y_true, y_pred))
+    return ops.mean_squared_error(*spread(y_true, y_pred))
 
 
 @loss_function("mae")
 def mean_absolute_error(y_true: Any, y_pred: Any) -> Any:
     """mean |y_true - y_pred| over the last axis."""
-    return ops.mean_absolute_error(*pair(y_true, y_pred))
+    return ops.mean_absolute_error(*spread(y_true, y_pred))
 
 
 @loss_function("mape")
 def mean_absolute_percentage_error(y_true: Any, y_pred: Any) -> Any:
     """100 mean |y_true - y_pred| / max(|y_true|, epsilon) over the last axis, in percent."""
-    y_true, y_pred = pair(y_true, y_pred)
+    y_true, y_pred = spread(y_true, y_pred)
     return 100.0 * ops.mean(
         ops.abs(y_true - y_pred) / ops.maximum(ops.abs(y_true), config.epsilon()), axis=-1
     )
@@ -34,7 +34,7 @@ def mean_absolute_percentage_error(y_true: Any, y_pred: Any) -> Any:
 @loss_function("msle")
 def mean_squared_logarithmic_error(y_true: Any, y_pred: Any) -> Any:
     """mean (log(1 + y_true) - log(1 + y_pred))^2 over the last axis; what is below epsilon counts as epsilon."""
-    y_true, y_pred = pair(y_true, y_pred)
+    y_true, y_pred = spread(y_true, y_pred)
     logs = [ops.log1p(ops.maximum(value, config.epsilon())) for value in (y_true, y_pred)]
     return ops.mean(ops.square(logs[0] - logs[1]), axis=-1)
 
@@ -45,13 +45,13 @@ def huber(y_true: Any, y_pred: Any, delta: float = 1.0) -> Any:
 
     Huber 1964, Robust estimation of a location parameter.
     """
-    return ops.huber(*pair(y_true, y_pred), delta=delta)
+    return ops.huber(*spread(y_true, y_pred), delta=delta)
 
 
 @loss_function("logcosh")
 def log_cosh(y_true: Any, y_pred: Any) -> Any:
     """mean log cosh(y_pred - y_true) over the last axis: near squares for small errors, near |e| for large ones."""
-    y_true, y_pred = pair(y_true, y_pred)
+    y_true, y_pred = spread(y_true, y_pred)
     error = ops.abs(y_pred - y_true)
     return ops.mean(error + ops.softplus(error * -2.0) - math.log(2.0), axis=-1)
 
@@ -71,38 +71,38 @@ def _unit(x: Tensor, axis: int) -> Tensor:
 @loss_function()
 def poisson(y_true: Any, y_pred: Any) -> Any:
     """mean y_pred - y_true log(y_pred + epsilon) over the last axis: y_pred is the expected count."""
-    y_true, y_pred = pair(y_true, y_pred)
+    y_true, y_pred = spread(y_true, y_pred)
     return ops.mean(y_pred - y_true * ops.log(y_pred + config.epsilon()), axis=-1)
 
 
 # --- classes -------------------------------------------------------------------------------------------------
 
 
-class MeanSquaredError(_FormulaLoss):
+class MeanSquaredError(_NumberLoss):
     """mean (y_true - y_pred)^2."""
 
     function = mean_squared_error
 
 
-class MeanAbsoluteError(_FormulaLoss):
+class MeanAbsoluteError(_NumberLoss):
     """mean |y_true - y_pred|."""
 
     function = mean_absolute_error
 
 
-class MeanAbsolutePercentageError(_FormulaLoss):
+class MeanAbsolutePercentageError(_NumberLoss):
     """100 mean |y_true - y_pred| / max(|y_true|, epsilon)."""
 
     function = mean_absolute_percentage_error
 
 
-class MeanSquaredLogarithmicError(_FormulaLoss):
+class MeanSquaredLogarithmicError(_NumberLoss):
     """mean (log(1 + y_true) - log(1 + y_pred))^2."""
 
     function = mean_squared_logarithmic_error
 
 
-class Huber(_FormulaLoss):
+class Huber(_NumberLoss):
     """Squares for errors up to `delta`, straight lines beyond."""
 
     function = huber
@@ -119,7 +119,7 @@ class Huber(_FormulaLoss):
         self.delta = delta
 
 
-class LogCosh(_FormulaLoss):
+class LogCosh(_NumberLoss):
     """mean log cosh(y_pred - y_true)."""
 
     function = log_cosh
@@ -141,7 +141,7 @@ class CosineSimilarity(_FormulaLoss):
         self.axis = axis
 
 
-class Poisson(_FormulaLoss):
+class Poisson(_NumberLoss):
     """mean y_pred - y_true log y_pred."""
 
     function = poisson

@@ -37,6 +37,13 @@ def check_elementwise(targets: Shape, predictions: Shape) -> None:
     )
 
 
+def check_spread(targets: Shape, predictions: Shape) -> None:
+    """As `check_elementwise`, but one target may stand for several predicted numbers along an axis."""
+    spread = [m if n == 1 else n for n, m in zip(targets[1:], predictions[1:], strict=False)]
+    is_whole = len(targets) == len(predictions)
+    check_elementwise((*targets[:1], *spread) if is_whole else targets, predictions)
+
+
 def check_one_hot(targets: Shape, predictions: Shape, axis: int = -1) -> None:
     """As `check_elementwise`, telling those who give labels what to do."""
     if predictions[axis] == 1:

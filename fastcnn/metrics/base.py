@@ -42,6 +42,15 @@ def check_equal_shapes(y_true: Array, y_pred: Array) -> None:
         )
 
 
+def spread(y_true: Values, y_pred: Values) -> tuple[Array, Array]:
+    """As `pair`, but one target may stand for several predicted numbers along an axis: (n, 1) against (n, k)."""
+    true, predicted = same_rank(np.asarray(y_true), floats(y_pred))
+    fits = true.ndim == predicted.ndim and true.shape[:1] == predicted.shape[:1]
+    if fits and all(n in (1, m) for n, m in zip(true.shape, predicted.shape, strict=True)):
+        true = np.broadcast_to(true, predicted.shape)
+    return pair(true, predicted)
+
+
 def pair(y_true: Values, y_pred: Values) -> tuple[Array, Array]:
     """Both as floating arrays of one shape."""
     predicted = floats(y_pred)

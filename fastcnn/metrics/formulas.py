@@ -18,6 +18,7 @@ from fastcnn.metrics.base import (
     floats,
     pair,
     same_rank,
+    spread,
 )
 from fastcnn.registry import registered
 
@@ -109,28 +110,28 @@ def sparse_top_k_categorical_accuracy(
 @_formula("down")
 def mean_squared_error(y_true: Values, y_pred: Values) -> Array:
     """mean((y_true - y_pred)^2) over the last axis."""
-    true, predicted = pair(y_true, y_pred)
+    true, predicted = spread(y_true, y_pred)
     return np.square(predicted - true).mean(-1)
 
 
 @_formula("down")
 def mean_absolute_error(y_true: Values, y_pred: Values) -> Array:
     """mean(|y_true - y_pred|) over the last axis."""
-    true, predicted = pair(y_true, y_pred)
+    true, predicted = spread(y_true, y_pred)
     return np.abs(predicted - true).mean(-1)
 
 
 @_formula("down")
 def mean_absolute_percentage_error(y_true: Values, y_pred: Values) -> Array:
     """100 mean(|y_true - y_pred| / max(|y_true|, epsilon)) over the last axis, in percent."""
-    true, predicted = pair(y_true, y_pred)
+    true, predicted = spread(y_true, y_pred)
     return 100.0 * (np.abs(true - predicted) / np.maximum(np.abs(true), epsilon())).mean(-1)
 
 
 @_formula("down")
 def mean_squared_logarithmic_error(y_true: Values, y_pred: Values) -> Array:
     """mean((log(1 + y_true) - log(1 + y_pred))^2) over the last axis; negative values count as epsilon."""
-    true, predicted = pair(y_true, y_pred)
+    true, predicted = spread(y_true, y_pred)
     logs = np.log1p(np.maximum(true, epsilon())) - np.log1p(np.maximum(predicted, epsilon()))
     return np.square(logs).mean(-1)
 
@@ -138,7 +139,7 @@ def mean_squared_logarithmic_error(y_true: Values, y_pred: Values) -> Array:
 @_formula("down")
 def huber(y_true: Values, y_pred: Values, delta: float = 1.0) -> Array:
     """mean(e^2 / 2 where |e| <= delta, else delta |e| - delta^2 / 2) over the last axis (Huber 1964)."""
-    true, predicted = pair(y_true, y_pred)
+    true, predicted = spread(y_true, y_pred)
     error = np.abs(predicted - true)
     return np.where(error <= delta, 0.5 * np.square(error), delta * (error - 0.5 * delta)).mean(-1)
 
@@ -146,7 +147,7 @@ def huber(y_true: Values, y_pred: Values, delta: float = 1.0) -> Array:
 @_formula("down")
 def log_cosh(y_true: Values, y_pred: Values) -> Array:
     """mean(log(cosh(y_pred - y_true))) over the last axis."""
-    true, predicted = pair(y_true, y_pred)
+    true, predicted = spread(y_true, y_pred)
     error = np.abs(predicted - true)
     return (error + np.log1p(np.exp(-2.0 * error)) - np.log(2.0).astype(error.dtype)).mean(-1)
 
@@ -197,14 +198,14 @@ def _plus_minus_one(true: Array) -> Array:
 @_formula("down")
 def hinge(y_true: Values, y_pred: Values) -> Array:
     """mean(max(1 - y_true y_pred, 0)) over the last axis; y_true is -1 or 1, or 0 or 1."""
-    true, predicted = pair(y_true, y_pred)
+    true, predicted = spread(y_true, y_pred)
     return np.maximum(1.0 - _plus_minus_one(true) * predicted, 0.0).mean(-1)
 
 
 @_formula("down")
 def squared_hinge(y_true: Values, y_pred: Values) -> Array:
     """mean(max(1 - y_true y_pred, 0)^2) over the last axis; y_true is -1 or 1, or 0 or 1."""
-    true, predicted = pair(y_true, y_pred)
+    true, predicted = spread(y_true, y_pred)
     return np.square(np.maximum(1.0 - _plus_minus_one(true) * predicted, 0.0)).mean(-1)
 
 
@@ -352,5 +353,5 @@ def kl_divergence(y_true: Values, y_pred: Values) -> Array:
 @_formula("down")
 def poisson(y_true: Values, y_pred: Values) -> Array:
     """mean(y_pred - y_true log y_pred) over the last axis."""
-    true, predicted = pair(y_true, y_pred)
+    true, predicted = spread(y_true, y_pred)
     return (predicted - true * np.log(predicted + epsilon())).mean(-1)

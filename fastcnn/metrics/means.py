@@ -14,7 +14,7 @@ from fastcnn.metrics.base import (
     _Average,
     check_at_least_one,
     expand_weights,
-    pair,
+    spread,
 )
 
 
@@ -126,7 +126,7 @@ class RootMeanSquaredError(_Average):
         super().__init__(name, dtype)
 
     def update_state(self, y_true: Values, y_pred: Values, sample_weight: Values | None = None) -> None:
-        true, predicted = pair(y_true, y_pred)
+        true, predicted = spread(y_true, y_pred)
         self._add(np.square(predicted - true), sample_weight)
 
     def result(self) -> Any:
