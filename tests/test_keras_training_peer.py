@@ -239,7 +239,10 @@ LOSS_CLASSES = {  # class -> kind of targets, options
         [{}, {"apply_class_balancing": True, "gamma": 1.0}, {"from_logits": True}],
     ),
     "CategoricalCrossentropy": ("one_hot", [{}, {"label_smoothing": 0.2}, {"from_logits": True}]),
-    "CategoricalFocalCrossentropy": ("one_hot", [{}, {"alpha": 0.4}, {"from_logits": True}]),
+    "CategoricalFocalCrossentropy": (
+        "one_hot",
+        [{}, {"alpha": 0.4}, {"alpha": [0.1, 0.2, 0.3, 0.4]}, {"from_logits": True}],
+    ),
     "CategoricalGeneralizedCrossEntropy": ("labels", [{}, {"q": 0.3}]),
     "CategoricalHinge": ("one_hot", [{}]),
     "Circle": ("labels", [{}]),

@@ -256,6 +256,15 @@ def test_probabilities_have_a_target_each(cls):
             check(np.zeros((6, 1)), (6, 3))
 
 
+def test_focal_weights_of_classes():
+    y, p, alpha = one_hot((5, 3)), probabilities((5, 3)), [0.2, 0.3, 0.5]
+    plain = losses.CategoricalFocalCrossentropy(alpha=1.0, reduction="none")(y, p)
+    loss = losses.CategoricalFocalCrossentropy(alpha=alpha, reduction="none")
+    np.testing.assert_allclose(loss(y, p), plain * np.array(alpha)[y.argmax(-1)], rtol=1e-12)
+    assert loss.get_config()["alpha"] == alpha
+    np.testing.assert_allclose(metrics.categorical_focal_crossentropy(y, p, alpha=alpha), loss(y, p))
+
+
 def test_functions_of_the_user_see_a_column():
     def squared(y_true, y_pred):
         assert y_true.shape == y_pred.shape

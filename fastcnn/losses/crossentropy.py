@@ -5,6 +5,7 @@ probabilities: those that come straight out of a softmax or sigmoid in the model
 loss has full precision either way. Other probabilities are kept in [epsilon, 1 - epsilon], as in Keras.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -84,18 +85,21 @@ def categorical_crossentropy(
 def categorical_focal_crossentropy(
     y_true: Any,
     y_pred: Any,
-    alpha: float = 0.25,
+    alpha: float | Sequence[float] = 0.25,
     gamma: float = 2.0,
     from_logits: bool = False,
     label_smoothing: float = 0.0,
     axis: int = -1,
 ) -> Any:
-    """-sum alpha (1 - p)^gamma y log p over `axis`. Lin et al. 2017, Focal loss, for several classes."""
+    """-sum alpha (1 - p)^gamma y log p over `axis`, alpha one number or one for each class.
+
+    Lin et al. 2017, Focal loss, for several classes.
+    """
     y, p = _classes(y_true, y_pred, from_logits, axis)
     y = y * (1.0 - label_smoothing) + label_smoothing / known([p.shape[axis]])[0] if label_smoothing else y
     p = ops.softmax(p, axis) if from_logits else p
     p = ops.clip(p / ops.sum(p, axis=axis, keepdims=True), config.epsilon(), 1.0 - config.epsilon())
-    return ops.sum(ops.power(1.0 - p, gamma) * (y * ops.log(p)), axis=axis) * -alpha
+    return -ops.sum(ops.multiply(ops.power(1.0 - p, gamma), alpha) * (y * ops.log(p)), axis=axis)
 
 
 @loss_function()
@@ -245,7 +249,7 @@ class CategoricalFocalCrossentropy(CategoricalCrossentropy):
 
     def __init__(
         self,
-        alpha: float = 0.25,
+        alpha: float | Sequence[float] = 0.25,
         gamma: float = 2.0,
         from_logits: bool = False,
         label_smoothing: float = 0.0,

@@ -302,7 +302,7 @@ def categorical_crossentropy(
 def categorical_focal_crossentropy(
     y_true: Values,
     y_pred: Values,
-    alpha: float = 0.25,
+    alpha: float | Sequence[float] = 0.25,
     gamma: float = 2.0,
     from_logits: bool = False,
     label_smoothing: float = 0.0,
@@ -312,7 +312,7 @@ def categorical_focal_crossentropy(
     true, predicted = pair(y_true, y_pred)
     true = true * (1.0 - label_smoothing) + label_smoothing / true.shape[axis]
     log_p = _log_probabilities(predicted, from_logits, axis)
-    focal: Array = -(alpha * (1.0 - np.exp(log_p)) ** gamma * true * log_p).sum(axis)
+    focal: Array = -(np.asarray(alpha, log_p.dtype) * (1.0 - np.exp(log_p)) ** gamma * true * log_p).sum(axis)
     return focal
 
 

@@ -56,14 +56,15 @@ class Objective:
         self.losses: list[Loss | None] = [as_loss(item) for item in given]
         weights = per_output(loss_weights, names, "compile: loss_weights")
         self.weights = [1.0 if weight is None else float(weight) for weight in weights]
+        self.parts: list[Tensor] = []  # the latest loss of each output that has one, where there are several
 
     def total(
         self,
         targets: Sequence[Tensor | None],
         predictions: Sequence[Tensor],
         weights: Sequence[Tensor | None],
-    ) -> tuple[Tensor | None, list[Tensor]]:
-        """The sum to minimise (None when no output has a loss), and the loss of each output that has one."""
+    ) -> Tensor | None:
+        """The sum to minimise, None when no output has a loss; `parts` are then those of several outputs."""
         parts: list[Tensor] = []
         total: Tensor | None = None
         for loss, factor, y, p, w, name in zip(
@@ -77,7 +78,8 @@ class Objective:
             parts.append(value)
             weighted = value if factor == 1.0 else value * factor
             total = weighted if total is None else total + weighted
-        return total, parts
+        self.parts = parts if len(parts) > 1 else []
+        return total
 
     def target_shapes(self, shapes: Sequence[Shape]) -> list[Shape]:
         """What targets look like for outputs of these shapes."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -107,13 +108,18 @@ class Step:
         model = self.model
         if model._objective is None:
             model._match_outputs(_names(predictions))
-        self._parts: list[Tensor] = []
-        total = model.compute_loss(x, y, predictions, weight, training=self.mode == "train")
+        model._objective.parts = []
+        mode = (
+            {"training": self.mode == "train"}
+            if "training" in inspect.signature(model.compute_loss).parameters
+            else {}
+        )
+        total = model.compute_loss(x, y, predictions, weight, **mode)
         if total is None:
             raise Error(f"model {model.name!r} has no loss; give compile one, or add_loss in a layer")
         if self.mode == "train":
             self._train(total)
-        return [total, *self._parts]
+        return [total, *model._objective.parts]
 
     # --- steps of the user's -----------------------------------------------------------------------------------
 
@@ -159,20 +165,6 @@ class Step:
             plan.fill(arrays)
             _updating(plan, plan.run)
             plan.tell()
-
-    def default_loss(self, y: Any, predictions: Any, weight: Any) -> Tensor | None:
-        """Compiled losses, penalties on weights, and what layers added."""
-        model = self.model
-        flat = list(tensors_in(predictions))
-        names = model._objective.names
-        total, parts = model._objective.total(
-            arrange(y, names, "y"), flat, arrange(weight, names, "sample_weight", repeat=True)
-        )
-        self._parts = parts if len(parts) > 1 else []
-        for extra in model.losses:
-            penalty = ops.sum(extra) if extra.ndim else extra
-            total = penalty if total is None else total + penalty
-        return total
 
     def _train(self, total: Tensor) -> None:
         variables = self.model.trainable_weights

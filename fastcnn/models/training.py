@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastcnn import config, optimizers
+from fastcnn import config, ops, optimizers
 from fastcnn.backend import resolved
 from fastcnn.callbacks import CallbackList, History
 from fastcnn.data import Batch, make_batches, split_validation
@@ -229,9 +229,18 @@ class Trainer(Whole):
         sample_weight: Any = None,
         training: bool = True,
     ) -> Any:
-        """The loss of a batch as a tensor: the compiled losses plus whatever layers added. Override for your own."""
-        step = self._steps["train" if training else "test"]
-        return step.default_loss(y, y_pred, sample_weight)
+        """The loss of a batch as a tensor, to override: compiled losses, penalties on weights, what layers added.
+
+        Yours is called with x, y, y_pred and sample_weight by position, and with `training` if it takes that.
+        """
+        objective = self._objective
+        assert objective is not None
+        weights = arrange(sample_weight, objective.names, "sample_weight", repeat=True)
+        total = objective.total(arrange(y, objective.names, "y"), list(tensors_in(y_pred)), weights)
+        for extra in self.losses:
+            penalty = ops.sum(extra) if extra.ndim else extra
+            total = penalty if total is None else total + penalty
+        return total
 
     def _mix(self, mixup: ManifoldMixup | None) -> None:
         """Train with this, or without; other plans than so far are made."""

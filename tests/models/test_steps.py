@@ -127,6 +127,18 @@ def test_a_loss_may_keep_its_own_metric():
     np.testing.assert_allclose(history["loss"], plain["loss"], rtol=1e-6)
 
 
+def test_a_loss_need_not_know_the_mode():
+    class Older(fastcnn.Model):
+        def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, allow_empty=False):
+            assert not allow_empty
+            return 2.0 * super().compute_loss(x, y, y_pred, sample_weight)
+
+    model, plain = network(Older), network(fastcnn.Model)
+    assert model.evaluate(X, Y, verbose=0)[0] == 2.0 * plain.evaluate(X, Y, verbose=0)[0]
+    history = model.fit(X, Y, 14, verbose=0, validation_data=(X, Y)).history
+    assert history["loss"][0] == 2.0 * plain.fit(X, Y, 14, verbose=0).history["loss"][0]
+
+
 class Watched(layers.Layer):
     def __init__(self):
         super().__init__()
