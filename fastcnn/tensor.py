@@ -269,6 +269,12 @@ class Variable(Tensor):
     def __array__(self, dtype: Any = None, copy: object = None) -> np.ndarray:
         return np.array(self.buffer, dtype=dtype)
 
+    def __getitem__(self, index: Any) -> Any:
+        """In a trace a tensor, elsewhere a copy of the values there."""
+        if self.operators["is_tracing"]():
+            return super().__getitem__(index)
+        return self.buffer[index].copy()
+
     def assign(self, value: Any) -> None:
         """Overwrite all values; in a layer's call, whenever it runs. Raises `Error` when the shape differs."""
         if self.operators["is_tracing"]():

@@ -411,9 +411,43 @@ def test_softmax_where_everything_is_masked():
     close(layers.Softmax()(x, mask=mask), expected)
 
 
+@pytest.mark.parametrize("mode", ["one_hot", "multi_hot", "count"])
+@pytest.mark.parametrize("shape", [(), (4,), (4, 1), (4, 3)])
+def test_category_encoding(mode, shape):
+    x = np.random.default_rng(0).integers(0, 5, shape)
+    options = {"num_tokens": 6, "output_mode": mode, "name": "encoding"}
+    theirs, mine = keras.layers.CategoryEncoding(**options), layers.CategoryEncoding(**options)
+    np.testing.assert_array_equal(mine(x), theirs(torch.tensor(x)))
+    assert plain(mine.get_config()) == plain(theirs.get_config())
+
+
+@pytest.mark.parametrize("mode", ["int", "one_hot", "multi_hot", "count"])
+@pytest.mark.parametrize("shape", [(5,), (5, 1), (5, 3)])
+def test_discretization(mode, shape):
+    x = np.random.default_rng(0).normal(size=shape).astype("float32")
+    options = {"bin_boundaries": [-1.0, 0.0, 0.5], "output_mode": mode, "name": "bins"}
+    theirs, mine = keras.layers.Discretization(**options), layers.Discretization(**options)
+    np.testing.assert_array_equal(mine(x), theirs(torch.tensor(x)))
+    assert plain(mine.get_config()) == plain({**theirs.get_config(), "trainable": True})
+
+
+@pytest.mark.parametrize("n", [3, 50, 1000, 3331])
+@pytest.mark.parametrize(("bins", "epsilon"), [(2, 0.01), (5, 0.03), (10, 0.2)])
+def test_boundaries_found(n, bins, epsilon):
+    x = np.random.default_rng(n).normal(size=(n, 2)).astype("float32")
+    batches = [x[: n // 2], x[n // 2 :], x[:1]]
+    theirs, mine = (lib.layers.Discretization(num_bins=bins, epsilon=epsilon) for lib in (keras, fastcnn))
+    mine.adapt(batches)
+    for batch in batches:
+        theirs.update_state(batch)  # its adapt() wants TensorFlow
+    theirs.finalize_state()
+    assert mine.bin_boundaries == theirs.bin_boundaries
+
+
 def test_every_layer_of_both_has_a_case():
     elsewhere = {
-        "Embedding", "Input", "InputLayer", "InputSpec", "Lambda", "Layer", "MultiHeadAttention", "Pipeline",
+        "CategoryEncoding", "Discretization", "Embedding", "Input", "InputLayer", "InputSpec", "Lambda", "Layer",
+        "MultiHeadAttention", "Pipeline",
         "SpectralNormalization", "TimeDistributed", "Wrapper",
     }  # fmt: skip
     shared = {

@@ -31,6 +31,7 @@ from fastcnn.layers.convolutional import (
 )
 from fastcnn.layers.core import Activation, Dense, Identity, Input, InputLayer, Lambda
 from fastcnn.layers.einsum import EinsumDense
+from fastcnn.layers.encoding import CategoryEncoding, Discretization
 from fastcnn.layers.geometric import (
     RandomCrop,
     RandomElasticTransform,
@@ -171,7 +172,7 @@ __all__ = [
     "concatenate", "dot", "maximum", "minimum", "multiply", "subtract",
     "Cropping1D", "Cropping2D", "Cropping3D", "Flatten", "Permute", "RepeatVector", "Reshape", "UpSampling1D",
     "UpSampling2D", "UpSampling3D", "ZeroPadding1D", "ZeroPadding2D", "ZeroPadding3D",
-    "CenterCrop", "Normalization", "Rescaling", "Resizing",
+    "CategoryEncoding", "CenterCrop", "Discretization", "Normalization", "Rescaling", "Resizing",
     "ImageLayer", "RandomCrop", "RandomElasticTransform", "RandomFlip", "RandomPerspective", "RandomRotation",
     "RandomShear", "RandomTranslation", "RandomZoom", "RandomAffine",
     "AutoContrast", "ContrastLimitedAdaptiveHistogramEqualization", "Equalization", "RandomBrightness",

@@ -94,7 +94,7 @@ class Normalization(Layer):
         """Set mean and variance to those of `data`: an array, or an iterable of batches x or (x, y)."""
         if self.input_mean is not None:
             raise Error(f"layer {self.name!r}: mean and variance were given, so there is nothing to adapt")
-        batches = [data] if isinstance(data, np.ndarray) else _batches(data)
+        batches = [data] if isinstance(data, np.ndarray) else batches_of(data)
         total, mean, variance = 0, np.zeros(()), np.zeros(())
         for batch in batches:
             self._build_once(np.shape(batch))
@@ -172,7 +172,7 @@ class Normalization(Layer):
         return {name: serialize(value) for name, value in {**given, **common}.items()}
 
 
-def _batches(data: Any) -> Iterable[Any]:
+def batches_of(data: Any) -> Iterable[Any]:
     """The inputs of each batch: of an iterable, or of an object with a length and items."""
     items = data if hasattr(data, "__iter__") else (data[i] for i in range(len(data)))
     return (item[0] if isinstance(item, tuple) else item for item in items)

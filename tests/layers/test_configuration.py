@@ -118,6 +118,8 @@ CASES = [
     (layers.Rescaling(0.5, [1.0, 2.0, 3.0, 4.0]), IMAGE),
     (layers.Normalization(-1, [1.0, 2.0, 3.0, 4.0], [1.0, 1.0, 2.0, 2.0], True), IMAGE),
     (layers.CenterCrop(3, 4), IMAGE),
+    (layers.CategoryEncoding(5, "count"), VECTOR),
+    (layers.Discretization([0.0, 1.5], output_mode="one_hot"), VECTOR),
     (layers.Resizing(3, 4, "nearest", pad_to_aspect_ratio=True, fill_value=1.0), IMAGE),
 ]  # fmt: skip
 
