@@ -286,9 +286,7 @@ def plain(value):
 
 def both(name, seed):
     options, shapes = CASES[name](Draw(seed))
-    keras.backend.clear_session()
-    fastcnn.utils.clear_session()
-    return getattr(keras.layers, name)(**options), getattr(layers, name)(**options), shapes
+    return *both_of(name, options), shapes
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -389,8 +387,33 @@ def test_multi_head_attention(seed):
         "sliding_window": d.one(None, 2) if rank == 1 else None,
     }  # fmt: skip
     theirs, mine = keras.layers.MultiHeadAttention(**options), layers.MultiHeadAttention(**options)
-    assert plain(mine.get_config()) == plain(theirs.get_config())
-    shapes = [(n, *t, features), (n, *s, others), (n, *s, others + 1)][: d.int(2, 3)]
+    compare_attention(theirs, mine, d, n, t, s, (features, others, others + 1))
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_group_query_attention(seed):
+    d = Draw(seed)
+    heads, features = d.int(1, 3), d.int(1, 4)
+    options = {
+        "head_dim": d.int(1, 3), "num_query_heads": heads * d.int(1, 3), "num_key_value_heads": heads,
+        "use_bias": d.one(True, False), "use_gate": d.one(True, False), "sliding_window": d.one(None, 2),
+        "kernel_regularizer": d.one(None, "l2"), "seed": d.one(None, 1),
+    }  # fmt: skip
+    theirs, mine = both_of("GroupQueryAttention", options)
+    compare_attention(theirs, mine, d, d.int(1, 3), (d.int(2, 4),), (d.int(2, 4),), (features,) * 3)
+
+
+def both_of(name, options):
+    keras.backend.clear_session()
+    fastcnn.utils.clear_session()
+    return getattr(keras.layers, name)(**options), getattr(layers, name)(**options)
+
+
+def compare_attention(theirs, mine, d, n, t, s, features):
+    """Configuration, weights and outputs, with masks, of queries along t and keys along s."""
+    assert mine.name == theirs.name and plain(mine.get_config()) == plain(theirs.get_config())
+    rank = len(t)
+    shapes = [(n, *t, features[0]), (n, *s, features[1]), (n, *s, features[2])][: d.int(2, 3)]
     xs = [d.rng.normal(size=shape).astype("float32") for shape in shapes]
     called = masks(d, n, t[0], s[0]) if rank == 1 else {}
     tensors = {k: torch.tensor(v) if isinstance(v, np.ndarray) else v for k, v in called.items()}
@@ -446,9 +469,8 @@ def test_boundaries_found(n, bins, epsilon):
 
 def test_every_layer_of_both_has_a_case():
     elsewhere = {
-        "CategoryEncoding", "Discretization", "Embedding", "Input", "InputLayer", "InputSpec", "Lambda", "Layer",
-        "MultiHeadAttention", "Pipeline",
-        "SpectralNormalization", "TimeDistributed", "Wrapper",
+        "CategoryEncoding", "Discretization", "Embedding", "GroupedQueryAttention", "Input", "InputLayer", "InputSpec",
+        "Lambda", "Layer", "MultiHeadAttention", "Pipeline", "SpectralNormalization", "TimeDistributed", "Wrapper",
     }  # fmt: skip
     shared = {
         cls.__name__

@@ -6,7 +6,7 @@ from typing import Any
 from fastcnn import registry
 from fastcnn.errors import Error, did_you_mean
 from fastcnn.layers.activation import ELU, LeakyReLU, PReLU, ReLU, Softmax
-from fastcnn.layers.attention import AdditiveAttention, Attention, MultiHeadAttention
+from fastcnn.layers.attention import AdditiveAttention, Attention, GroupQueryAttention, MultiHeadAttention
 from fastcnn.layers.augmentation import ImageLayer
 from fastcnn.layers.base import Layer
 from fastcnn.layers.convolutional import (
@@ -153,7 +153,7 @@ __all__ = [
     "InputSpec", "Layer", "deserialize", "serialize",
     "Activation", "Dense", "EinsumDense", "Embedding", "Identity", "Input", "InputLayer", "Lambda",
     "SpectralNormalization", "TimeDistributed", "Wrapper",
-    "AdditiveAttention", "Attention", "MultiHeadAttention",
+    "AdditiveAttention", "Attention", "GroupQueryAttention", "MultiHeadAttention",
     "Conv1D", "Conv1DTranspose", "Conv2D", "Conv2DTranspose", "Conv3D", "Conv3DTranspose", "Convolution1D",
     "Convolution1DTranspose", "Convolution2D", "Convolution2DTranspose", "Convolution3D",
     "Convolution3DTranspose", "DepthwiseConv1D", "DepthwiseConv2D", "SeparableConv1D", "SeparableConv2D",

@@ -161,6 +161,7 @@ class MultiHeadAttention(Layer):
                 ("value_dim", key_dim if value_dim is None else value_dim),
             )
         )
+        self.key_heads = self.num_heads
         self.dropout = arguments.number("MultiHeadAttention", "dropout", dropout, 0, 1)
         self.use_bias, self.use_gate = bool(use_bias), bool(use_gate)
         self.features = (output_shape,) if isinstance(output_shape, int) else output_shape
@@ -192,11 +193,11 @@ class MultiHeadAttention(Layer):
                 "axes, and as many keys as values"
             )
         self.query_dense = self._dense("query", query_shape, (self.num_heads, self.key_dim))
-        self.key_dense = self._dense("key", key_shape, (self.num_heads, self.key_dim))
+        self.key_dense = self._dense("key", key_shape, (self.key_heads, self.key_dim))
         if self.use_gate:
             size = (self.num_heads, self.value_dim)
             self.gate_dense = self._dense("gate", query_shape, size, activation="sigmoid")
-        self.value_dense = self._dense("value", value_shape, (self.num_heads, self.value_dim))
+        self.value_dense = self._dense("value", value_shape, (self.key_heads, self.value_dim))
         rank = len(query_shape)
         axes = range(1, rank - 1) if self.attention_axes is None else self.attention_axes
         self._axes = sorted(axis % rank for axis in axes)
@@ -265,6 +266,9 @@ class MultiHeadAttention(Layer):
         self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, training: bool
     ) -> tuple[Tensor, Tensor]:
         """What the heads see (n, ..., heads, value_dim), and the weights (n, ..., heads, queries, keys)."""
+        if self.key_heads < self.num_heads:
+            times = self.num_heads // self.key_heads
+            key, value = ops.repeat(key, times, -2), ops.repeat(value, times, -2)
         seen, hidden = _letters(query.ndim - 2, self._axes)
         free = "".join(n for n in seen if n in hidden)
         pairs = free + "H" + "".join(seen[i] for i in self._axes) + "".join(hidden[i] for i in self._axes)
@@ -283,6 +287,60 @@ class MultiHeadAttention(Layer):
         self, query_shape: Shape, value_shape: Shape, key_shape: Shape | None = None
     ) -> Any:
         return (*query_shape[:-1], *self.features) if self.features else tuple(query_shape)
+
+
+class GroupedQueryAttention(MultiHeadAttention):
+    """`MultiHeadAttention` in which several heads share keys and values (Ainslie et al. 2023, GQA).
+
+    num_query_heads: a multiple of num_key_value_heads; head_dim: the size of each. query (n, t, d), value and key
+    (n, s, e) -> (n, t, d). All else is as there.
+    """
+
+    def __init__(
+        self,
+        head_dim: int,
+        num_query_heads: int,
+        num_key_value_heads: int,
+        dropout: float = 0.0,
+        use_bias: bool = True,
+        sliding_window: int | None = None,
+        flash_attention: bool | None = None,
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        bias_constraint: Any = None,
+        use_gate: bool = False,
+        seed: int | None = None,
+        **kwargs: Any,
+    ):
+        super().__init__(
+            num_query_heads, head_dim, dropout=dropout, use_bias=use_bias, sliding_window=sliding_window,
+            kernel_initializer=kernel_initializer, bias_initializer=bias_initializer,
+            kernel_regularizer=kernel_regularizer, bias_regularizer=bias_regularizer,
+            activity_regularizer=activity_regularizer, kernel_constraint=kernel_constraint,
+            bias_constraint=bias_constraint, use_gate=use_gate, seed=seed, **kwargs,
+        )  # fmt: skip
+        self.key_heads = arguments.integer("GroupQueryAttention", "num_key_value_heads", num_key_value_heads)
+        if self.num_heads % self.key_heads:
+            raise Error(
+                "GroupQueryAttention: num_query_heads must be a multiple of num_key_value_heads, got "
+                f"{num_query_heads} and {num_key_value_heads}"
+            )
+        self.head_dim, self.num_query_heads, self.num_key_value_heads = (
+            self.key_dim,
+            self.num_heads,
+            self.key_heads,
+        )
+
+    def get_config(self) -> dict[str, Any]:
+        """As for every layer."""
+        return {name: value for name, value in super().get_config().items() if name != "output_shape"}
+
+
+GroupQueryAttention = GroupedQueryAttention
 
 
 def _product(masks: list[Any], dtype: str) -> Tensor | None:

@@ -52,6 +52,24 @@ def test_attention_wants_lists():
         layers.Attention()([x, x], mask=x)
 
 
+def test_heads_that_share_keys():
+    query, value = (RNG.normal(size=shape).astype("float32") for shape in (QUERY, VALUE))
+    grouped, plain = layers.GroupQueryAttention(2, 6, 3), layers.MultiHeadAttention(6, 2)
+    grouped(query, value)
+    plain(query, value)
+    assert grouped.key_dense.kernel.shape == grouped.value_dense.kernel.shape == (6, 3, 2)
+    shared = grouped.get_weights()
+    plain.set_weights(shared[:2] + [np.repeat(w, 2, axis=-2) for w in shared[2:6]] + shared[6:])
+    assert_close(grouped(query, value), plain(query, value), terms=64)
+    found, scores = grouped(query, value, return_attention_scores=True, use_causal_mask=True)
+    expected, of_plain = plain(query, value, return_attention_scores=True, use_causal_mask=True)
+    assert_close(found, expected, terms=64)
+    assert_close(scores, of_plain, terms=64)
+    assert round_trip(grouped)(query, value).shape == QUERY
+    with pytest.raises(Error, match=r"multiple of num_key_value_heads, got 4 and 3"):
+        layers.GroupQueryAttention(2, 4, 3)
+
+
 def heads_by_hand(layer, query, value):
     q, k, v = (
         np.einsum("nxd,dhe->nxhe", x, dense.kernel.numpy()) + dense.bias.numpy()

@@ -155,7 +155,8 @@ def test_round_trip(layer, shape):
 
 def test_every_layer_has_a_case():
     bases = {layers.Layer, layers.Wrapper, layers.InputSpec}
-    tested = {type(layer) for layer, _ in CASES} | {layers.Lambda, layers.MultiHeadAttention, *bases}
+    heads = {layers.GroupQueryAttention, layers.MultiHeadAttention}
+    tested = {type(layer) for layer, _ in CASES} | {layers.Lambda, *heads, *bases}
     public = {value for name in layers.__all__ if inspect.isclass(value := getattr(layers, name))}
     pictures = {cls for cls in public if issubclass(cls, layers.ImageLayer | layers.Pipeline)}
     assert public - tested == pictures  # test_augmentation.py has them
