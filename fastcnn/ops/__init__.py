@@ -24,6 +24,7 @@ from fastcnn.ops.conv import *
 from fastcnn.ops.core import *
 from fastcnn.ops.counting import *
 from fastcnn.ops.creation import *
+from fastcnn.ops.custom import *
 from fastcnn.ops.decomposition import *
 from fastcnn.ops.detection import *
 from fastcnn.ops.diagonals import *
@@ -64,7 +65,6 @@ _INSTEAD = {
     "ctc": "; sequences are not among what it is made for",
     "lu_factor": "; ops.solve and ops.inv do without it",
     "jvp": "; gradients are taken backwards: fastcnn.gradient",
-    "custom_gradient": "; write a fastcnn.graph.Op with a gradient rule",
     "stft": "; ops.rfft of ops.extract_sequences gives it",
 }
 
