@@ -65,6 +65,12 @@ class Activation(Op):
     def constants(self) -> tuple[float, ...]:
         return astuple(self)
 
+    def bend(self, known: Tensor) -> Tensor | None:
+        """The derivative of the derivative by what it is computed from, x or y; None where f has straight pieces."""
+        raise Error(
+            f"{self.name} has no second derivative here; relu, leaky_relu, tanh, silu and others have"
+        )
+
     def infer(self, x: Tensor) -> TensorSpec:
         require_floating(self.name.lower(), x)
         return x.spec
@@ -86,14 +92,28 @@ class ActivationGrad(Op):
     def infer(self, dy: Tensor, known: Tensor) -> TensorSpec:
         return known.spec
 
+    def gradient(self, inputs: Sequence[Tensor], outputs: Any, grads: Any) -> tuple[Tensor | None, ...]:
+        dy, known = inputs
+        bend = self.activation.bend(known)
+        return apply(ActivationGrad(self.activation), grads[0], known), None if bend is None else grads[
+            0
+        ] * dy * bend
+
     def launch(self, k: Any, inputs: Any, outputs: Any, scratch: Any) -> list:
         return [
             self.activation.kernels(k)[1].bind(*flat(inputs), *flat(outputs), *self.activation.constants())
         ]
 
 
+class StraightPieces(Activation):
+    """f whose derivative is the same on both sides of any x but a few."""
+
+    def bend(self, known: Tensor) -> Tensor | None:
+        return None
+
+
 @operation
-class Relu(Activation):
+class Relu(StraightPieces):
     """max(x, 0)."""
 
     wants_output = True
@@ -103,7 +123,7 @@ class Relu(Activation):
 
 
 @operation
-class LeakyRelu(Activation):
+class LeakyRelu(StraightPieces):
     """x where x > 0, else slope x; slope >= 0."""
 
     slope: float
@@ -114,7 +134,7 @@ class LeakyRelu(Activation):
 
 
 @operation
-class ThresholdRelu(Activation):
+class ThresholdRelu(StraightPieces):
     """min(x, max_value) where x > threshold, else slope (x - threshold). max_value None: no maximum."""
 
     max_value: float | None
@@ -142,12 +162,15 @@ class ExponentialLinear(Activation):
     rate: float
     wants_output = True
 
+    def bend(self, known: Tensor) -> Tensor:
+        return shapes.cast(known <= 0.0, known.dtype) * self.rate
+
     def kernels(self, k: Any) -> tuple[Any, Any]:
         return k.exponential_linear_forward, k.exponential_linear_backward
 
 
 @operation
-class HardSigmoid(Activation):
+class HardSigmoid(StraightPieces):
     """x / 6 + 1 / 2, kept in [0, 1]."""
 
     wants_output = True
@@ -165,7 +188,7 @@ class HardSilu(Activation):
 
 
 @operation
-class SoftShrink(Activation):
+class SoftShrink(StraightPieces):
     """x moved by `limit` towards 0, and 0 where |x| <= limit."""
 
     limit: float
@@ -175,7 +198,7 @@ class SoftShrink(Activation):
 
 
 @operation
-class HardShrink(Activation):
+class HardShrink(StraightPieces):
     """x, and 0 where |x| <= limit."""
 
     limit: float
@@ -190,6 +213,9 @@ class Sigmoid(Activation):
 
     wants_output = True
 
+    def bend(self, known: Tensor) -> Tensor:
+        return 1.0 - 2.0 * known
+
     def kernels(self, k: Any) -> tuple[Any, Any]:
         return k.sigmoid_forward, k.sigmoid_backward
 
@@ -198,6 +224,10 @@ class Sigmoid(Activation):
 class LogSigmoid(Activation):
     """ln sigmoid(x)."""
 
+    def bend(self, known: Tensor) -> Tensor:
+        y = sigmoid(known)
+        return y * (y - 1.0)
+
     def kernels(self, k: Any) -> tuple[Any, Any]:
         return k.log_sigmoid_forward, k.log_sigmoid_backward
 
@@ -205,6 +235,10 @@ class LogSigmoid(Activation):
 @operation
 class Softplus(Activation):
     """ln(1 + exp(x))."""
+
+    def bend(self, known: Tensor) -> Tensor:
+        y = sigmoid(known)
+        return y * (1.0 - y)
 
     def kernels(self, k: Any) -> tuple[Any, Any]:
         return k.softplus_forward, k.softplus_backward
@@ -215,6 +249,9 @@ class Tanh(Activation):
     """tanh x."""
 
     wants_output = True
+
+    def bend(self, known: Tensor) -> Tensor:
+        return -2.0 * known
 
     def kernels(self, k: Any) -> tuple[Any, Any]:
         return k.tanh_forward, k.tanh_backward
@@ -232,6 +269,10 @@ class TanhShrink(Activation):
 class Silu(Activation):
     """x sigmoid(x)."""
 
+    def bend(self, known: Tensor) -> Tensor:
+        y = sigmoid(known)
+        return y * (1.0 - y) * (2.0 + known * (1.0 - 2.0 * y))
+
     def kernels(self, k: Any) -> tuple[Any, Any]:
         return k.silu_forward, k.silu_backward
 
@@ -247,6 +288,10 @@ class Mish(Activation):
 @operation
 class Gelu(Activation):
     """x P(X <= x), X standard normal."""
+
+    def bend(self, known: Tensor) -> Tensor:
+        square = known * known
+        return exp(-0.5 * square) * (2.0 - square) * (2.0 * np.pi) ** -0.5
 
     def kernels(self, k: Any) -> tuple[Any, Any]:
         return k.gelu_forward, k.gelu_backward

@@ -136,6 +136,9 @@ class AveragePoolGrad(Pool, Op):
     def infer(self, dy: Tensor) -> TensorSpec:
         return TensorSpec(self.shape, dy.dtype)
 
+    def gradient(self, inputs: Any, outputs: Any, grads: Any) -> tuple[Tensor]:
+        return (apply(AveragePool(self.window, self.strides, self.padding), grads[0]),)
+
     def flops(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> int:
         return inputs[0].size * math.prod(self.window)
 

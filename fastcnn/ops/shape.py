@@ -828,6 +828,10 @@ class ResizeGrad(Op):
     def infer(self, dy: Tensor) -> TensorSpec:
         return TensorSpec((dy.shape[0], *self.size, dy.shape[3]), dy.dtype)
 
+    def gradient(self, inputs: Sequence[Tensor], outputs: Any, grads: Any) -> tuple[Tensor]:
+        h, w = known(inputs[0].shape[1:3])
+        return (apply(Resize((h, w), self.interpolation), grads[0]),)
+
     def launch(self, k: Any, inputs: Any, outputs: Any, scratch: Any) -> list:
         (dy,), (dx,) = inputs, outputs
         kernel = k.resize_nearest_backward if self.interpolation == "nearest" else k.resize_bilinear_backward
