@@ -20,6 +20,7 @@ from fastcnn.ops.core import convert, op_function
 from fastcnn.ops.elementwise import Add, maximum, rsqrt
 from fastcnn.ops.shape import (
     broadcast_to,
+    expand_dims,
     known,
     normalize_axes,
     normalize_axis,
@@ -583,6 +584,28 @@ class LayerNormGrad(Op):
 
     def infer(self, x: Tensor, dy: Tensor, gamma: Tensor, mean: Tensor, scale: Tensor) -> TensorSpec:
         return x.spec
+
+    def gradient(self, inputs: Sequence[Tensor], outputs: Any, grads: Any) -> tuple[Tensor | None, ...]:
+        """With v = x normalised, g = gamma dy, u what comes in, and P h = h - mean(h) - v mean(v h), dx is scale P g.
+
+        What mean and scale change with x is in the gradient for x.
+        """
+        x, dy, gamma, mean, scale = inputs
+        (u,) = grads
+        mean, scale = expand_dims(mean, -1), expand_dims(scale, -1)
+        v, g = (x - mean) * scale, gamma * dy
+
+        def average(h: Tensor) -> Tensor:
+            found: Tensor = reduction.mean(h, -1, keepdims=True)
+            return found
+
+        def project(h: Tensor) -> Tensor:
+            return h - average(h) - v * average(v * h)
+
+        pu = scale * project(u)
+        to_x = v * average(u * project(g)) + project(average(v * u) * g + average(v * g) * u)
+        rows = tuple(range(x.ndim - 1))
+        return -1.0 * scale * scale * to_x, gamma * pu, reduction.sum(dy * pu, rows), None, None
 
     def launch(self, k: Any, inputs: Any, outputs: Any, scratch: Any) -> list:
         x, dy, gamma, mean, scale = inputs

@@ -10,6 +10,7 @@ from fastcnn.differentiate import gradient
 from fastcnn.graph import gradients
 
 X = np.random.default_rng(0).normal(size=(2, 4, 6, 3))
+GAMMA = np.array([0.5, 2.0, -1.0])
 STEP = 1e-5
 
 FUNCTIONS = {
@@ -18,6 +19,7 @@ FUNCTIONS = {
     "celu": lambda x: ops.celu(x, 0.7), "gelu": lambda x: ops.gelu(x, approximate=False),
     "leaky_relu": lambda x: ops.leaky_relu(x, 0.2), "hard_sigmoid": ops.hard_sigmoid,
     "soft_shrink": ops.soft_shrink, "hard_shrink": ops.hard_shrink,
+    "layer_normalization": lambda x: ops.layer_normalization(x, GAMMA, 0.1 * GAMMA, epsilon=0.1),
     "average_pool": lambda x: ops.average_pool(x, 3, strides=2, padding="same"),
     "nearest": lambda x: ops.resize(x, (7, 9), "nearest"), "bilinear": lambda x: ops.resize(x, (7, 9)),
 }  # fmt: skip
