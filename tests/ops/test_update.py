@@ -172,3 +172,13 @@ def test_clip_by_global_norm(limit: float) -> None:
 def test_clip_by_no_norm() -> None:
     with pytest.raises(Error, match="must be positive, got 0"):
         Function(lambda g: clip_by_norm(g, 0))(numbers(0))
+
+
+def test_elements_of_a_variable_are_values_outside_of_traces() -> None:
+    w = variable()
+    values = w.numpy()
+    np.testing.assert_array_equal(w[0], values[0])
+    np.testing.assert_array_equal(w[..., 1:], values[..., 1:])
+    w[0][...] = 7.0
+    np.testing.assert_array_equal(w.numpy(), values)
+    np.testing.assert_array_equal(Function(lambda: w[0] * 2.0)(), 2.0 * values[0])
