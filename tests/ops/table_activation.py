@@ -8,9 +8,9 @@ import reference
 from op_harness import Row
 
 from fastcnn import ops
-from fastcnn.ops.activation import Activation
+from fastcnn.ops.activation import Activation, StraightPieces
 
-COVERED_ELSEWHERE: set[type] = {Activation}  # what they have in common
+COVERED_ELSEWHERE: set[type] = {Activation, StraightPieces}  # what they have in common
 
 SHAPES = {"nothing equal": [(2, 3, 5)]}  # the walk is the same for all of them, and tested with their kernels
 
