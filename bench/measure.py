@@ -22,7 +22,7 @@ from bench.ceilings import ceilings, copy_ceiling
 from bench.report import Row, cpu_model
 from fastcnn.graph import Node, ancestors, gradients
 from fastcnn.plan import Function, Plan, chain
-from fastcnn.tensor import Constant, Tensor, TensorSpec
+from fastcnn.tensor import Tensor, TensorSpec
 
 Input = tuple[int, ...] | np.ndarray  # a shape, to be filled with normal numbers, or values
 
@@ -50,43 +50,13 @@ class Meter:
 
     def forward(self, function: Callable[..., Any], *inputs: Input, training: bool = False) -> None:
         """A function of tensors, as users write it, planned for these inputs."""
-        arrays = self._arrays(inputs)
-        plan, _ = Function(function, training).plan([_spec(x) for x in arrays])
-        _fill(plan, arrays)
-        self._time(_work(plan, plan.steps, plan.run))
-        _check(plan)
+        self._time_plan(forward_work(function, self._arrays(inputs), training))
 
     def backward(
         self, function: Callable[..., Any], *inputs: Input, wanted: Sequence[int] = (0,), training: bool = False
     ) -> None:  # fmt: skip
         """The gradients of a function for the `wanted` inputs, given that of its result; not the forward."""
-        arrays = self._arrays(inputs)
-        last_forward = 0.0
-
-        def body(*tensors: Tensor) -> Any:
-            nonlocal last_forward
-            result = function(*tensors)
-            ys = list(result) if isinstance(result, tuple) else [result]
-            forward = ancestors(ys)
-            last_forward = forward[-1].serial
-            dys = [Constant(self._rng.normal(size=y.shape).astype(y.dtype)) for y in ys]
-            # Outputs keep their memory: the backward may run again and again on what one forward left.
-            forward_values = [*tensors, *(y for node in forward for y in node.outputs)]
-            return gradients(ys, [tensors[i] for i in wanted], dys), forward_values
-
-        with whole_batches():
-            plan, _ = Function(body, training).plan([_spec(x) for x in arrays])
-        _fill(plan, arrays)
-        plan.run()
-        repeated = {id(launch) for launch in plan.preparation.rest}  # not what constants are made of
-        steps = [
-            (node, [launch for launch in launches if id(launch) in repeated])
-            for node, launches in plan.steps
-            if node.serial >= last_forward + 1  # the parts of the last node have fractions
-        ]
-        program = Program([launch for _, launches in steps for launch in launches])
-        self._time(_work(plan, steps, program.run))
-        _check(plan)
+        self._time_plan(backward_work(function, self._arrays(inputs), self._rng, wanted, training))
 
     def kernels(self, *launches: Launch, flops: int = 0, nbytes: int | None = None) -> None:
         """Kernels bound to arrays, in order. nbytes: default, every array of theirs once."""
@@ -116,6 +86,10 @@ class Meter:
         """Class numbers, as floats."""
         return self._rng.integers(0, classes, shape).astype(np.float32)
 
+    def _time_plan(self, work: Work) -> None:
+        self._time(work)
+        _check(work.keep)
+
     def _time(self, work: Work, images: int = 0) -> None:
         self._benchmark(work.run)
         row = Row(self._name, work.kernels, work.flops / 1e9, work.nbytes / 1e6, images)
@@ -129,6 +103,47 @@ class Meter:
             )
             self._rows.append(row)
         self._benchmark.extra_info.update(row.info(), threads=num_threads(), cpu=cpu_model())
+
+
+def forward_work(function: Callable[..., Any], arrays: Sequence[np.ndarray], training: bool = False) -> Work:
+    """A function of tensors, planned for these inputs and filled with them."""
+    plan, _ = Function(function, training).plan([_spec(x) for x in arrays])
+    _fill(plan, arrays)
+    return _work(plan, plan.steps, plan.run)
+
+
+def backward_work(
+    function: Callable[..., Any], arrays: Sequence[np.ndarray], rng: np.random.Generator, wanted: Sequence[int],
+    training: bool = False,
+) -> Work:  # fmt: skip
+    """The gradients of a function for the `wanted` inputs, given those of its results, normal numbers."""
+    forward, _ = Function(function, training).plan([_spec(x) for x in arrays])
+    arrays = [*arrays, *(rng.normal(size=y.shape).astype(y.dtype) for y in forward.output_arrays)]
+    count, last_forward = len(forward.output_arrays), 0.0
+
+    def body(*tensors: Tensor) -> Any:
+        nonlocal last_forward
+        inputs, dys = tensors[:-count], tensors[-count:]
+        result = function(*inputs)
+        ys = list(result) if isinstance(result, tuple) else [result]
+        forward = ancestors(ys)
+        last_forward = forward[-1].serial
+        # Outputs keep their memory: the backward may run again and again on what one forward left.
+        forward_values = [*tensors, *(y for node in forward for y in node.outputs)]
+        return gradients(ys, [inputs[i] for i in wanted], list(dys)), forward_values
+
+    with whole_batches():
+        plan, _ = Function(body, training).plan([_spec(x) for x in arrays])
+    _fill(plan, arrays)
+    plan.run()
+    repeated = {id(launch) for launch in plan.preparation.rest}  # not what constants are made of
+    steps = [
+        (node, [launch for launch in launches if id(launch) in repeated])
+        for node, launches in plan.steps
+        if node.serial >= last_forward + 1  # the parts of the last node have fractions
+    ]
+    program = Program([launch for _, launches in steps for launch in launches])
+    return _work(plan, steps, program.run)
 
 
 def _spec(x: np.ndarray) -> TensorSpec:
