@@ -41,6 +41,7 @@ def channels_first(x: torch.Tensor) -> torch.Tensor:
 
 
 def channels_last(x: torch.Tensor) -> torch.Tensor:
+    """The way back."""
     return x.permute(0, 2, 3, 1)
 
 
