@@ -536,7 +536,10 @@ def squareplus_backward(dy, x, dx, b, first, last):
 @device_function
 def shift_and_total(row):
     """(m, sum of exp(row - m)) with m = max(row), so that nothing overflows. Both in float64."""
-    shift, total = np.float64(largest_of(row)), 0.0
+    shift = np.float64(-np.inf)
+    for j in range(row.size):
+        shift = max(shift, np.float64(row[j]))
+    total = 0.0
     for j in range(row.size):
         total += elementary.exp(row[j] - shift)
     return shift, total
