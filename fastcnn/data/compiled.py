@@ -6,7 +6,7 @@ from typing import Any, TypeGuard
 
 import numpy as np
 
-from fastcnn.data.arrays import Batch
+from fastcnn.data.arrays import Arrays, Batch
 from fastcnn.errors import Error
 from fastcnn.ops.random import RandomState
 from fastcnn.plan import Function
@@ -110,7 +110,7 @@ class Compiled:
         if not _has_places(batch.y):
             return batch._replace(x=x)
         if not found:
-            self._check_size(batch, x)
+            self._check_size(batch.x, x, ", ".join(batch.y))
             return batch._replace(x=x)
         moved = {key: found[(BOXES | PLACES)[key]] for key in batch.y}
         if "segmentation_masks" in moved and not self.mixes:  # numbers of classes stay whole
@@ -118,12 +118,12 @@ class Compiled:
             moved["segmentation_masks"] = moved["segmentation_masks"].astype(masks.dtype, copy=False)
         return batch._replace(x=x, y=moved)
 
-    def _check_size(self, batch: Batch, x: np.ndarray) -> None:
+    def _check_size(self, before: Arrays, after: np.ndarray, places: str) -> None:
         """Places in pictures stay as they are where a layer does not move them; their pictures must, too."""
-        if isinstance(batch.x, np.ndarray) and x.shape[1:3] != batch.x.shape[1:3]:
+        if isinstance(before, np.ndarray) and after.shape[1:3] != before.shape[1:3]:
             raise Error(
                 f"Dataset.map: layer {self._name!r} changes the size of pictures, but not what is placed in them "
-                f"({', '.join(batch.y or ())}); use one that moves it, such as RandomCrop, or a function"  # type: ignore[arg-type]
+                f"({places}); use one that moves it, such as RandomCrop, or a function"
             )
 
 
