@@ -10,7 +10,7 @@ from typing import Any
 
 from fastcnn.callbacks import Callback
 from fastcnn.config import set_random_seed
-from fastcnn.detection import Augmentation, Detector, read_yolo, tiny_backbone
+from fastcnn.detection import Augmentation, BoxDataset, Detector, read_yolo, tiny_backbone
 from fastcnn.detection.data_yaml import read_data_yaml
 from fastcnn.detection.detector import read_epochs
 from fastcnn.detection.voc import EXTENSIONS
@@ -18,6 +18,10 @@ from fastcnn.errors import Error
 from fastcnn.utils.files import atomic_write
 
 OPTIONS = "options.json"  # of a training, in its folder
+SKIP: Any = {
+    "action": "store_true",
+    "help": "read all images first and leave out those that cannot be read, and labels that are wrong",
+}
 DEFAULTS = {
     "epochs": 100,
     "batch": 16,
@@ -51,9 +55,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     option("--flip-vertical", type=float, help="chance of images upside down")
     option("--seed", type=int)
     train.add_argument("--name", help="folder of runs/; by default the next of detect1, detect2, ...")
-    train.add_argument(
-        "--skip", action="store_true", help="read all images first and leave out those that cannot be read"
-    )
+    train.add_argument("--skip", **SKIP)
     train.add_argument(
         "--resume", action="store_true",
         help="go on with the interrupted training in the folder --name, with the options that it was begun with",
@@ -63,6 +65,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     val.add_argument("model", help="a file that train has written")
     val.add_argument("data", help="a data.yaml")
     val.add_argument("--split", default="val")
+    val.add_argument("--skip", **SKIP)
     val.set_defaults(act=_validate)
     predict = actions.add_parser("predict", help="draw boxes into images, and write them as COCO's JSON")
     predict.add_argument("model", help="a file that train has written")
@@ -85,15 +88,8 @@ def _train(arguments: argparse.Namespace) -> int:
         raise Error("detect train --resume: say which training with --name")
     folder = Path("runs", arguments.name) if arguments.name else _next_folder("detect")
     options = _options(arguments, folder)
-    on_error = "skip" if arguments.skip else "raise"
-    train = read_yolo(arguments.data, "train", on_error)
-    splits = read_data_yaml(arguments.data).splits
-    validation = read_yolo(arguments.data, "val", on_error) if "val" in splits else None
-    problems = train.problems + (validation.problems if validation else [])
-    for problem in problems[:10]:
-        print(f"left out: {problem}")
-    if len(problems) > 10:
-        print(f"left out: {len(problems)} in all; python -m fastcnn check {arguments.data} lists them")
+    train = _read(arguments, "train")
+    validation = _read(arguments, "val") if "val" in read_data_yaml(arguments.data).splits else None
     print(f"{train}; validating on {len(validation) if validation else 'no'} images; into {folder}")
     set_random_seed(options["seed"])
     detector = Detector(
@@ -123,6 +119,7 @@ def _train(arguments: argparse.Namespace) -> int:
             "--resume",
             "--name",
             arguments.name or folder.name,
+            *(["--skip"] if arguments.skip else []),
         ]
         print(f"interrupted; to go on: {shlex.join(go_on)}")
         return 130
@@ -131,6 +128,18 @@ def _train(arguments: argparse.Namespace) -> int:
         print(Detector.load(best).evaluate(validation, verbose=1))
     print(f"{read_epochs(folder)} epochs; the best detector is {best}")
     return 0
+
+
+def _read(arguments: argparse.Namespace, split: str) -> BoxDataset:
+    """A split of the data; what is left out is printed."""
+    dataset = read_yolo(arguments.data, split, "skip" if arguments.skip else "raise")
+    for problem in dataset.problems[:10]:
+        print(f"left out: {problem}")
+    if len(dataset.problems) > 10:
+        print(
+            f"left out: {len(dataset.problems)} in all; python -m fastcnn check {arguments.data} lists them"
+        )
+    return dataset
 
 
 def _options(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
@@ -166,7 +175,7 @@ class _Written(Callback):
 
 
 def _validate(arguments: argparse.Namespace) -> int:
-    dataset = read_yolo(arguments.data, arguments.split)
+    dataset = _read(arguments, arguments.split)
     print(dataset)
     print(Detector.load(arguments.model).evaluate(dataset, verbose=1))
     return 0

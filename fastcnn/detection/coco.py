@@ -4,7 +4,7 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cached_property
 from os import PathLike
 from os.path import isfile
@@ -16,7 +16,7 @@ import numpy as np
 from fastcnn.data.image_files import image_size
 from fastcnn.data.paths import as_path
 from fastcnn.detection.boxes import convert_boxes
-from fastcnn.detection.dataset import BoxDataset, Faults, Sample, check_images
+from fastcnn.detection.dataset import BoxDataset, Faults, Sample, check_images, cut_box, is_point
 from fastcnn.detection.results import Objects
 from fastcnn.detection.voc import store_images
 from fastcnn.errors import Error
@@ -31,9 +31,11 @@ def read_coco(
 ) -> BoxDataset:
     """The images that the JSON file lists, in its order, and their objects; the folder `images` holds the files.
 
-    Classes are the categories in the order of their ids. Boxes are cut at the border of the image; those without area
-    are left out and named in `problems`. on_error: "raise" for entries that are wrong; "skip" reads all images to their
-    end, leaves out what is wrong, an image or an annotation, and names it in `problems`, too.
+    Classes are the categories in the order of their ids. Boxes are cut at the border of the image, beyond which they
+    may reach by a pixel, or a thousandth of the side. on_error: "raise" at the first entry that is wrong, boxes without
+    a size or further outside among them, with file, line and what is wrong; "skip" reads all images to their end,
+    leaves out what is wrong, an image or an annotation, and names it in `problems`. A box that is a point is left out
+    and named whatever on_error says.
     """
     path, folder = as_path("read_coco: annotations", annotations), as_path("read_coco: images", images)
     faults = Faults(on_error)
@@ -48,8 +50,8 @@ def read_coco(
     for row, entry in content["images"].items():
         with faults.caught(), places.told("images", row):
             files[entry["id"]] = _file(folder, entry, path)
-    readable = set(faults.readable(list(files.values())))
-    sizes = {number: _size(entries[number], file) for number, file in files.items() if file in readable}
+    size_of = faults.sizes(list(files.values()))
+    sizes = {number: size_of[file] for number, file in files.items() if file in size_of}
     found = defaultdict(list)
     for row, entry in content["annotations"].items():
         where = f"annotation {entry['id']}"
@@ -58,13 +60,14 @@ def read_coco(
                 raise Error(f"{where}: names an image or a category that is not listed")
             if entry["image_id"] not in sizes:
                 continue
-            box = _cut(entry, sizes[entry["image_id"]], where)
-            if box[2] <= box[0] or box[3] <= box[1]:
+            box = _corners(entry, where)
+            if is_point(box):
                 place = places.of("annotations", row)
-                faults.messages.append(f"{place}: {where}: has no area: {entry['bbox']}")
-            else:
-                crowd = entry.get("iscrowd") in (1, True, "1")
-                found[entry["image_id"]].append((box, label_of[entry["category_id"]], crowd))
+                faults.messages.append(f"{place}: {where} is a point and no box: {entry['bbox']}")
+                continue
+            box = cut_box(box, sizes[entry["image_id"]], where)
+            crowd = entry.get("iscrowd") in (1, True, "1")
+            found[entry["image_id"]].append((box, label_of[entry["category_id"]], crowd))
     samples = [_sample(files[number], entries[number], found[number]) for number in sizes]
     check_images(samples, str(path), faults)
     return BoxDataset(samples, tuple(str(entry["name"]) for entry in categories), faults.messages)
@@ -86,11 +89,9 @@ def _read(path: Path, faults: Faults) -> dict[str, dict[int, Any]]:
     places, found = _Places(path), {}
     for key in lists:
         good = found[key] = dict[int, Any]()
-        skipping = (
-            Faults("raise") if key == "categories" else faults
-        )  # without one all others would be renumbered
         for number, entry in enumerate(content[key]):
-            with skipping.caught(), places.told(key, number):
+            # a category cannot be left out: all others would be renumbered
+            with nullcontext() if key == "categories" else faults.caught(), places.told(key, number):
                 _check_entry(entry, key, f"entry {number} of {key!r}")
                 good[number] = entry
         if len({type(entry["id"]) for entry in good.values()}) > 1:
@@ -172,26 +173,16 @@ def _check_entry(entry: Any, key: str, where: str) -> None:
         raise Error(f"{where}: a category needs a name, got {entry.get('name')!r}")
 
 
-def _cut(entry: dict[str, Any], size: tuple[float, float], where: str) -> np.ndarray:
-    """Corners in pixels, at most those of an image of that size (width, height)."""
+def _corners(entry: dict[str, Any], where: str) -> np.ndarray:
+    """Left, top, right, bottom in pixels."""
     box = entry.get("bbox")
     if not isinstance(box, list) or len(box) != 4 or not all(map(_is_number, box)):
         raise Error(f"{where}: bbox must be four numbers x, y, width, height, got {str(box)[:80]}")
-    corners = convert_boxes(np.array(box, np.float64), "xywh", "xyxy")
-    return np.clip(corners, 0, [*size, *size])
+    return convert_boxes(np.array(box, np.float64), "xywh", "xyxy")
 
 
 def _is_number(x: Any) -> bool:
     return isinstance(x, int | float) and not isinstance(x, bool) and abs(x) < MOST
-
-
-def _size(entry: dict[str, Any], file: Path) -> tuple[float, float]:
-    """(width, height) as the entry says, or as the file is."""
-    width: Any = entry.get("width")
-    height: Any = entry.get("height")
-    if _is_number(width) and _is_number(height) and min(width, height) > 0:
-        return width, height
-    return image_size(file)
 
 
 def _file(folder: Path, entry: dict[str, Any], path: Path) -> Path:

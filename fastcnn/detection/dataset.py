@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from os import fspath
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +13,18 @@ import numpy as np
 from tqdm import tqdm
 
 from fastcnn.data import Batch, Dataset
-from fastcnn.data.image_files import THREADS, read_image
+from fastcnn.data.image_files import THREADS, image_size, read_image
 from fastcnn.data.image_folder import target_size
 from fastcnn.data.sources import Source, padded_boxes
 from fastcnn.detection.augment import as_image, fitted
 from fastcnn.detection.results import Objects
 from fastcnn.errors import Error
+
+ROUNDING = (
+    1.0,
+    1e-3,
+)  # pixels, share of a side: boxes of labelling tools reach so far beyond an image, the larger counts
+SKIP = "on_error='skip' (on the command line --skip) leaves it out and goes on"
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,10 +70,11 @@ class BoxDataset:
     ) -> BoxDataset:
         """images: arrays (height, width, channels), 0..255; boxes (n, 4) xyxy in pixels and labels (n,) of each.
 
-        A box without area inside of its image, or with a label that has no name, is an `Error`; with
-        on_error="skip" it is left out and named in `problems`, and so is an image of which nothing can be made.
+        Boxes must lie in their image, as `cut_box` says, and have labels that have names; else there is an `Error`.
+        With on_error="skip" such a box is left out and named in `problems`, and so is an image of which nothing can be
+        made. A box that is a point is left out and named whatever on_error says.
         """
-        faults, samples = Faults(on_error), []
+        faults, found = Faults(on_error), []
         images, boxes, labels = list(images), list(boxes), list(labels)
         if not len(images) == len(boxes) == len(labels):
             raise Error(
@@ -77,9 +83,11 @@ class BoxDataset:
             )
         for number, (image, box, label) in enumerate(zip(images, boxes, labels, strict=True)):
             with faults.caught():
-                array = as_image(f"image {number}", image)
-                objects = _of_array(box, label, array.shape[:2], len(class_names), f"image {number}", faults)
-                samples.append(Sample(array, objects, f"image {number}"))
+                found.append((f"image {number}", *_of_arrays(image, box, label, f"image {number}")))
+        samples = [
+            Sample(image, _good(objects, image.shape[:2], len(class_names), name, faults), name)
+            for name, image, objects in found
+        ]
         return BoxDataset(samples, tuple(class_names), faults.messages)
 
     def __len__(self) -> int:
@@ -131,25 +139,51 @@ class BoxSource(Source):
         return image, objects.select(~objects.crowd)
 
 
-def _of_array(
-    boxes: Any, labels: Any, size: tuple[int, ...], classes: int, where: str, faults: Faults
-) -> Objects:
-    """The good ones of the objects in an image of that size (height, width)."""
+def _of_arrays(image: Any, boxes: Any, labels: Any, where: str) -> tuple[np.ndarray, Objects]:
+    array = as_image(where, image)
     try:
-        objects = Objects.of(boxes, labels)
+        return array, Objects.of(boxes, labels)
     except Error as error:
         raise Error(f"{where}: {error}") from error
-    good = []
-    for number, (box, label) in enumerate(zip(objects.boxes.tolist(), objects.labels.tolist(), strict=True)):
+
+
+def _good(objects: Objects, size: tuple[int, ...], classes: int, where: str, faults: Faults) -> Objects:
+    """The good ones of the objects in an image of that size (height, width)."""
+    boxes, good = objects.boxes.astype(np.float32), []
+    for number, (box, label) in enumerate(zip(objects.boxes, objects.labels, strict=True)):
+        here = f"{where}: box {number}"
+        if is_point(box):
+            faults.messages.append(f"{here} is a point and no box: {box.tolist()}")
+            continue
         with faults.caught():
             if not 0 <= label < classes:
-                raise Error(f"{where}: box {number} has the label {label}, but there are {classes} classes")
-            if box[2] <= box[0] or box[3] <= box[1]:
-                raise Error(f"{where}: box {number} has no area: {box}")
-            if box[2] <= 0 or box[3] <= 0 or box[0] >= size[1] or box[1] >= size[0]:
-                raise Error(f"{where}: box {number}, {box}, lies outside of {size[1]} x {size[0]} pixels")
+                raise Error(f"{here} has the label {label}, but there are {classes} classes")
+            boxes[number] = cut_box(box, size[::-1], here)
             good.append(number)
-    return objects.select(np.array(good, np.intp))
+    return Objects(boxes, objects.labels, objects.crowd).select(np.array(good, np.intp))
+
+
+def is_point(box: Any) -> bool:
+    """Whether a box xyxy is a single point, which labelling tools leave where somebody clicked and did not drag."""
+    return bool(box[0] == box[2] and box[1] == box[3])
+
+
+def cut_box(box: Any, size: tuple[float, ...], where: str) -> np.ndarray:
+    """The part of a box xyxy inside of an image of that size (width, height), in pixels.
+
+    `Error` for one without a width and height, and for one that reaches beyond the image by more than rounding does:
+    a pixel, or a thousandth of the side where that is more.
+    """
+    corners, limits = np.asarray(box, np.float64), np.array([*size, *size], np.float64)
+    inside = np.clip(corners, 0, limits).astype(np.float32)
+    beyond = abs(corners - inside) > 1.0001 * np.maximum(ROUNDING[0], ROUNDING[1] * limits)
+    if beyond.any() or not (inside[:2] < inside[2:]).all():
+        fault = "reaches beyond its image" if beyond.any() else "has no area in its image"
+        raise Error(
+            f"{where} {fault}: left, top, right, bottom are {', '.join(f'{x:g}' for x in corners)}; expected "
+            f"0 <= left < right <= {size[0]} and 0 <= top < bottom <= {size[1]}"
+        )
+    return inside
 
 
 class Faults:
@@ -168,16 +202,25 @@ class Faults:
             yield
         except Error as error:
             if not self.skips:
-                raise
+                raise Error(f"{error}; {SKIP}") from error
             self.messages.append(str(error))
 
-    def readable(self, paths: list[Any]) -> list[Any]:
-        """Where errors are skipped, those of the image files that can be read to their end; else all."""
-        if not self.skips:
-            return paths
-        bad = dict(unreadable_images(paths))
-        self.messages += [f"{path}: {text}" for path, text in bad.items()]
-        return [path for path in paths if path not in bad]
+    def tell(self, message: str, is_harmless: bool = False) -> None:
+        """An error of that message; one that is harmless is never raised."""
+        if is_harmless or self.skips:
+            self.messages.append(message)
+        else:
+            raise Error(message)
+
+    def sizes(self, paths: Sequence[Path]) -> dict[Path, tuple[int, int]]:
+        """(width, height) of the image files that are; where errors are skipped all are read to their end."""
+        found = {}
+        for path, size in image_sizes(paths, whole=self.skips):
+            with self.caught():
+                if isinstance(size, Error):
+                    raise size
+                found[path] = size
+        return found
 
 
 def read_lines(path: Path) -> list[str]:
@@ -199,17 +242,21 @@ def check_images(samples: Sequence[Sample], where: str, faults: Faults) -> None:
         raise Error(f"{where} has no images{first}")
 
 
-def unreadable_images(paths: Sequence[Any]) -> Iterator[tuple[Any, str]]:
-    """(path, what is wrong) of the image files that cannot be read to their end; all are read, on threads."""
+def image_sizes(paths: Sequence[Path], whole: bool) -> Iterator[tuple[Path, tuple[int, int] | Error]]:
+    """Each path of an image file, and its (width, height), or what is wrong; on threads. whole: read to its end."""
 
-    def problem(path: Any) -> str | None:
+    def look(path: Path) -> tuple[int, int] | Error:
         try:
-            read_image(path)
+            if whole:
+                read_image(path)
+            return image_size(path)
         except Error as error:
-            return str(error).removeprefix(f"{fspath(path)}: ")
-        return None
+            return error
 
     with ThreadPoolExecutor(THREADS) as pool:
-        found = pool.map(problem, paths)
-        bar = tqdm(found, "reading images", len(paths), leave=False, delay=2.0, disable=None)
-        yield from [(path, text) for path, text in zip(paths, bar, strict=True) if text is not None]
+        found = pool.map(look, paths)
+        yield from zip(
+            paths,
+            tqdm(found, "reading images", len(paths), leave=False, delay=2.0, disable=None),
+            strict=True,
+        )

@@ -16,9 +16,9 @@ from xml.sax.saxutils import escape
 
 import numpy as np
 
-from fastcnn.data.image_files import image_size, pillow, read_image
+from fastcnn.data.image_files import pillow, read_image
 from fastcnn.data.paths import as_path
-from fastcnn.detection.dataset import BoxDataset, Faults, Sample, check_images, read_lines
+from fastcnn.detection.dataset import BoxDataset, Faults, Sample, check_images, cut_box, is_point, read_lines
 from fastcnn.detection.results import Objects, as_picture
 from fastcnn.errors import Error
 from fastcnn.utils.files import atomic_write
@@ -97,9 +97,11 @@ def read_voc(
     """The images of a split ("train", "val", ...; None: all annotations) and their objects.
 
     class_names: by default all names that occur in the annotations of the folder, sorted. Objects marked difficult
-    count as crowds. Boxes are cut at the border of the image; those without area are left out and named in
-    `problems`. on_error: "raise" for files that are missing or wrong, by file, line and what is wrong; "skip" reads all
-    images to their end, leaves out what is wrong, a file or an object, and names it in `problems`, too.
+    count as crowds. Boxes are cut at the border of the image, beyond which they may reach by a pixel, or a thousandth
+    of the side. on_error: "raise" at the first file that is missing or wrong and at the first object of another class,
+    without a size or further outside, with file, line and what is wrong; "skip" reads all images to their end, leaves
+    out what is wrong, a file or an object, and names it in `problems`. A box that is a point, from a click that was
+    no drag, is left out and named whatever on_error says.
     """
     root, faults = as_path("read_voc", folder), Faults(on_error)
     if not (root / "Annotations").is_dir():
@@ -121,14 +123,13 @@ def read_voc(
         with faults.caught():
             if name in trees:
                 images[name] = _image_of(root / "JPEGImages", trees[name].get("filename") or "", name)
-    readable, samples = set(faults.readable(list(images.values()))), []
+    sizes, samples = faults.sizes(list(images.values())), []
     known = [name.strip() for name in wanted]  # spaces around a text are XML's
     for name, image in images.items():
-        where = f"Annotations/{name}.xml"
-        with faults.caught():
-            if image in readable:
-                objects = _objects(trees[name], image, known, one_based, where, faults)
-                samples.append(Sample(image, objects, name))
+        if image in sizes:
+            where = str(root / "Annotations" / f"{name}.xml")
+            objects = _objects(trees[name], sizes[image], known, one_based, where, faults)
+            samples.append(Sample(image, objects, name))
     check_images(samples, str(root) if split is None else f"{root}: the split {split!r}", faults)
     return BoxDataset(samples, tuple(wanted), faults.messages)
 
@@ -170,22 +171,17 @@ def _image_of(folder: Path, filename: str, name: str) -> Path:
 
 
 def _objects(
-    tree: Element, image: Path, names: list[str], one_based: bool, where: str, faults: Faults
+    tree: Element, size: tuple[int, int], names: list[str], one_based: bool, where: str, faults: Faults
 ) -> Objects:
     boxes, labels, difficult = [], [], []
-    size = (tree.get("size", "width") or "0", tree.get("size", "height") or "0")
-    width, height = (int(float(n)) for n in size) if all(_is_number(n) for n in size) else (0, 0)
-    if width <= 0 or height <= 0:
-        width, height = image_size(image)
     for number, item in enumerate(tree.all("object"), 1):
         with faults.caught():
             here = f"{where}:{item.line}: object {number}"
             box, label = _box_of(item, names, one_based, here)
-            box = np.clip(box, 0, (width, height, width, height))
-            if box[2] <= box[0] or box[3] <= box[1]:
-                faults.messages.append(f"{here} ({names[label]}) has no area: {_corners(item)}")
+            if is_point(box):
+                faults.messages.append(f"{here} ({names[label]}) is a point and no box: {_corners(item)}")
                 continue
-            boxes.append(box)
+            boxes.append(cut_box(box, size, f"{here} ({names[label]})"))
             labels.append(label)
             difficult.append((item.get("difficult") or "0").lower() in ("1", "true"))
     return Objects.of(np.array(boxes, np.float32).reshape(-1, 4), labels, difficult)

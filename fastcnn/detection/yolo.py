@@ -16,13 +16,22 @@ import numpy as np
 from fastcnn.data.image_files import image_size
 from fastcnn.detection.boxes import convert_boxes, normalize_boxes, scale_boxes
 from fastcnn.detection.data_yaml import quoted, read_data_yaml
-from fastcnn.detection.dataset import BoxDataset, Faults, Sample, check_images, read_lines, unreadable_images
+from fastcnn.detection.dataset import (
+    BoxDataset,
+    Faults,
+    Sample,
+    check_images,
+    cut_box,
+    image_sizes,
+    read_lines,
+)
 from fastcnn.detection.results import Objects
 from fastcnn.detection.voc import EXTENSIONS, store_images
 from fastcnn.errors import Error
 from fastcnn.utils.files import atomic_write
 
-ROUNDING = 1e-3  # of six written digits and of tools that round otherwise; boxes beyond are cut, not refused
+POINT = "a point is no box"
+UNKNOWN = 1000, 1000  # stands for the size of an image that cannot be read
 
 
 class Problem(NamedTuple):
@@ -31,6 +40,7 @@ class Problem(NamedTuple):
     path: Path
     line: int
     text: str
+    is_point: bool = False  # a box of no size at all, from a click that was no drag
 
     def __str__(self) -> str:
         return f"{self.path}:{self.line}: {self.text}" if self.line else f"{self.path}: {self.text}"
@@ -61,69 +71,74 @@ def labels_path(image: Path) -> Path:
     return Path(*parts).with_suffix(".txt")
 
 
-def read_labels(path: Path, classes: int) -> tuple[list[list[float]], list[Problem]]:
-    """The good lines [class, x, y, width, height], and what is wrong with the others. No file is no object."""
-    if not path.is_file():
-        return [], []
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        return [], [Problem(path, 0, f"cannot be read ({error})")]
-    good: list[list[float]] = []
+def read_labels(path: Path, classes: int, size: tuple[int, int]) -> tuple[Objects, list[Problem]]:
+    """The good lines for an image of that size (width, height), and what is wrong with the others.
+
+    No file is no object.
+    """
+    good: dict[tuple[float, ...], np.ndarray] = {}
     problems = []
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        values, fault = _numbers(line, classes)
-        if not fault and values in good:
-            fault = "the same object stands there already"
-        if fault:
-            problems.append(Problem(path, number, f"{fault}: {line.strip()[:80]!r}"))
-        else:
-            good.append(values)
-    return good, problems
+    for number, line in enumerate(read_lines(path) if isfile(path) else [], 1):
+        try:
+            values = _numbers(line, classes)
+            if values in good:
+                raise Error("the same object stands there already")
+            if values:
+                good[values] = _box(values, size)
+        except Error as error:
+            is_point = str(error) == POINT
+            problems.append(Problem(path, number, f"{error}: {line.strip()[:80]!r}", is_point))
+    boxes = np.array(list(good.values()), np.float32).reshape(-1, 4)
+    return Objects.of(boxes, [int(values[0]) for values in good]), problems
 
 
-def _numbers(line: str, classes: int) -> tuple[list[float], str]:
-    """The numbers of a line, and what is wrong with them."""
+def _numbers(line: str, classes: int) -> tuple[float, ...]:
+    """The numbers of a line, none of an empty one."""
     words = line.split()
     try:
-        values = [float(word) for word in words]
-    except ValueError:
-        return [], "expected numbers 'class x y width height'"
-    if len(values) != 5:
-        return [], f"expected five numbers 'class x y width height', got {len(values)}"
+        values = tuple(float(word) for word in words)
+    except ValueError as error:
+        raise Error("expected numbers 'class x y width height'") from error
+    if len(values) not in (0, 5):
+        raise Error(f"expected five numbers 'class x y width height', got {len(values)}")
     if not np.isfinite(values).all():
-        return [], "all numbers must be finite"
-    label, x, y, width, height = values
-    if label != int(label) or not 0 <= label < classes:
-        return [], f"the class must be a whole number from 0 to {classes - 1}"
-    if not (width > 0 and height > 0):
-        return [], "width and height must be positive"
-    edges = (x - width / 2, y - height / 2, 1 - x - width / 2, 1 - y - height / 2)
-    if not (0 <= x <= 1 and 0 <= y <= 1) or max(width, height) > 1 + ROUNDING:
-        return [], "x, y, width and height are shares of the image, from 0 to 1"
-    return (values, "") if min(edges) >= -ROUNDING else ([], "the box reaches beyond the image")
+        raise Error("all numbers must be finite")
+    if values and (values[0] != int(values[0]) or not 0 <= values[0] < classes):
+        raise Error(f"the class must be a whole number from 0 to {classes - 1}")
+    return values
+
+
+def _box(values: tuple[float, ...], size: tuple[int, int]) -> np.ndarray:
+    """Corners in pixels of an image of that size (width, height)."""
+    _, x, y, width, height = values
+    if width == height == 0:
+        raise Error(POINT)
+    if min(width, height) <= 0:
+        raise Error("width and height must be positive")
+    if not (0 <= x <= 1 and 0 <= y <= 1 and max(width, height) < 2):
+        raise Error("x, y, width and height are shares of the image, from 0 to 1")
+    corners = convert_boxes(np.array(values[1:]), "cxcywh", "xyxy")
+    return cut_box(scale_boxes(corners, *size), size, "the box")
 
 
 def read_yolo(path: str | PathLike[str], split: str = "train", on_error: str = "raise") -> BoxDataset:
-    """The images of a split of data.yaml and their objects; bad lines are left out and named in `problems`.
+    """The images of a split of data.yaml and their objects.
 
-    on_error: "raise" for an image that is none; "skip" reads all images to their end and leaves such out, too.
+    Boxes are cut at the border of the image, beyond which they may reach by a pixel, or a thousandth of the side.
+    on_error: "raise" at the first image that is none and at the first wrong line of a file of labels, with file, line
+    and what is wrong (`check_yolo` lists all of them); "skip" reads all images to their end, leaves out what is wrong,
+    an image or a line, and names it in `problems`. A box that is a point is left out and named whatever on_error says.
     """
     data, faults = read_data_yaml(path), Faults(on_error)
     if split not in data.splits:
         raise Error(f"{path}: has no split {split!r}; it has {', '.join(data.splits)}")
     samples = []
-    for image in faults.readable(list(images_of(data.splits[split]))):
+    for image, size in faults.sizes(list(images_of(data.splits[split]))).items():
         with faults.caught():
-            width, height = image_size(image)
-            lines, found = read_labels(labels_path(image), len(data.class_names))
-            faults.messages += [str(problem) for problem in found]
-            array = np.array(lines, np.float64).reshape(-1, 5)
-            corners = np.clip(convert_boxes(array[:, 1:], "cxcywh", "xyxy"), 0, 1)
-            boxes = scale_boxes(corners, width, height).astype(np.float32)
-            samples.append(Sample(image, Objects.of(boxes, array[:, 0].astype(np.int64)), image.stem))
+            objects, problems = read_labels(labels_path(image), len(data.class_names), size)
+            for problem in problems:
+                faults.tell(str(problem), problem.is_point)
+            samples.append(Sample(image, objects, image.stem))
     check_images(samples, f"{path}: the split {split!r}", faults)
     return BoxDataset(samples, data.class_names, faults.messages)
 
@@ -162,24 +177,32 @@ def check_yolo(path: str | PathLike[str]) -> tuple[list[Problem], list[str]]:
     summary = []
     for split, places in data.splits.items():
         images = list(images_of(places))
-        problems += [Problem(path, 0, text) for path, text in unreadable_images(images)]
-        objects = background = 0
-        counts = np.zeros(len(data.class_names), int)
-        for image in images:
-            lines, found = read_labels(labels_path(image), len(data.class_names))
+        background, counts = 0, np.zeros(len(data.class_names), int)
+        for image, size in image_sizes(images, whole=True):
+            if isinstance(size, Error):
+                problems.append(_problem(image, size))
+                size = UNKNOWN
+            try:
+                objects, found = read_labels(labels_path(image), len(data.class_names), size)
+            except Error as error:
+                problems.append(_problem(labels_path(image), error))
+                continue
             problems += found
-            objects += len(lines)
-            background += not lines
-            for line in lines:
-                counts[int(line[0])] += 1
+            background += not len(objects)
+            counts += np.bincount(objects.labels, minlength=len(counts))
         if not images:
             problems.append(Problem(Path(path), 0, f"the split {split!r} has no images"))
         problems += _without_image(places)
         each = ", ".join(f"{name} {count}" for name, count in zip(data.class_names, counts, strict=True))
         summary.append(
-            f"{split}: {len(images)} images, {background} of them background, {objects} objects ({each})"
+            f"{split}: {len(images)} images, {background} of them background, {counts.sum()} objects ({each})"
         )
     return problems, summary
+
+
+def _problem(path: Path, error: Error) -> Problem:
+    """What is wrong with a file as a whole."""
+    return Problem(path, 0, str(error).removeprefix(f"{path}: "))
 
 
 def _without_image(places: list[Path]) -> Iterator[Problem]:

@@ -325,6 +325,26 @@ def test_training_from_the_command_line_is_interrupted_and_resumed(
     assert "there is no interrupted training to resume" in capsys.readouterr().err
 
 
+def test_commands_skip_bad_labels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for split in ("train", "val"):
+        detection.write_yolo(squares(4), "data", split)
+        with Path("data", "labels", split, "000002.txt").open("a") as file:
+            file.write("7 0.5 0.5 0.2 0.2\n")
+    options = "--epochs 1 --batch 4 --size 32 48 --width 8 --anchors 2 --name one".split()
+    train = ["detect", "train", "data/data.yaml", *options]
+    assert main(train) == 1
+    shown = capsys.readouterr().err
+    assert "000002.txt" in shown and "whole number from 0 to 1" in shown and "--skip) leaves it out" in shown
+    assert main([*train, "--skip"]) == 0
+    assert capsys.readouterr().out.count("left out: ") == 2
+    val = ["detect", "val", "runs/one/best.safetensors", "data/data.yaml"]
+    assert main(val) == 1 and "--skip) leaves it out" in capsys.readouterr().err
+    assert main([*val, "--skip"]) == 0 and capsys.readouterr().out.count("left out: ") == 1
+
+
 # --- windows ---------------------------------------------------------------------------------------------------
 
 

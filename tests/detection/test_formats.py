@@ -142,12 +142,32 @@ def test_bad_annotations(tmp_path: Path, text: str, message: str) -> None:
         detection.read_voc(annotation(tmp_path, text), class_names=("cat",))
 
 
-def test_boxes_without_area_are_named(tmp_path: Path) -> None:
-    found = detection.read_voc(annotation(tmp_path, voc("5 5 5 9")), class_names=("cat",))
-    assert len(found[0].objects) == 0
-    assert found.problems == ["Annotations/000000.xml:1: object 1 (cat) has no area: ['5', '5', '5', '9']"]
-    found = detection.read_voc(annotation(tmp_path, voc("5 5 500 900")), class_names=("cat",))
-    assert found[0].objects.boxes.tolist() == [[5, 5, 40, 32]]
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            voc("5 5 5 9"),
+            "has no area in its image: left, top, right, bottom are 5, 5, 5, 9; expected 0 <= left <",
+        ),
+        (voc("9 9 5 5"), "has no area"),
+        (
+            voc("5 5 500 900"),
+            r"reaches beyond its image: .* are 5, 5, 500, 900; expected .* right <= 40 and .* <= 32",
+        ),
+        (
+            voc("50 5 60 9", extra="<size><width>99</width><height>99</height></size>"),
+            "reaches beyond its image",
+        ),
+        (voc("5 5 1e39 9"), "reaches beyond its image"),
+    ],
+)
+def test_boxes_that_are_none(tmp_path: Path, text: str, message: str) -> None:
+    path = annotation(tmp_path, text)
+    with pytest.raises(Error, match=rf"000000.xml:1: object 1 .cat. {message}.*on_error='skip'"):
+        detection.read_voc(path, class_names=("cat",))
+    found = detection.read_voc(path, class_names=("cat",), on_error="skip")
+    assert len(found[0].objects) == 0 and len(found.problems) == 1
+    assert found.problems[0].startswith(f"{path}/Annotations/000000.xml:1: object 1 (cat) ")
 
 
 def test_missing_files(tmp_path: Path) -> None:
@@ -240,7 +260,10 @@ def test_errors_of_coco_tell_the_line(tmp_path: Path, indent: int | None, encodi
 def test_crowds_and_boxes_without_area(tmp_path: Path) -> None:
     found = detection.read_coco(coco(tmp_path, annotations__iscrowd=1), tmp_path)
     assert found[1].objects.crowd.tolist() == [True, False, False]
-    found = detection.read_coco(coco(tmp_path, annotations__bbox=[1, 1, 0, 3]), tmp_path)
+    path = coco(tmp_path, annotations__bbox=[1, 1, 0, 3])
+    with pytest.raises(Error, match=r"marks.json:1: annotation 1 has no area.* are 1, 1, 1, 4; expected"):
+        detection.read_coco(path, tmp_path)
+    found = detection.read_coco(path, tmp_path, on_error="skip")
     assert len(found[1].objects) == 2 and "has no area" in found.problems[0]
 
 
@@ -251,11 +274,13 @@ def test_broken_json(tmp_path: Path, text: str) -> None:
         detection.read_coco(tmp_path / "marks.json", tmp_path)
 
 
-@pytest.mark.parametrize("size", [None, 0, -3, "40", float("nan")])
-def test_sizes_that_are_none(tmp_path: Path, size) -> None:
-    """Of an image whose width is not told, or wrongly, the file tells it."""
-    path = coco(tmp_path, images__width=size, annotations__bbox=[1, 1, 500, 500])
+@pytest.mark.parametrize("size", [None, 0, -3, "40", float("nan"), 4000])
+def test_the_file_tells_its_size(tmp_path: Path, size) -> None:
+    """Whatever the list of images says."""
+    path = coco(tmp_path, images__width=size, annotations__bbox=[1, 1, 47.5, 36])
     assert detection.read_coco(path, tmp_path)[1].objects.boxes[0].tolist() == [1, 1, 48, 36]
+    with pytest.raises(Error, match=r"reaches beyond its image.*right <= 48 and 0 <= top < bottom <= 36"):
+        detection.read_coco(coco(tmp_path, images__width=size, annotations__bbox=[1, 1, 500, 500]), tmp_path)
 
 
 # --- YOLO ------------------------------------------------------------------------------------------------------
@@ -316,7 +341,9 @@ LINES = {
     "0.5 0.5 0.5 0.2 0.2": "from 0 to 2",
     "0 0.5 0.5 0 0.2": "positive",
     "0 50 50 20 20": "shares of the image",
-    "0 0.95 0.5 0.2 0.2": "beyond the image",
+    "0 0.95 0.5 0.2 0.2": "beyond its image",
+    "0 0.5 0.5 0.2 1e-12": "no area",
+    "0 0.5 0.5 0 0": "a point is no box",
     "0 0.5 0.5 0.2 0.20": "stands there already",
 }
 
@@ -333,7 +360,7 @@ def test_check_lists_every_problem(tmp_path: Path, capsys: pytest.CaptureFixture
         line = next((line for line in shown.splitlines() if f"000001.txt:{number}:" in line), "")
         assert message in line and bool(message) == bool(line)
     assert "stray.txt: there is no image" in shown and "000000.png: cannot be read as an image" in shown
-    assert "11 to mend" in shown
+    assert "13 to mend" in shown
     detection.write_yolo(dataset(), tmp_path / "good")
     assert main(["check", str(tmp_path / "good" / "data.yaml")]) == 0
     assert "all well" in capsys.readouterr().out
@@ -342,8 +369,36 @@ def test_check_lists_every_problem(tmp_path: Path, capsys: pytest.CaptureFixture
 def test_bad_lines_are_left_out(tmp_path: Path) -> None:
     detection.write_yolo(dataset(), tmp_path)
     (tmp_path / "labels" / "train" / "000001.txt").write_text("\n".join(LINES))
-    found = detection.read_yolo(tmp_path / "data.yaml")
-    assert len(found[1].objects) == 2 and len(found.problems) == 9
+    with pytest.raises(
+        Error, match=r"000001.txt:4: expected five numbers .* got 4: '0 0.5 0.5 0.2'; on_error="
+    ):
+        detection.read_yolo(tmp_path / "data.yaml")
+    found = detection.read_yolo(tmp_path / "data.yaml", on_error="skip")
+    assert len(found[1].objects) == 2 and len(found.problems) == 11
+
+
+@pytest.mark.parametrize("line", [line for line, fault in LINES.items() if fault and fault[:5] != "stand"])
+def test_every_bad_line_is_an_error(tmp_path: Path, line: str) -> None:
+    detection.write_yolo(dataset(), tmp_path)
+    (tmp_path / "labels" / "train" / "000001.txt").write_text(f"0 0.5 0.5 0.2 0.2\n{line}\n")
+    if "point" in LINES[line]:
+        assert f"000001.txt:2: {LINES[line]}" in detection.read_yolo(tmp_path / "data.yaml").problems[0]
+        return
+    with pytest.raises(Error, match=f"000001.txt:2: .*{LINES[line]}"):
+        detection.read_yolo(tmp_path / "data.yaml")
+
+
+def test_labels_that_cannot_be_read(tmp_path: Path) -> None:
+    """Their image is no background: it is left out."""
+    detection.write_yolo(dataset(), tmp_path)
+    (tmp_path / "labels" / "train" / "000001.txt").write_bytes(b"\xff\xfe")
+    with pytest.raises(Error, match=r"000001.txt: cannot be read as text"):
+        detection.read_yolo(tmp_path / "data.yaml")
+    found = detection.read_yolo(tmp_path / "data.yaml", on_error="skip")
+    assert [sample.name for sample in found.samples] == ["000000", "000002"] and len(found.problems) == 1
+    problems, summary = detection.check_yolo(tmp_path / "data.yaml")
+    assert [str(problem) for problem in problems] == found.problems
+    assert summary[0].startswith("train: 3 images, 1 of them background, 3 objects")
 
 
 def test_a_list_that_is_no_text(tmp_path: Path) -> None:
@@ -371,8 +426,13 @@ def test_labels_must_be_classes() -> None:
 
 BAD_ARRAYS = [
     ([[0, 0, 1, 1]], [5], "image 1: box 0 has the label 5, but there are 2 classes"),
-    ([[0, 0, 1, 1], [2, 2, 2, 3]], [0, 1], "image 1: box 1 has no area"),
-    ([[9, 0, 12, 3]], [0], "image 1: box 0, .*, lies outside of 8 x 6 pixels"),
+    ([[0, 0, 1, 1], [2, 2, 2, 3]], [0, 1], "image 1: box 1 has no area in its image"),
+    ([[9, 0, 12, 3]], [0], "image 1: box 0 reaches beyond its image"),
+    (
+        [[2, 2, 12, 3]],
+        [0],
+        "image 1: box 0 reaches beyond its image: .*<= 8 and 0 <= top < bottom <= 6; on_error",
+    ),
     ([[0, 0, 1, np.nan]], [0], "image 1: boxes must be finite"),
     ([[0, 0, 1, 1]], [0, 1], "image 1: 1 boxes, 2 labels"),
     ([[0, 0, 1, 1]], ["cat"], "image 1: labels must be an array of numbers"),
@@ -389,6 +449,51 @@ def test_bad_arrays(boxes, labels, message) -> None:
     assert len(found.problems) == 1 and 1 <= len(found) <= 2
     with pytest.raises(Error, match="'raise' or 'skip'"):
         BoxDataset.from_arrays(*arguments, on_error="ignore")
+
+
+def written(tmp_path: Path, form: str, width: int, box: list[float]) -> BoxDataset:
+    """A data set of one image with one object, written by hand and read again."""
+    image = np.zeros((10, width, 3), np.uint8)
+    if form == "arrays":
+        return BoxDataset.from_arrays([image], [[box]], [[0]], ("cat",))
+    plain = BoxDataset([Sample(image, Objects.of([box], [0]))], ("cat",))
+    if form == "voc":
+        detection.write_voc(plain, tmp_path)
+        return detection.read_voc(tmp_path)
+    if form == "coco":
+        detection.write_coco(plain, tmp_path / "all.json", tmp_path)
+        return detection.read_coco(tmp_path / "all.json", tmp_path)
+    detection.write_yolo(plain, tmp_path)
+    return detection.read_yolo(tmp_path / "data.yaml")
+
+
+@pytest.mark.parametrize("form", ["voc", "coco", "yolo", "arrays"])
+@pytest.mark.parametrize(
+    ("width", "box", "inside"),
+    [
+        (40, [-1, 2, 41, 8], [0, 2, 40, 8]),
+        (40, [5, -1, 20, 11], [5, 0, 20, 10]),
+        (4000, [2, 2, 4003.9, 8], [2, 2, 4000, 8]),
+        (40, [-1.6, 2, 20, 8], None),
+        (40, [2, 2, 20, 11.6], None),
+        (4000, [2, 2, 4004.6, 8], None),
+        (40, [-0.8, 2, -0.2, 8], None),
+    ],
+)
+def test_boxes_reach_as_far_as_rounding(tmp_path: Path, form: str, width: int, box, inside) -> None:
+    if inside is None:
+        with pytest.raises(Error, match="reaches beyond its image|no area in its image|shares of the image"):
+            written(tmp_path, form, width, box)
+    else:
+        found = written(tmp_path, form, width, box)
+        np.testing.assert_allclose(found[0].objects.boxes, [inside], atol=1e-4 * width)
+        assert not found.problems
+
+
+@pytest.mark.parametrize("form", ["voc", "coco", "yolo", "arrays"])
+def test_points_are_left_out_and_named(tmp_path: Path, form: str) -> None:
+    found = written(tmp_path, form, 40, [5, 5, 5, 5])
+    assert len(found[0].objects) == 0 and len(found.problems) == 1 and "point" in found.problems[0]
 
 
 def test_readers_make_batches(tmp_path: Path) -> None:
