@@ -187,6 +187,34 @@ def test_damaged_files(folder):
     assert next(iter(dataset))[0].shape == (6, 6, 6, 3)
 
 
+def test_links_that_lead_round_in_a_circle(folder):
+    (folder / "cat" / "again").symlink_to(folder / "cat")
+    (folder / "cat" / "dogs").symlink_to(folder / "dog")
+    (folder / "cat" / "more dogs").symlink_to(folder / "dog")
+    assert Dataset.from_folder(folder, 6).size == 8
+    found = Dataset.from_folder(folder, 6, follow_links=True)
+    assert found.size == 12 and np.bincount(found.cache().batch(12).epoch().__next__().y).tolist() == [8, 4]
+
+
+def test_folders_that_cannot_be_read(folder, monkeypatch):
+    usual = os.scandir
+
+    def scandir(path):
+        if str(path).endswith("dog"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return usual(path)
+
+    monkeypatch.setattr("os.scandir", scandir)
+    with pytest.raises(Error, match="dog: this folder cannot be read .Permission denied"):
+        Dataset.from_folder(folder, 6)
+
+
+def test_images_beside_no_classes(folder):
+    with pytest.raises(Error, match=r"ends in .bmp, .*; for images without classes give labels=None"):
+        Dataset.from_folder(folder / "cat", 6)
+    assert Dataset.from_folder(folder / "cat", 6, labels=None).size == 4
+
+
 def test_enormous_and_missing_images(folder, monkeypatch):
     monkeypatch.setattr("fastcnn.data.image_files.MOST_PIXELS", 125)
     with pytest.raises(Error, match=r"pixels are more than"):

@@ -18,7 +18,7 @@ from fastcnn import config
 from fastcnn.data.arrays import Arrays, Batch, as_array, as_batch
 from fastcnn.data.batches import Batches, permutation
 from fastcnn.data.compiled import Compiled, is_layer
-from fastcnn.data.image_files import pillow
+from fastcnn.data.image_files import EXTENSIONS, pillow
 from fastcnn.data.image_folder import ImageReader, index_files
 from fastcnn.data.paths import as_path
 from fastcnn.data.prefetch import prefetch
@@ -105,7 +105,10 @@ class Dataset:
         folder = as_path("Dataset.from_folder", directory)
         files = index_files(folder, labels, class_names, follow_links)
         if not files.paths:
-            raise Error(f"{folder}: there is no image in this folder, nor in those below it")
+            raise Error(
+                f"{folder}: there is no image in its folders of classes, no file that ends in {', '.join(EXTENSIONS)}; "
+                "for images without classes give labels=None"
+            )
         ratio = "crop" if crop_to_aspect_ratio else "pad" if pad_to_aspect_ratio else "stretch"
         source = FolderSource(files, ImageReader.of(color_mode, image_size, interpolation, ratio))
         dataset = cls.from_source(source, files.class_names or None)

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence as Items
 from concurrent.futures import ThreadPoolExecutor
 from os import PathLike, fspath, walk
+from os.path import realpath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -276,13 +277,20 @@ def _index_classes(directory: Path, class_names: Items[str] | None, follow_links
 
 
 def _images_below(directory: Path, follow_links: bool) -> list[str]:
-    tree = sorted(walk(fspath(directory), followlinks=follow_links))
-    return [
-        str(Path(folder) / name)
-        for folder, _, names in tree
-        for name in sorted(names)
-        if name.lower().endswith(EXTENSIONS)
-    ]
+    """Sorted, each folder once, however many links lead to it."""
+    found: dict[str, tuple[str, list[str]]] = {}
+    for folder, folders, names in walk(fspath(directory), onerror=_refuse, followlinks=follow_links):
+        if realpath(folder) in found:
+            folders.clear()
+            continue
+        folders.sort()
+        images = sorted(name for name in names if name.lower().endswith(EXTENSIONS))
+        found[realpath(folder)] = folder, [str(Path(folder) / name) for name in images]
+    return [path for _, paths in sorted(found.values()) for path in paths]
+
+
+def _refuse(error: OSError) -> None:
+    raise Error(f"{error.filename}: this folder cannot be read ({error.strerror})") from error
 
 
 def _parts(

@@ -152,12 +152,16 @@ def _split_name(line: str, annotations: Path) -> str:
 
 def _tree(path: Path) -> Element:
     try:
-        if path.stat().st_size > MOST_BYTES:
-            raise Error(f"{path}: is larger than {MOST_BYTES >> 20} MiB, too large for an annotation")
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            content = file.read(MOST_BYTES + 1)
     except (OSError, ValueError) as error:  # the latter: no name of a file
         raise Error(f"{path}: cannot be read ({error})") from error
-    return parse_xml(content, str(path))
+    if len(content) > MOST_BYTES:
+        raise Error(f"{path}: is larger than {MOST_BYTES >> 20} MiB, too large for an annotation")
+    root = parse_xml(content, str(path))
+    if root.name != "annotation":
+        raise Error(f"{path}:{root.line}: begins with <{root.name[:40]}>, expected <annotation>")
+    return root
 
 
 def _image_of(folder: Path, filename: str, name: str) -> Path:
@@ -195,7 +199,8 @@ def _box_of(item: Element, names: list[str], one_based: bool, here: str) -> tupl
     """The corners and the label of an object."""
     name, values = item.get("name") or "", _corners(item)
     if name not in names:
-        raise Error(f"{here} is a {name!r}; the classes are {', '.join(names)}")
+        fault = f"is a {name[:40]!r}" if name else "has no name"
+        raise Error(f"{here} {fault}; the classes are {', '.join(names)[:200]}")
     if not all(map(_is_number, values)):
         raise Error(f"{here}: xmin, ymin, xmax, ymax must be numbers, got {values}")
     x1, y1, x2, y2 = map(float, values)

@@ -127,6 +127,12 @@ def voc(box: str = "", name: str = "cat", extra: str = "") -> str:
     ("text", "message"),
     [
         ("<annotation><object>", "no valid XML"),
+        ("\n<svg><object/></svg>", "xml:2: begins with <svg>, expected <annotation>"),
+        (
+            "<annotation>" + " " * (16 << 20),
+            r"xml: is larger than 16 MiB, too large for an annotation; on_error",
+        ),
+        (voc("1 2 3 4", ""), "xml:1: object 1 has no name; the classes are cat"),
         ('<?xml version="1.0" encoding="gb2312"?><annotation/>', "no valid XML .multi-byte encodings"),
         ('<?xml version="1.0" encoding="none"?><annotation/>', "no valid XML .unknown encoding"),
         (voc("1 2 3"), "must be numbers"),
