@@ -272,6 +272,34 @@ def test_select():
     assert next(iter(dataset.select(np.array([True, False, True])))).tolist() == [4, 8]
 
 
+def test_a_part_in_memory_is_the_same_part(folder):
+    dataset = Dataset(np.arange(20), np.arange(20) % 2)
+    for part in (*dataset.split(0.3, 0.7, stratified=True), dataset.select([7, 3, 3])):
+        same(all_of(part.shuffle(4), 2), all_of(part.cache().shuffle(4), 2))
+    (folder / "cat" / "1.png").write_bytes(b"no image")
+    files = Dataset.from_folder(folder, 6, on_error="skip")
+    same(all_of(files, 1), all_of(files.cache(), 1))
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_a_part_knows_the_classes_of_all(cached):
+    part = Dataset(X[:6], np.array([0, 1, 0, 1, 2, 3])).select([0, 1, 2])
+    part = part.cache() if cached else part
+    _, y = next(iter(part.map(layers.MixUp(seed=1))))
+    assert y.shape == (3, 4)
+
+
+def test_weights_belong_to_all_samples():
+    weighted = Dataset(np.arange(6)).weighted(np.arange(6))
+    for divide in (
+        lambda: weighted.split(0.5, 0.5),
+        lambda: weighted.select([1, 2]),
+        lambda: next(weighted.k_fold(2)),
+    ):
+        with pytest.raises(Error, match=r"divide into folds first, then use weighted\(\) or balanced\(\)"):
+            divide()
+
+
 # --- maps ------------------------------------------------------------------------------------------------------
 
 

@@ -77,6 +77,7 @@ class Dataset:
     ) -> None:  # fmt: skip
         self.class_names = None if class_names is None else list(class_names)
         self.skipped = list(skipped)  # messages about what was left out
+        self._first = self._source  # of all samples, when `_source` has become a part in memory
         self._indices = indices  # of the samples of the source that belong to it; None: all
         self._weights: np.ndarray | None = None  # probabilities of these; None: each once an epoch
         self._seed: int | None = None  # of the order; None: as the samples are
@@ -223,7 +224,11 @@ class Dataset:
             raise Error(
                 f"Dataset.select: indices reach from {chosen.min()} to {chosen.max()}, samples are {self.size}"
             )
-        return self._with(_indices=self._members[chosen], _weights=None)
+        if self._weights is not None:
+            raise Error(
+                "Dataset: select, split and divide into folds first, then use weighted() or balanced()"
+            )
+        return self._with(_indices=self._members[chosen])
 
     def split(self, *ratios: float, stratified: bool = False, seed: int = 0) -> list["Dataset"]:
         """Parts in these ratios, of sum 1, drawn by the seed; stratified: each class in these ratios."""
@@ -250,9 +255,7 @@ class Dataset:
 
     def cache(self) -> "Dataset":
         """With all samples read into memory now."""
-        data = self._rows(np.arange(self.size))
-        kept = {"_source": ArraySource(data), "_indices": None}
-        return self._with(**kept)
+        return self._with(_source=ArraySource(self._rows(self._members)), _indices=None)
 
     # --- what they are ---------------------------------------------------------------------------------------
 
@@ -271,20 +274,17 @@ class Dataset:
 
     @property
     def classes(self) -> int:
-        """The number of classes: of `class_names`, or one more than the largest label."""
+        """The number of classes: of `class_names`, or one more than the largest label, also those of other parts."""
         if self.class_names is not None:
             return len(self.class_names)
         if self._classes is None:
-            self._classes = int(self._labels("one-hot labels").max()) + 1
+            first = self._first if self._first.labels() is not None else self._source
+            self._classes = int(_classes_of(first, "one-hot labels").max()) + 1
         return self._classes
 
     def _labels(self, what: str) -> np.ndarray:
         """The class of every sample."""
-        labels = self._source.labels() if isinstance(self._source, Source) else None
-        if labels is None:
-            raise Error(f"Dataset: {what} needs one array of labels, known ahead; these samples have none")
-        labels = labels[self._members]
-        return labels.argmax(-1) if labels.ndim == 2 and labels.shape[1] > 1 else labels.reshape(-1)
+        return _classes_of(self._source, what)[self._members]
 
     def __len__(self) -> int:
         """The number of batches an epoch."""
@@ -440,6 +440,14 @@ def _check_names(class_names: Any) -> None:
     is_list = isinstance(class_names, list | tuple) and all(isinstance(name, str) for name in class_names)
     if class_names is not None and not is_list:
         raise Error(f"Dataset: class_names must be a list of names, one a class, got {class_names!r}")
+
+
+def _classes_of(source: Source | Stream, what: str) -> np.ndarray:
+    """The class of every sample of a source."""
+    labels = source.labels()
+    if labels is None:
+        raise Error(f"Dataset: {what} needs one array of labels, known ahead; these samples have none")
+    return labels.argmax(-1) if labels.ndim == 2 and labels.shape[1] > 1 else labels.reshape(-1)
 
 
 def _parts(batch: Batch) -> Any:

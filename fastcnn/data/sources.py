@@ -245,6 +245,9 @@ class Stream:
     def __init__(self, begin: Callable[[], Any]):
         self.begin = begin
 
+    def labels(self) -> None:
+        """They are not known ahead."""
+
     def batches(self, size: int, drop_last: bool, buffer: int, seed: list[int]) -> Iterator[Batch]:
         """Batches of `size` samples; of `buffer` samples read ahead, each is the next with equal probability."""
         rng = np.random.Generator(np.random.Philox(key=np.array(seed, np.uint64)))
