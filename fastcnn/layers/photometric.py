@@ -237,7 +237,7 @@ class RandomColorJitter(Colored):
             "saturation": (RandomSaturation, saturation_factor), "hue": (RandomHue, hue_factor),
         }  # fmt: skip
         self.steps = {
-            name: kind(factor, value_range=self.value_range, seed=seed)
+            name: kind(factor, value_range=self.value_range, seed=seed, dtype=self.dtype)
             for name, (kind, factor) in kinds.items()
             if factor is not None
         }

@@ -130,11 +130,12 @@ OF_RANDAUGMENT = (
 
 def _layers(owner: Any, names: Sequence[str]) -> dict[str, ImageLayer]:
     """The layers that draw the strengths of operations, by name; factor is that of the policy."""
-    factor, values = owner.factor, {"value_range": owner.value_range}
+    factor, form = owner.factor, {"dtype": owner.dtype}
+    values = {"value_range": owner.value_range, **form}
     makers: dict[str, Any] = {
-        "random_shear": lambda: RandomShear(factor, factor),
-        "random_translation": lambda: RandomTranslation(factor, factor),
-        "random_rotation": lambda: RandomRotation(factor),
+        "random_shear": lambda: RandomShear(factor, factor, **form),
+        "random_translation": lambda: RandomTranslation(factor, factor, **form),
+        "random_rotation": lambda: RandomRotation(factor, **form),
         "random_brightness": lambda: RandomBrightness(factor, **values),
         "random_color_degeneration": lambda: RandomColorDegeneration(factor, **values),
         "random_contrast": lambda: RandomContrast(factor, **values),

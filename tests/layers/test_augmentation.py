@@ -124,6 +124,17 @@ def test_one_image_and_bytes(make):
     assert layer(X[:1]).shape[0] == 1
 
 
+@pytest.mark.parametrize("dtype", ["float64", "mixed_bfloat16"])
+@each_layer
+def test_other_formats_of_numbers(make, dtype):
+    layer = make()
+    if not isinstance(layer, layers.Pipeline):  # whose layers have their own
+        again = type(layer).from_config({**layer.get_config(), "dtype": dtype})
+        assert (
+            again(X.astype("uint8")).dtype == again.dtype == ("float64" if dtype == "float64" else "float32")
+        )
+
+
 @each_layer
 def test_configuration(make):
     layer = make()
