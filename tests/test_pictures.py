@@ -63,6 +63,17 @@ def test_masks_and_points_are_drawn():
     np.testing.assert_array_equal((again == np.array((60, 180, 75)) // 2).all(-1), tinted)
 
 
+@pytest.mark.parametrize("box", [[5, 5, 5.01, 5.01], [5, 5, 3, 2], [1e9, 0, 2e9, 4], [np.nan] * 4])
+def test_boxes_of_hardly_any_size(box):
+    boxes = {"boxes": np.float32([[box]]), "labels": np.zeros((1, 1), int)}
+    assert show(Dataset(X[:1], boxes), scale=1).size == (16, 34)
+
+
+@pytest.mark.parametrize("y", [X, (np.arange(10), np.arange(10))], ids=["pictures", "two arrays"])
+def test_targets_that_are_no_labels(y):
+    assert show(Dataset(X, y)).size == show(X).size
+
+
 def test_labels_of_mixtures():
     mixed = np.array([[0.25, 0.75, 0.0]])
     assert np.asarray(show(Dataset(X[:1], mixed, class_names=["a", "b", "c"])))[:14].min() < 255
@@ -73,6 +84,8 @@ def test_wrong_shapes():
         show(np.zeros((3, 4)))
     with pytest.raises(Error, match="expected images"):
         show(np.zeros((1, 3, 4, 2)))
+    with pytest.raises(Error, match="got complex128"):
+        show(np.zeros((1, 3, 4, 3), complex))
     with pytest.raises(Error, match="expected a Dataset or an array of images, got a list"):
         show([1])
     with pytest.raises(Error, match=r"show: cannot write .*sheet.png"):
@@ -81,7 +94,8 @@ def test_wrong_shapes():
         show(X, "/nowhere/sheet.abc")
     for options, message in (
         ({"count": 0}, "count must be a whole number from 1 on"), ({"columns": "a"}, "columns must be"),
-        ({"scale": 0.5}, "scale must be"), ({"titles": ["a"]}, "1 titles for 10 pictures"),
+        ({"scale": 10**6}, "give a smaller count or scale"), ({"scale": 0.5}, "scale must be"),
+        ({"titles": ["a"]}, "1 titles for 10 pictures"),
     ):  # fmt: skip
         with pytest.raises(Error, match=message):
             show(X, **options)

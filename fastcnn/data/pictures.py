@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastcnn.data.dataset import Dataset
-from fastcnn.data.image_files import pillow
+from fastcnn.data.image_files import MOST_PIXELS, pillow
 from fastcnn.data.paths import as_path
 from fastcnn.data.sources import check_box_format, corners_of
 from fastcnn.errors import Error
@@ -42,7 +42,13 @@ def show(
     scale = scale or max(1, round(96 / w))
     columns = max(1, min(columns, n))
     step_x, step_y = w * scale + MARGIN, h * scale + MARGIN + TEXT
-    sheet = image_module.new("RGB", (columns * step_x + MARGIN, -(-n // columns) * step_y + MARGIN), "white")
+    size = columns * step_x + MARGIN, -(-n // columns) * step_y + MARGIN
+    if size[0] * size[1] > MOST_PIXELS:
+        raise Error(
+            f"show: the sheet would have {size[0]} x {size[1]} pixels, more than {MOST_PIXELS:,}; "
+            "give a smaller count or scale"
+        )
+    sheet = image_module.new("RGB", size, "white")
     pen = ImageDraw.Draw(sheet)
     for i, pixels in enumerate(_tinted(_bytes(images), places.get("segmentation_masks"))):
         left, top = MARGIN + i % columns * step_x, MARGIN + i // columns * step_y + TEXT
@@ -51,12 +57,8 @@ def show(
         title = titles[i] if titles is not None else _title(labels, names, i)
         pen.text((left, top - TEXT + 1), title, fill="black")
         for box, label in _boxes_of(places, i, form, h, w):
-            corners = [
-                left + box[0] * scale,
-                top + box[1] * scale,
-                left + box[2] * scale - 1,
-                top + box[3] * scale - 1,
-            ]
+            x1, y1, x2, y2 = box * scale
+            corners = (left + x1, top + y1, left + max(x1, x2 - 1), top + max(y1, y2 - 1))
             pen.rectangle(corners, outline=COLORS[label % len(COLORS)], width=2)
         for k, (x, y) in enumerate(places["keypoints"][i] if "keypoints" in places else ()):
             if 0 <= x <= w and 0 <= y <= h:
@@ -100,7 +102,8 @@ def _samples(dataset: Any, count: int) -> tuple[np.ndarray, Any, dict[str, Any],
                 for key in parts[0]
             }
             return _checked(images), None, places, dataset.class_names
-        labels = None if parts[0] is None else np.concatenate(parts)[:count]
+        is_label = isinstance(parts[0], np.ndarray) and parts[0].ndim <= 2  # others have no name
+        labels = np.concatenate(parts)[:count] if is_label else None
     return _checked(images), labels, {}, getattr(dataset, "class_names", None)
 
 
@@ -110,8 +113,15 @@ def _wide(array: np.ndarray, most: int) -> np.ndarray:
 
 
 def _checked(images: np.ndarray) -> np.ndarray:
-    if images.ndim != 4 or images.shape[3] not in (1, 3) or not len(images):
-        raise Error(f"show: expected images (n, h, w, 1) or (n, h, w, 3), got shape {images.shape}")
+    if (
+        images.ndim != 4
+        or images.shape[3] not in (1, 3)
+        or not images.size
+        or images.dtype.kind not in "biuf"
+    ):
+        raise Error(
+            f"show: expected images (n, h, w, 1) or (n, h, w, 3), got {images.dtype} of shape {images.shape}"
+        )
     return images
 
 

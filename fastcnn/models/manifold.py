@@ -8,6 +8,7 @@ import numpy as np
 from fastcnn import ops, random
 from fastcnn.errors import Error, did_you_mean
 from fastcnn.graph import current_trace
+from fastcnn.models.objective import Mixture, takes_class_numbers
 from fastcnn.tensor import Tensor
 
 INPUT = "input"
@@ -17,8 +18,8 @@ class ManifoldMixup:
     """w g_k + (1 - w) g_k', of what layer k makes of each sample and of another one; k is drawn for each batch.
 
     alpha: w is drawn for each batch from beta(alpha, alpha). layers: names of layers, "input" for the inputs; by
-    default the inputs and the layers at a quarter and at half of the model. Targets are mixed alike, so classes must be
-    one-hot. For `fit(..., manifold_mixup=...)`; a number stands for its alpha.
+    default the inputs and the layers at a quarter and at half of the model. Targets are mixed alike; where they are
+    class numbers, the losses for both classes are. For `fit(..., manifold_mixup=...)`; a number stands for its alpha.
     Verma et al. 2019, Manifold mixup: better representations by interpolating hidden states.
     """
 
@@ -53,8 +54,12 @@ class ManifoldMixup:
         return self.layers
 
     def begin(self, model: Any, x: Any, y: Any) -> tuple[Any, Any]:
-        """Draw for a batch that is being traced: (inputs, targets), mixed; layers are mixed as they are called."""
-        _check_targets(model, y)
+        """Draw for a batch that is being traced: (inputs, mixed; `Mixture`s of targets).
+
+        Layers are mixed as they are called.
+        """
+        if y is None:
+            raise Error("manifold_mixup mixes targets, but there are none")
         inputs = x if isinstance(x, Tensor) else None
         trace = current_trace()
         if inputs is None or trace is None:
@@ -78,7 +83,7 @@ class ManifoldMixup:
         trace.after = after
         if INPUT in places:
             inputs = mixed(inputs, self._share(weight, chosen, places.index(INPUT)))
-        return inputs, _map(y, lambda part: mixed(part, weight))
+        return inputs, _map(y, lambda part: Mixture(part, ops.take(part, order, 0), weight))
 
     def _share(self, weight: Tensor, chosen: Tensor, place: int) -> Any:
         """The weight where this place was drawn, else 1."""
@@ -92,12 +97,12 @@ def _map(y: Any, function: Any) -> Any:
     return [function(value) for value in y] if isinstance(y, list) else function(y)
 
 
-def _check_targets(model: Any, y: Any) -> None:
+def mixed_targets(model: Any, y: Any) -> Any:
+    """The mixed targets of `Mixture`s, for a step or a loss of the user's own."""
     losses = model._objective.losses if model._objective is not None else []
-    if y is None or any(
-        "Sparse" in type(loss).__name__ or "sparse" in str(getattr(loss, "name", "")) for loss in losses
-    ):
+    if any(map(takes_class_numbers, losses)):
         raise Error(
-            "manifold_mixup mixes targets, which class numbers cannot be; make them one-hot with "
-            "fastcnn.utils.to_categorical(y) and use the loss 'categorical_crossentropy'"
+            "manifold_mixup mixes targets, which class numbers cannot be in a train_step or compute_loss of your own; "
+            "make them one-hot with fastcnn.utils.to_categorical(y) and use the loss 'categorical_crossentropy'"
         )
+    return _map(y, Mixture.mixed)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from fastcnn import metrics
+from fastcnn import metrics, ops
 from fastcnn.errors import Error, did_you_mean
 from fastcnn.losses import Loss
 from fastcnn.losses.base import as_loss
@@ -47,6 +48,33 @@ def _revived(kind: str, value: Any) -> Any:
     return deserialize(kind, value) if isinstance(value, dict) else value
 
 
+@dataclass(frozen=True)
+class Mixture:
+    """Targets of samples, each mixed with another one: share * own + (1 - share) * other."""
+
+    own: Tensor
+    other: Tensor
+    share: Tensor  # (1,)
+
+    def mixed(self) -> Any:
+        """The mixed targets, where numbers or one-hot classes can be mixed."""
+        share = ops.reshape(self.share, (1,) * len(self.own.shape))
+        return share * self.own + (1.0 - share) * self.other
+
+    def loss(self, loss: Loss, predictions: Tensor, weights: Tensor | None) -> Any:
+        """The loss for the mixed targets; of class numbers both losses mixed, which is the same as of one-hot rows."""
+        if not takes_class_numbers(loss):
+            return loss(self.mixed(), predictions, weights)
+        first, second = (loss(y, predictions, weights) for y in (self.own, self.other))
+        share = ops.reshape(self.share, (1,) * len(first.shape))
+        return share * first + (1.0 - share) * second
+
+
+def takes_class_numbers(loss: Any) -> bool:
+    """Whether its targets are class numbers."""
+    return "Sparse" in type(loss).__name__ or "sparse" in str(getattr(loss, "name", ""))
+
+
 class Objective:
     """The total loss of a model: the weighted sum of one loss an output."""
 
@@ -60,7 +88,7 @@ class Objective:
 
     def total(
         self,
-        targets: Sequence[Tensor | None],
+        targets: Sequence[Tensor | Mixture | None],
         predictions: Sequence[Tensor],
         weights: Sequence[Tensor | None],
     ) -> Tensor | None:
@@ -74,7 +102,7 @@ class Objective:
                 continue
             if y is None:
                 raise Error(f"output {name!r} has a loss but there is no target y for it")
-            value = loss(y, p, w)
+            value = y.loss(loss, p, w) if isinstance(y, Mixture) else loss(y, p, w)
             parts.append(value)
             weighted = value if factor == 1.0 else value * factor
             total = weighted if total is None else total + weighted

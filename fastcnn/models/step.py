@@ -18,6 +18,7 @@ from fastcnn.errors import Error
 from fastcnn.graph import Report, current_trace, gradients
 from fastcnn.layers.base import Layer, tensors_in
 from fastcnn.metrics.base import Later
+from fastcnn.models.manifold import mixed_targets
 from fastcnn.optimizers import Optimizer
 from fastcnn.plan import Function, Plan, describe
 from fastcnn.plan.function import fill
@@ -95,6 +96,8 @@ class Step:
     def _body(self, x: Any, y: Any, weight: Any) -> Any:
         if self.mixup is not None:
             x, y = self.mixup.begin(self.model, x, y)
+            if self.is_custom or is_overridden(self.model, "compute_loss"):
+                y = mixed_targets(self.model, y)
         if self.is_custom:
             return self._custom(pack_x_y_sample_weight(x, y, weight))
         predictions = self.model(x)

@@ -221,6 +221,7 @@ class Trainer(Whole):
     def _metric_result(self, name: str) -> Any:
         return self.get_metrics_result()[name]
 
+    @usual
     def compute_loss(
         self,
         x: Any = None,

@@ -29,7 +29,7 @@ def test_outputs_are_those_of_mixtures_at_the_layer(name):
 
     def body(x, y):
         x, y = mixup.begin(model, x, y)
-        return model(x), y
+        return model(x), y.mixed()
 
     found, targets = Function(body, training=True)(X, Y.astype("float32"))
     place = {"input": 0, "first": 1, "second": 2}[name]
@@ -97,8 +97,42 @@ def test_errors(call, message):
         call()
 
 
-def test_class_numbers_cannot_be_mixed():
-    model = network()
+@pytest.mark.parametrize("weights", [None, np.linspace(0.5, 2, 12)], ids=["alike", "weighted"])
+def test_class_numbers_train_as_one_hot_classes_do(weights):
+    found = []
+    for loss, y in (("categorical_crossentropy", Y), ("sparse_categorical_crossentropy", Y.argmax(1))):
+        model = network()
+        model.compile("sgd", loss, metrics=["accuracy"])
+        mixup = ManifoldMixup(1.0, seed=7)
+        log = model.fit(X, y, sample_weight=weights, epochs=2, batch_size=4, verbose=0, manifold_mixup=mixup)
+        found.append([*model.get_weights(), *log.history["loss"], *log.history["accuracy"]])
+    for one_hot, numbers in zip(*found, strict=True):
+        np.testing.assert_allclose(numbers, one_hot, rtol=1e-5, atol=1e-6)
+
+
+def test_several_outputs_of_either_kind():
+    fastcnn.utils.set_random_seed(3)
+    x = layers.Input((5,))
+    hidden = layers.Dense(6, "tanh")(x)
+    outputs = {"a": layers.Dense(3, "softmax", name="a")(hidden), "b": layers.Dense(2, name="b")(hidden)}
+    model = fastcnn.Model(x, outputs)
+    model.compile("sgd", {"a": "sparse_categorical_crossentropy", "b": "mse"})
+    log = model.fit(X, {"a": Y.argmax(1), "b": Y[:, :2]}, verbose=0, manifold_mixup=1.0)
+    assert log.history["loss"][0] == pytest.approx(
+        log.history["a_loss"][0] + log.history["b_loss"][0], rel=1e-5
+    )
+
+
+class OwnLoss(fastcnn.Sequential):
+    def compute_loss(self, x, y, y_pred, sample_weight=None):
+        return fastcnn.ops.mean((y - y_pred) ** 2)
+
+
+def test_losses_of_ones_own_get_mixed_targets():
+    layer = layers.Dense(3)
+    model = OwnLoss([layers.Input((5,)), layer])
+    model.compile("sgd", "mse")
+    model.fit(X, Y, verbose=0, manifold_mixup=1.0)
     model.compile("sgd", "sparse_categorical_crossentropy")
     with pytest.raises(Error, match="to_categorical"):
         model.fit(X, Y.argmax(1), verbose=0, manifold_mixup=1.0)
