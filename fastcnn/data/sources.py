@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
 from fastcnn.data.arrays import Batch, as_batch
 from fastcnn.data.image_files import THREADS
@@ -96,7 +97,9 @@ class FolderSource(Source):
 
         with warnings.catch_warnings(), ThreadPoolExecutor(THREADS) as pool:
             warnings.simplefilter("ignore")  # Pillow warns of many pixels, where read() raises
-            for number, message in enumerate(pool.map(problem, self.files.paths)):
+            found = pool.map(problem, self.files.paths)
+            bar = tqdm(found, "reading images", len(self), leave=False, delay=2.0, disable=None)
+            for number, message in enumerate(bar):
                 if message is not None:
                     yield number, message
 

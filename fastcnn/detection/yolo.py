@@ -1,13 +1,13 @@
 """YOLO's files: an image folder, for each image a text file with a line an object, and data.yaml.
 
 A line is `class x y width height`: the class number, then centre and size as shares of the image. The labels of
-`images/NAME.jpg` stand in `labels/NAME.txt`; an image without such a file is background. data.yaml, which names the
-folders of the splits and the classes, is read by `data_yaml`.
+`images/NAME.jpg` stand in `labels/NAME.txt`; an image without such a file is background, a split without any an error.
+data.yaml, which names the folders of the splits and the classes, is read by `data_yaml`.
 """
 
 from collections.abc import Iterator
 from os import PathLike
-from os.path import isdir, isfile
+from os.path import exists, isdir, isfile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -78,7 +78,7 @@ def read_labels(path: Path, classes: int, size: tuple[int, int]) -> tuple[Object
     """
     good: dict[tuple[float, ...], np.ndarray] = {}
     problems = []
-    for number, line in enumerate(read_lines(path) if isfile(path) else [], 1):
+    for number, line in enumerate(read_lines(path) if exists(path) else [], 1):
         try:
             values = _numbers(line, classes)
             if values in good:
@@ -132,15 +132,28 @@ def read_yolo(path: str | PathLike[str], split: str = "train", on_error: str = "
     data, faults = read_data_yaml(path), Faults(on_error)
     if split not in data.splits:
         raise Error(f"{path}: has no split {split!r}; it has {', '.join(data.splits)}")
-    samples = []
-    for image, size in faults.sizes(list(images_of(data.splits[split]))).items():
+    images, samples = list(images_of(data.splits[split])), []
+    sizes = faults.sizes(images)
+    with faults.caught():
+        _check_labelled(images)
+    for image in images:
         with faults.caught():
-            objects, problems = read_labels(labels_path(image), len(data.class_names), size)
+            if image not in sizes:
+                continue
+            objects, problems = read_labels(labels_path(image), len(data.class_names), sizes[image])
             for problem in problems:
                 faults.tell(str(problem), problem.is_point)
             samples.append(Sample(image, objects, image.stem))
     check_images(samples, f"{path}: the split {split!r}", faults)
     return BoxDataset(samples, data.class_names, faults.messages)
+
+
+def _check_labelled(images: list[Path]) -> None:
+    """Raise where no image has a file of labels: background alone, or, rather, files that lie somewhere else."""
+    if images and not any(exists(labels_path(image)) for image in images):
+        raise Error(
+            f"{labels_path(images[0])}: is missing, and so are the labels of all images of this split"
+        )
 
 
 def write_yolo(dataset: BoxDataset, folder: str | PathLike[str], split: str = "train") -> None:
@@ -193,6 +206,10 @@ def check_yolo(path: str | PathLike[str]) -> tuple[list[Problem], list[str]]:
         if not images:
             problems.append(Problem(Path(path), 0, f"the split {split!r} has no images"))
         problems += _without_image(places)
+        try:
+            _check_labelled(images)
+        except Error as error:
+            problems.append(_problem(labels_path(images[0]), error))
         each = ", ".join(f"{name} {count}" for name, count in zip(data.class_names, counts, strict=True))
         summary.append(
             f"{split}: {len(images)} images, {background} of them background, {counts.sum()} objects ({each})"

@@ -394,6 +394,30 @@ def test_every_bad_line_is_an_error(tmp_path: Path, line: str) -> None:
         detection.read_yolo(tmp_path / "data.yaml")
 
 
+def test_an_image_that_a_list_names_twice(tmp_path: Path) -> None:
+    detection.write_yolo(dataset(2), tmp_path)
+    (tmp_path / "data.yaml").write_text("train: list.txt\nnames: [a, b, c]")
+    (tmp_path / "list.txt").write_text("images/train/000001.png\n" * 2 + "images/train/000000.png\n")
+    for on_error in ("raise", "skip"):
+        found = detection.read_yolo(tmp_path / "data.yaml", on_error=on_error)
+        assert [sample.name for sample in found.samples] == ["000001", "000001", "000000"]
+
+
+def test_labels_that_lie_elsewhere(tmp_path: Path) -> None:
+    detection.write_yolo(dataset(2), tmp_path)
+    folder = tmp_path / "labels" / "train"
+    folder.rename(tmp_path / "marks")
+    message = "000000.txt: is missing, and so are the labels of all images"
+    with pytest.raises(Error, match=message):
+        detection.read_yolo(tmp_path / "data.yaml")
+    found = detection.read_yolo(tmp_path / "data.yaml", on_error="skip")
+    assert len(found) == 2 and message in found.problems[0]
+    assert message in str(detection.check_yolo(tmp_path / "data.yaml")[0][0])
+    (folder / "000000.txt").mkdir(parents=True)
+    with pytest.raises(Error, match=r"000000.txt: cannot be read"):
+        detection.read_yolo(tmp_path / "data.yaml")
+
+
 def test_labels_that_cannot_be_read(tmp_path: Path) -> None:
     """Their image is no background: it is left out."""
     detection.write_yolo(dataset(), tmp_path)
