@@ -119,7 +119,7 @@ def bench_conv_implicit(measure: Meter, arrays: Arrays) -> None:
     packed = np.empty(conv.packed_size(GEOMETRY, 4), np.float32)
     measure.kernels(
         conv.conv_pack_weights.bind(arrays.weight, packed, GEOMETRY),
-        conv.conv_forward.bind(arrays.x, packed, arrays.bias, arrays.y, -np.inf, GEOMETRY),
+        conv.conv_forward.bind(arrays.x, packed, arrays.bias, arrays.bias, arrays.y, -np.inf, GEOMETRY),
         flops=FLOPS,
         nbytes=arrays.nbytes,
     )

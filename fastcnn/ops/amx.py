@@ -18,7 +18,7 @@ from fastcnn.errors import Error
 from fastcnn.graph import Op, operation
 from fastcnn.ops.conv import Conv, ConvInputGrad, ConvKernelGrad, ConvTranspose, Transposed
 from fastcnn.ops.cost import IMPOSSIBLE, Cost, amx_cost, amx_gradient_cost
-from fastcnn.ops.epilogue import floor_of, no_bias
+from fastcnn.ops.epilogue import bias_and_residual, floor_of
 from fastcnn.ops.matmul import Dense, MatMul
 from fastcnn.ops.shape import known
 from fastcnn.tensor import TensorSpec
@@ -81,12 +81,12 @@ class _Passes:
         return launches
 
     def launch(self, k: Any, inputs: Any, outputs: Any, scratch: Any) -> list:
-        (x, _, *bias), (y,), (*prepared, work) = inputs, outputs, scratch
-        lower, bias, launches = floor_of(self.lower), no_bias(bias, y), []  # type: ignore[attr-defined]
+        x, (y,), (*prepared, work), launches = inputs[0], outputs, scratch, []
+        lower, more = floor_of(self.lower), bias_and_residual(self, inputs, y)  # type: ignore[attr-defined]
         for (p, taps), packed in zip(self.passes(inputs, outputs), prepared, strict=True):
             plan, tables = tile_geometry.plan_of(p, self.terms), tile_geometry.tables_of(p, taps, self.terms)
             where = tables.runs, tables.offsets, tables.places
-            launches.append(k.amx_forward.bind(x, packed, bias, y, work, lower, *where, plan, self.terms))
+            launches.append(k.amx_forward.bind(x, packed, *more, y, work, lower, *where, plan, self.terms))
         return launches
 
 

@@ -13,14 +13,13 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 from fastcnn_kernels.conv import ConvGeometry
 from fastcnn_kernels.gemm import GemmGeometry, divide_work
 
 from fastcnn.graph import operation
 from fastcnn.ops.conv import Conv, ConvInputGrad, ConvKernelGrad
 from fastcnn.ops.cost import Cost
-from fastcnn.ops.epilogue import floor_of, no_bias
+from fastcnn.ops.epilogue import bias_and_residual, floor_of, no_bias
 from fastcnn.tensor import TensorSpec
 
 __all__: list[str] = []  # chosen by plans, not called
@@ -62,6 +61,15 @@ class Stored:
     def prepare(self, k: Any, inputs: Any, outputs: Any, prepared: Any) -> list:
         return []
 
+    def finish(self, k: Any, inputs: Any, y: Any) -> list:
+        """Launches that add the residual, if there is one."""
+        _, residual = bias_and_residual(self, inputs, y)
+        if not residual.size:
+            return []
+        y = y.reshape(-1)
+        bound = [] if self.lower is None else [k.relu_forward.bind(y, y)]  # type: ignore[attr-defined]
+        return [k.add.bind(y, residual, y), *bound]
+
 
 @operation
 class ColumnsConv(Stored, Conv):
@@ -71,14 +79,15 @@ class ColumnsConv(Stored, Conv):
         return [columns_spec(self.geometry_of(inputs, outputs), inputs[0].dtype)]
 
     def launch(self, k: Any, inputs: Any, outputs: Any, scratch: Any) -> list:
-        (x, kernel, *bias), (y,), (columns,) = inputs, outputs, scratch
-        g = self.geometry_of(inputs, outputs)
+        (x, kernel, *_), (y,), (columns,) = inputs, outputs, scratch
+        g, (bias, _) = self.geometry_of(inputs, outputs), bias_and_residual(self, inputs, y)
         pixels, taps, filters = sizes(g)
         of_columns, of_kernel, of_y = (pixels * taps, taps, 1), (filters, g.f, 1), (filters, g.f)
         whole = product(g, pixels, filters, taps, of_columns, of_kernel, of_y, x.itemsize)
         return [
             k.im2col.bind(x, columns, g),
-            k.gemm.bind(columns, kernel, no_bias(bias, y), y, floor_of(self.lower), whole),
+            k.gemm.bind(columns, kernel, bias, y, floor_of(None if self.residual else self.lower), whole),
+            *self.finish(k, inputs, y),
         ]
 
 
@@ -90,14 +99,15 @@ class ColumnsConvInputGrad(Stored, ConvInputGrad):
         return [columns_spec(self.geometry_of(inputs), inputs[0].dtype)]
 
     def launch(self, k: Any, inputs: Any, outputs: Any, scratch: Any) -> list:
-        (dy, kernel), (dx,), (columns,) = inputs, outputs, scratch
+        (dy, kernel, *_), (dx,), (columns,) = inputs, outputs, scratch
         g = self.geometry_of(inputs)
         pixels, taps, filters = sizes(g)
         of_dy, of_kernel, of_columns = (filters, g.f, 1), (filters, 1, g.f), (pixels * taps, taps)
         whole = product(g, pixels, taps, filters, of_dy, of_kernel, of_columns, dy.itemsize)
         return [
-            k.gemm.bind(dy, kernel, np.empty(0, dy.dtype), columns, -math.inf, whole),
+            k.gemm.bind(dy, kernel, no_bias((), dy), columns, -math.inf, whole),
             k.col2im.bind(columns, dx, g),
+            *self.finish(k, inputs, dx),
         ]
 
 
@@ -116,7 +126,7 @@ class ColumnsConvKernelGrad(Stored, ConvKernelGrad):
         whole = product(g, taps, filters, pixels, of_columns, of_dy, of_kernel, x.itemsize)
         return [
             k.im2col.bind(x, columns, g),
-            k.gemm.bind(columns, dy, np.empty(0, x.dtype), dkernel, -math.inf, whole),
+            k.gemm.bind(columns, dy, no_bias((), x), dkernel, -math.inf, whole),
         ]
 
 

@@ -21,7 +21,7 @@ from fastcnn.ops import reduction
 from fastcnn.ops.chunks import by_chunks
 from fastcnn.ops.core import convert, op_function
 from fastcnn.ops.cost import LANES, Cost, implicit_cost, implicit_gradient_cost
-from fastcnn.ops.epilogue import absorbed, floor_of, no_bias
+from fastcnn.ops.epilogue import absorbed, accumulated, bias_and_residual, floor_of, no_bias, with_images
 from fastcnn.ops.pooling import window_padding
 from fastcnn.ops.shape import expand_dims, known, require_same_dtype, reshape, squeeze, tile
 from fastcnn.tensor import Shape, Tensor, TensorSpec
@@ -123,10 +123,13 @@ def check_groups(channels: int | None, inner: int, filters: int) -> None:
 
 @operation
 class Conv(Correlation):
-    """y = max(x * kernel + bias, lower).  x (n,h,w,c), kernel (kh,kw,c/groups,f), bias (f,) if any -> (n,oh,ow,f)."""
+    """y = max(x * kernel + bias + residual, lower): x (n,h,w,c), kernel (kh,kw,c/groups,f) -> (n,oh,ow,f).
+
+    bias (f,), if any; a residual like y, if there is one, put there by plans.
+    """
 
     lower: float | None = None
-    images = (0,)
+    residual: bool = False
 
     def infer(self, x: Tensor, kernel: Tensor, *bias: Tensor) -> TensorSpec:
         *_, inner, filters = known(kernel.shape)
@@ -143,7 +146,10 @@ class Conv(Correlation):
         return dx, dkernel, *(reduction.sum(dy, (0, 1, 2)) for _ in bias)
 
     def absorb(self, node: Node, reader: Node) -> Fused | None:
-        return absorbed(node, reader, known(node.inputs[1].shape[-1:]))
+        return accumulated(node, reader) or absorbed(node, reader, known(node.inputs[1].shape[-1:]))
+
+    def by_image(self, inputs: Sequence[Any], outputs: Any) -> Sequence[int]:
+        return with_images(self, inputs)
 
     def geometry_of(self, inputs: Sequence[Any], outputs: Sequence[Any]) -> ConvGeometry:
         return self.geometry(inputs[0].shape, known(inputs[1].shape[:3]), outputs[0].shape)
@@ -162,15 +168,16 @@ class Conv(Correlation):
         return [k.conv_pack_weights.bind(inputs[1], prepared[0], self.geometry_of(inputs, outputs))]
 
     def launch(self, k: Any, inputs: Any, outputs: Any, scratch: Any) -> list:
-        (x, _, *bias), (y,), (packed,) = inputs, outputs, scratch
-        g = self.geometry_of(inputs, outputs)
-        return [k.conv_forward.bind(x, packed, no_bias(bias, y), y, floor_of(self.lower), g)]
+        x, (y,), (packed,) = inputs[0], outputs, scratch
+        g, more = self.geometry_of(inputs, outputs), bias_and_residual(self, inputs, y)
+        return [k.conv_forward.bind(x, packed, *more, y, floor_of(self.lower), g)]
 
 
 class Transposed(Correlation):
     """What the ops share that run a convolution backwards, from dy (n,oh,ow,f) and its kernel to (n,h,w,c)."""
 
     lower: float | None = None
+    residual: bool = False
 
     def placing(self, dy: Shape, kernel: Shape) -> tuple[Shape, Pads]:
         """((h, w, c), padding of the convolution that this runs backwards)."""
@@ -205,9 +212,15 @@ class Transposed(Correlation):
         return [k.conv_pack_weights_transposed.bind(inputs[1], prepared[0], self.geometry_of(inputs))]
 
     def launch(self, k: Any, inputs: Any, outputs: Any, scratch: Any) -> list:
-        (dy, _, *bias), (dx,), (packed,) = inputs, outputs, scratch
-        g = self.geometry_of(inputs)
-        return [k.conv_backward_data.bind(dy, packed, no_bias(bias, dx), dx, floor_of(self.lower), g)]
+        dy, (dx,), (packed,) = inputs[0], outputs, scratch
+        g, more = self.geometry_of(inputs), bias_and_residual(self, inputs, dx)
+        return [k.conv_backward_data.bind(dy, packed, *more, dx, floor_of(self.lower), g)]
+
+    def by_image(self, inputs: Sequence[Any], outputs: Any) -> Sequence[int]:
+        return with_images(self, inputs)
+
+    def absorb(self, node: Node, reader: Node) -> Fused | None:
+        return accumulated(node, reader)
 
     def exact_pads(self, size: Dims, taps: Dims, out: Dims, pads: Pads) -> Pads:
         """The padding with ends such that the convolution of an image of `size` has `out` cells; may be negative."""
@@ -218,10 +231,10 @@ class Transposed(Correlation):
 
 @operation
 class ConvInputGrad(Transposed):
-    """dx (n, *shape) of a `Conv`, from dy and the kernel."""
+    """dx (n, *shape) of a `Conv`, from dy and the kernel, plus a residual if there is one, put there by plans."""
 
     shape: Dims  # (h, w, c)
-    images = (0,)
+    residual: bool = False
 
     def infer(self, dy: Tensor, kernel: Tensor) -> TensorSpec:
         return TensorSpec((dy.shape[0], *self.shape), dy.dtype)
@@ -240,7 +253,7 @@ class ConvTranspose(Transposed):
 
     output_padding: Pair | None
     lower: float | None = None
-    images = (0,)
+    residual: bool = False
 
     def infer(self, x: Tensor, kernel: Tensor, *bias: Tensor) -> TensorSpec:
         check_images("conv2d_transpose", x, kernel, bias, kernel.shape[-2])
@@ -264,7 +277,8 @@ class ConvTranspose(Transposed):
         return (*lengths, kernel[2]), (pads[0], pads[1])
 
     def absorb(self, node: Node, reader: Node) -> Fused | None:
-        return absorbed(node, reader, (*known(node.inputs[1].shape[-2:-1]), 1))
+        filters = *known(node.inputs[1].shape[-2:-1]), 1
+        return accumulated(node, reader) or absorbed(node, reader, filters)
 
 
 def transposed_length(
@@ -366,6 +380,7 @@ class DepthwiseConv(Correlation):
     """
 
     lower: float | None = None
+    residual: ClassVar[bool] = False
     images = (0,)
 
     def infer(self, x: Tensor, kernel: Tensor, *bias: Tensor) -> TensorSpec:

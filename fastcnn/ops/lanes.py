@@ -14,7 +14,7 @@ from fastcnn_kernels.microkernel import lanes
 from fastcnn.graph import operation
 from fastcnn.ops.conv import Conv, ConvInputGrad, ConvKernelGrad, reduced
 from fastcnn.ops.cost import Cost, lanes_cost
-from fastcnn.ops.epilogue import floor_of, no_bias
+from fastcnn.ops.epilogue import bias_and_residual, floor_of
 from fastcnn.tensor import TensorSpec
 
 __all__: list[str] = []  # chosen by plans, not called
@@ -55,9 +55,9 @@ class LanesConv(Conv):
         return workspace(self.geometry_of(inputs, outputs), inputs)
 
     def launch(self, k: Any, inputs: Any, outputs: Any, scratch: Any) -> list:
-        (x, kernel, *bias), (y,), (work,) = inputs, outputs, scratch
-        g, lower = self.geometry_of(inputs, outputs), floor_of(self.lower)
-        return [k.lanes_forward.bind(x, kernel, no_bias(bias, y), y, work, lower, g)]
+        (x, kernel, *_), (y,), (work,) = inputs, outputs, scratch
+        g, more = self.geometry_of(inputs, outputs), bias_and_residual(self, inputs, y)
+        return [k.lanes_forward.bind(x, kernel, *more, y, work, floor_of(self.lower), g)]
 
 
 @operation
@@ -80,9 +80,9 @@ class LanesConvInputGrad(ConvInputGrad):
         return workspace(lanes_backwards(self.geometry_of(inputs)), inputs)
 
     def launch(self, k: Any, inputs: Any, outputs: Any, scratch: Any) -> list:
-        (dy, _), (dx,), (rotated, work) = inputs, outputs, scratch
-        g = lanes_backwards(self.geometry_of(inputs))
-        return [k.lanes_forward.bind(dy, rotated, no_bias([], dx), dx, work, floor_of(None), g)]
+        dy, (dx,), (rotated, work) = inputs[0], outputs, scratch
+        g, more = lanes_backwards(self.geometry_of(inputs)), bias_and_residual(self, inputs, dx)
+        return [k.lanes_forward.bind(dy, rotated, *more, dx, work, floor_of(None), g)]
 
 
 @operation

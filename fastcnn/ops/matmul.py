@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from fastcnn_kernels.gemm import GemmGeometry, gemm_geometry
@@ -27,6 +27,7 @@ class Dense(Op):
     """y = max(x kernel + bias, lower).  x (..., k), kernel (k, n), bias (n,) if any -> (..., n)."""
 
     lower: float | None = None
+    residual: ClassVar[bool] = False
     images = (0,)
 
     def infer(self, x: Tensor, kernel: Tensor, *bias: Tensor) -> TensorSpec:

@@ -22,7 +22,7 @@ from fastcnn_kernels.winograd import (
 from fastcnn.graph import operation
 from fastcnn.ops.conv import Conv, ConvInputGrad, ConvKernelGrad, reduced
 from fastcnn.ops.cost import Cost, winograd_cost, winograd_gradient_cost
-from fastcnn.ops.epilogue import floor_of, no_bias
+from fastcnn.ops.epilogue import bias_and_residual, floor_of
 from fastcnn.tensor import TensorSpec
 
 __all__: list[str] = []  # chosen by plans, not called
@@ -63,9 +63,9 @@ class WinogradConv(Conv):
         return workspace(self.cut(inputs, outputs), inputs)
 
     def launch(self, k: Any, inputs: Any, outputs: Any, scratch: Any) -> list:
-        (x, _, *bias), (y,), (weights, work) = inputs, outputs, scratch
-        g, lower = self.cut(inputs, outputs), floor_of(self.lower)
-        return [k.winograd_forward.bind(x, weights, no_bias(bias, y), y, work, lower, g)]
+        x, (y,), (weights, work), g = inputs[0], outputs, scratch, self.cut(inputs, outputs)
+        more, lower = bias_and_residual(self, inputs, y), floor_of(self.lower)
+        return [k.winograd_forward.bind(x, weights, *more, y, work, lower, g)]
 
 
 @operation
@@ -99,9 +99,9 @@ class WinogradConvInputGrad(ConvInputGrad):
         return workspace(self.cut(inputs), inputs)
 
     def launch(self, k: Any, inputs: Any, outputs: Any, scratch: Any) -> list:
-        (dy, _), (dx,), (weights, work) = inputs, outputs, scratch
-        g, lower = self.cut(inputs), floor_of(None)
-        return [k.winograd_forward.bind(dy, weights, no_bias([], dx), dx, work, lower, g)]
+        dy, (dx,), (weights, work), g = inputs[0], outputs, scratch, self.cut(inputs)
+        more, lower = bias_and_residual(self, inputs, dx), floor_of(None)
+        return [k.winograd_forward.bind(dy, weights, *more, dx, work, lower, g)]
 
 
 @operation

@@ -13,12 +13,18 @@ rows of it. Positions in the gaps are computed as well, and thrown away. With st
 residue of row and column, in which again neighbours are neighbours.
 """
 
-import math
-
 import numpy as np
 
 from fastcnn_kernels.jit import VECTOR_BYTES, cpu_kernel, device_function, shape_function, stack_array
-from fastcnn_kernels.microkernel import blocks, clear, flat, pack_columns, pack_rows, transpose_square
+from fastcnn_kernels.microkernel import (
+    Epilogue,
+    blocks,
+    clear,
+    flat,
+    pack_columns,
+    pack_rows,
+    transpose_square,
+)
 from fastcnn_kernels.tile_geometry import BLOCK, DEPTH, ROWS, STAGE, TILE, Plan
 from fastcnn_kernels.tile_products import (
     block_forward,
@@ -143,18 +149,22 @@ def near_blocks(depth_blocks, parts):
 
 
 @device_function
-def finish(stage, stage_at, places, at, left, columns, bias, bias_at, lower, out, out_at, limit):
+def finish(stage, stage_at, places, at, left, columns, end, bias_at, zeros, out, out_at, limit):
     """Write the rows of a block of 32 x 32 numbers that belong to outputs before `limit`."""
+    bias, bias_at = (end.bias, bias_at) if end.bias.size else (zeros, 0)
     for r in range(BLOCK):
         place, to = places[at + r], out_at + places[at + r] + left
         if place >= 0 and to < limit:
+            source = stage_at + r * BLOCK
+            more, more_at = (end.residual, to) if end.residual.size else (zeros, 0)
             if columns == BLOCK:
-                finish_row(WHOLE_ROW, stage, stage_at + r * BLOCK, bias, bias_at, lower, out, to)
+                finish_row(WHOLE_ROW, stage, source, bias, bias_at, more, more_at, end.lower, out, to)
             elif columns == BLOCK // 2:
-                finish_row(HALF_ROW, stage, stage_at + r * BLOCK, bias, bias_at, lower, out, to)
+                finish_row(HALF_ROW, stage, source, bias, bias_at, more, more_at, end.lower, out, to)
             else:
                 for j in range(columns):
-                    out[to + j] = max(stage[stage_at + r * BLOCK + j] + bias[bias_at + j], lower)
+                    value = stage[source + j] + bias[bias_at + j] + more[more_at + j]
+                    out[to + j] = end.lower if value < end.lower else value  # NaN stays NaN
 
 
 # --- kernels -------------------------------------------------------------------------------------------------------
@@ -201,12 +211,14 @@ def amx_pack_weights(weight, packed, taps, p, run, pitches, parts, first, last):
                 _split_pair(parts, stage, upper, stage, upper + BLOCK, packed, place, 2 * TILE)
 
 
-@cpu_kernel(lambda x, packed, bias, out, workspace, lower, runs, offsets, places, p, parts: p.items)
-def amx_forward(x, packed, bias, out, workspace, lower, runs, offsets, places, p, parts, first, last, thread):
-    """out = max(x * weights + bias, lower), for a `Pass` that `Plan` p and the tables describe."""
+@cpu_kernel(lambda x, packed, bias, residual, out, workspace, lower, runs, offsets, places, p, parts: p.items)
+def amx_forward(
+    x, packed, bias, residual, out, workspace, lower, runs, offsets, places, p, parts, first, last, thread
+):
+    """out = max(x * weights + bias + residual, lower), for a `Pass` that `Plan` p and the tables describe."""
     x, packed, out, cells = flat(x), flat(packed), flat(out), workspace[thread]
-    stage, no_bias = stack_array(x, STAGES), stack_array(x, BLOCK)
-    clear(no_bias, 0, BLOCK)
+    stage, zeros, end = stack_array(x, STAGES), stack_array(x, BLOCK), Epilogue(bias, residual, lower)
+    clear(zeros, 0, BLOCK)
     part_pitch = p.phases * p.phase_cells * p.channels
     panels = blocks(p.filters, BLOCK)
     panel_size, near = p.depth_blocks * parts * 2 * TILE, near_blocks(p.depth_blocks, parts)
@@ -233,7 +245,7 @@ def amx_forward(x, packed, bias, out, workspace, lower, runs, offsets, places, p
             left = panel * BLOCK
             columns = min(BLOCK, p.filters - left)
             b = (group * panels + panel) * panel_size
-            shift, at_bias = (bias, group * p.filters + left) if bias.size else (no_bias, 0)
+            at_bias = group * p.filters + left
             for start in range(0, positions, GROUP * BLOCK):
                 for k in range(0, max(p.depth_blocks, 1), near):
                     count = min(near, p.depth_blocks - k)
@@ -244,9 +256,7 @@ def amx_forward(x, packed, bias, out, workspace, lower, runs, offsets, places, p
                             stage, slot,
                         )  # fmt: skip
                         if k + near >= p.depth_blocks:
-                            finish(
-                                stage, slot, places, q, left, columns, shift, at_bias, lower, out, to, limit
-                            )
+                            finish(stage, slot, places, q, left, columns, end, at_bias, zeros, out, to, limit)
     tiles_off()
 
 
@@ -402,7 +412,8 @@ def amx_add_gradients(sums, weight, p, first, last):
         clear(total, 0, STAGE)
         for start in range(at, sums.size, size):
             for f in range(filters):
-                finish_row(HALF_ROW, sums, start + f * BLOCK, total, f * ROWS, -math.inf, total, f * ROWS)
+                for i in range(ROWS):
+                    total[f * ROWS + i] += sums[start + f * BLOCK + i]
         to = ((tap * p.channels + c) * p.groups + group) * p.filters + panel * BLOCK
         for i in range(channels):
             for f in range(filters):

@@ -26,12 +26,16 @@ from fastcnn_kernels.microkernel import (
     DEPTH,
     TILE_SIZE,
     WIDEST,
+    Epilogue,
     Matrix,
+    add_rows,
     block_end,
     blocks,
     clear,
     copy,
+    fill_row,
     flat,
+    keep_row,
     lanes_of,
     multiply,
     pack_columns,
@@ -337,8 +341,16 @@ def locate(o, s, pixel, rows, places):
 
 
 @device_function
-def convolve(source, s, weights, weights_at, panel_pitch, bias, out, o, lower, block, work):
-    """One block of out = max(implicit matrix * weights + bias, lower).
+def begin(end, o, j, rows, columns, work, into):
+    """`into` = residual + bias, in the columns from j on of rows that begin at work.places of the output."""
+    bias, at = (end.bias, o.first + j) if end.bias.size else (work.zeros, 0)
+    for r in range(rows):
+        add_rows(into.data, into.at + r * into.row, end.residual, work.places[r] + j, bias, at, columns)
+
+
+@device_function
+def convolve(source, s, weights, weights_at, panel_pitch, end, out, o, block, work):
+    """One block of out = max(implicit matrix * weights + bias + residual, lower).
 
     block: (top, bottom, left, right) rows and columns. The panel of columns j is at weights_at + j * panel_pitch.
     """
@@ -347,7 +359,7 @@ def convolve(source, s, weights, weights_at, panel_pitch, bias, out, o, lower, b
     plain, apart = is_matrix(s), o.my > 1 or o.mx > 1
     for k in range(0, max(total, 1), DEPTH):  # where no tap reaches, the result is the bias
         depth = min(DEPTH, total - k)
-        bound = lower if k + depth == total else -math.inf
+        bound = end.lower if k + depth == total else -math.inf
         i, rows = top, 0
         while i < bottom:
             rows = rows_of_tile(bottom - i)
@@ -358,6 +370,9 @@ def convolve(source, s, weights, weights_at, panel_pitch, bias, out, o, lower, b
                 gather(source, s, i, rows, k, depth, work.panel, 0, DEPTH)
             if apart:
                 locate(o, s, i, rows, work.places)
+            elif end.residual.size:
+                for r in range(rows):
+                    work.places[r] = (i + r) * o.pitch + o.first
             for j in range(left, right, width):
                 columns = min(width, right - j)
                 into = Matrix(out, i * o.pitch + o.first + j, o.pitch)
@@ -365,15 +380,17 @@ def convolve(source, s, weights, weights_at, panel_pitch, bias, out, o, lower, b
                     into = Matrix(work.staging, 0, width)
                     if k > 0:
                         for r in range(rows):
-                            copy(work.staging, r * width, out, work.places[r] + j, columns)
+                            fill_row(work.staging, r * width, out, work.places[r] + j, columns)
                 start = into
-                if k == 0:
-                    start = Matrix(bias, o.first + j, 0) if bias.size else Matrix(work.zeros, 0, 0)
+                if k == 0 and end.residual.size:
+                    begin(end, o, j, rows, columns, work, into)
+                elif k == 0:
+                    start = Matrix(end.bias, o.first + j, 0) if end.bias.size else Matrix(work.zeros, 0, 0)
                 b = Matrix(weights, weights_at + j * panel_pitch + k * width, width)
                 multiply(rows, columns, depth, a, 1, b, start, bound, into, work.spare)
                 if apart:
                     for r in range(rows):
-                        copy(out, work.places[r] + j, work.staging, r * width, columns)
+                        keep_row(out, work.places[r] + j, work.staging, r * width, columns)
             i += rows
 
 
@@ -425,13 +442,14 @@ def class_start(g, ry, rx):
     return above + beside
 
 
-@cpu_kernel(lambda x, packed, bias, y, lower, g: _forward_items(g, y.itemsize))
-def conv_forward(x, packed, bias, y, lower, g, first, last):
-    """y[n,oy,ox,f] = max(sum over ky,kx,c of x[n,iy,ix,c] w[ky,kx,c,f] + bias[f], lower).
+@cpu_kernel(lambda x, packed, bias, residual, y, lower, g: _forward_items(g, y.itemsize))
+def conv_forward(x, packed, bias, residual, y, lower, g, first, last):
+    """y[n,oy,ox,f] = max(sum over ky,kx,c of x[n,iy,ix,c] w[ky,kx,c,f] + bias[f] + residual[n,oy,ox,f], lower).
 
-    x (n,h,w,c), packed as `conv_pack_weights` left it, bias (f,) or empty -> y (n,oh,ow,f). lower may be -inf.
+    x (n,h,w,c), packed as `conv_pack_weights` left it, bias (f,) or empty, residual flat or empty -> y (n,oh,ow,f).
+    lower may be -inf.
     """
-    x, packed, y = flat(x), flat(packed), flat(y)
+    x, packed, y, end = flat(x), flat(packed), flat(y), Epilogue(bias, residual, lower)
     work = Workspace(
         stack_array(y, PANEL_OF_ROWS), stack_array(y, TILE_SIZE), stack_array(y, WIDEST),
         stack_array(y, TILE_SIZE), stack_array(np.int64, TILE_ROWS),
@@ -447,20 +465,20 @@ def conv_forward(x, packed, bias, y, lower, g, first, last):
         block = top, block_end(top, height, rows), left, min(left + breadth, filters)
         o = Landing(g.oh, g.ow, g.f, group * filters, 1, 1, 0, 0)
         s = forward_sampling(g, group)
-        convolve(x, s, packed, group * panels * total * width, total, bias, y, o, lower, block, work)
+        convolve(x, s, packed, group * panels * total * width, total, end, y, o, block, work)
 
 
-@cpu_kernel(lambda dy, packed, bias, dx, lower, g: _backward_items(g, dx.itemsize))
-def conv_backward_data(dy, packed, bias, dx, lower, g, first, last):
-    """dx[n,iy,ix,c] = max(sum over ky,kx,f of dy[n,oy,ox,f] w[ky,kx,c,f] + bias[c], lower).
+@cpu_kernel(lambda dy, packed, bias, residual, dx, lower, g: _backward_items(g, dx.itemsize))
+def conv_backward_data(dy, packed, bias, residual, dx, lower, g, first, last):
+    """dx[n,iy,ix,c] = max(sum over ky,kx,f of dy[n,oy,ox,f] w[ky,kx,c,f] + bias[c] + residual[n,iy,ix,c], lower).
 
     dy (n,oh,ow,f), packed as `conv_pack_weights_transposed` left it -> dx (n,h,w,c), of any size. The gradient of
-    `conv_forward` with an empty bias and lower = -inf; a transposed convolution otherwise.
+    `conv_forward` with an empty bias and lower = -inf; a transposed convolution otherwise. bias and residual as there.
 
     Input pixels with the same (iy mod sh, ix mod sw) are reached by the same taps: each such class is a dense
     product of its own, without the zeros that a strided convolution's gradient is often padded with.
     """
-    dy, packed, dx = flat(dy), flat(packed), flat(dx)
+    dy, packed, dx, end = flat(dy), flat(packed), flat(dx), Epilogue(bias, residual, lower)
     work = Workspace(
         stack_array(dx, PANEL_OF_ROWS), stack_array(dx, TILE_SIZE), stack_array(dx, WIDEST),
         stack_array(dx, TILE_SIZE), stack_array(np.int64, TILE_ROWS),
@@ -478,7 +496,7 @@ def conv_backward_data(dy, packed, bias, dx, lower, g, first, last):
         block = top, block_end(top, height, g.n * s.qh * s.qw), left, min(left + breadth, channels)
         o = Landing(g.h, g.w, g.c, group * channels, g.sh, g.sw, ry, rx)
         at = (group * panels * total + class_start(g, ry, rx) * s.channels) * width
-        convolve(dy, s, packed, at, total, bias, dx, o, lower, block, work)
+        convolve(dy, s, packed, at, total, end, dx, o, block, work)
 
 
 @cpu_kernel(lambda x, dy, partials, g: _weight_items(g, partials.itemsize))

@@ -112,8 +112,8 @@ def convolver(tile: Tile):
     locate, gather = gatherers(tile)
 
     @cuda_function
-    def convolve(source, s, weights, at, row, bias, out, o, lower, count, right):
-        """out = max(implicit matrix * weights + bias, lower) in one tile of `count` rows and `right` columns."""
+    def convolve(source, s, weights, at, row, bias, residual, out, o, lower, count, right):
+        """out = max(implicit matrix * weights + bias + residual, lower) in a tile of `count` rows, `right` columns."""
         a = cuda.shared.array((2, depth, pitch), source.dtype)
         b = cuda.shared.array((2, depth, b_pitch), source.dtype)
         ys = cuda.shared.array(rows, np.int32)
@@ -141,7 +141,18 @@ def convolver(tile: Tile):
                 multiply(a, b, (step - 1) % 2, total)
             cuda.syncthreads()
         bias_at = o.first if bias.size > 0 else -1
-        store(total, out, places, left, right, bias, bias_at, source.dtype.type(lower))
+        store(
+            total,
+            out,
+            places,
+            left,
+            right,
+            bias,
+            bias_at,
+            residual,
+            residual.size > 0,
+            source.dtype.type(lower),
+        )
 
     return convolve
 
@@ -199,30 +210,31 @@ def conv_pack_weights_transposed(weight, packed, g):
 
 @cuda_kernel(lambda *args: _forward(_forward_tile(*args), args[-1]), _forward_tile, True)
 def conv_forward(tile):
-    """y[n,oy,ox,f] = max(sum over ky,kx,c of x[n,iy,ix,c] w[ky,kx,c,f] + bias[f], lower).
+    """y[n,oy,ox,f] = max(sum over ky,kx,c of x[n,iy,ix,c] w[ky,kx,c,f] + bias[f] + residual[n,oy,ox,f], lower).
 
-    x (n,h,w,c), packed as `conv_pack_weights` left it, bias (f,) or empty -> y (n,oh,ow,f). lower may be -inf.
+    x (n,h,w,c), packed as `conv_pack_weights` left it, bias (f,) or empty, residual flat or empty -> y (n,oh,ow,f).
+    lower may be -inf.
     """
     convolve = core_convolver(tile) if tile.cores else convolver(tile)
 
-    def kernel(x, packed, bias, y, lower, g):
+    def kernel(x, packed, bias, residual, y, lower, g):
         group, filters = cuda.blockIdx.z, g.f // g.groups
         s = forward_sampling(g, group)
         o = Landing(g.oh, g.ow, g.f, group * filters, 1, 1, 0, 0)
-        convolve(x, s, packed, group * filters, g.f, bias, y, o, lower, g.n * g.oh * g.ow, filters)
+        convolve(x, s, packed, group * filters, g.f, bias, residual, y, o, lower, g.n * g.oh * g.ow, filters)
 
     return kernel
 
 
 @cuda_kernel(lambda *args: _backward(_backward_tile(*args), args[-1]), _backward_tile, True)
 def conv_backward_data(tile):
-    """dx[n,iy,ix,c] = max(sum over ky,kx,f of dy[n,oy,ox,f] w[ky,kx,c,f] + bias[c], lower), by pixel classes.
+    """dx[n,iy,ix,c] = max(sum over ky,kx,f of dy[n,oy,ox,f] w[ky,kx,c,f] + bias[c] + residual[n,iy,ix,c], lower).
 
     dy (n,oh,ow,f), packed as `conv_pack_weights_transposed` left it -> dx (n,h,w,c), of any size.
     """
     convolve = core_convolver(tile) if tile.cores else convolver(tile)
 
-    def kernel(dy, packed, bias, dx, lower, g):
+    def kernel(dy, packed, bias, residual, dx, lower, g):
         classes, channels, filters = g.sh * g.sw, g.c // g.groups, g.f // g.groups
         group, ry, rx = (
             cuda.blockIdx.z // classes,
@@ -232,7 +244,7 @@ def conv_backward_data(tile):
         s = backward_sampling(g, group, ry, rx)
         o = Landing(g.h, g.w, g.c, group * channels, g.sh, g.sw, ry, rx)
         at = (group * g.kh * g.kw + class_start(g, ry, rx)) * filters * channels
-        convolve(dy, s, packed, at, channels, bias, dx, o, lower, g.n * s.qh * s.qw, channels)
+        convolve(dy, s, packed, at, channels, bias, residual, dx, o, lower, g.n * s.qh * s.qw, channels)
 
     return kernel
 
@@ -274,7 +286,7 @@ def conv_backward_weights(tile):
             if step > 0:
                 multiply(a, b, (step - 1) % 2, total)
             cuda.syncthreads()
-        store(total, partials, places, left, filters, dy, -1, x.dtype.type(-math.inf))
+        store(total, partials, places, left, filters, dy, -1, dy, False, x.dtype.type(-math.inf))
 
     return kernel
 
@@ -339,8 +351,8 @@ def core_convolver(tile: Tile):
     (gather_four, _), (gather_one, _) = core_gatherers(tile, 4), core_gatherers(tile, 1)
 
     @cuda_function
-    def convolve(source, s, weights, at, row, bias, out, o, lower, count, right):
-        """out = max(implicit matrix * weights + bias, lower) in one tile of `count` rows and `right` columns."""
+    def convolve(source, s, weights, at, row, bias, residual, out, o, lower, count, right):
+        """out = max(implicit matrix * weights + bias + residual, lower) in a tile of `count` rows, `right` columns."""
         shared = stage_memory(size)
         ys = cuda.shared.array(rows, np.int32)
         xs = cuda.shared.array(rows, np.int32)
@@ -380,7 +392,7 @@ def core_convolver(tile: Tile):
                 stage = step % STAGES
                 multiply(shared, stage * a_size, pitch, 1, b_start + stage * b_size, total)
         bias_at = o.first if bias.size > 0 else -1
-        store(total, out, places, left, right, bias, bias_at, np.float32(lower))
+        store(total, out, places, left, right, bias, bias_at, residual, residual.size > 0, np.float32(lower))
 
     return convolve
 
@@ -437,7 +449,7 @@ def conv_backward_weights_tf32(tile):
                 stage = step % STAGES
                 multiply(shared, stage * a_size, 1, a_across, b_start + stage * b_size, total)
         cuda.syncthreads()
-        store(total, partials, places, left, filters, dy, -1, np.float32(-math.inf))
+        store(total, partials, places, left, filters, dy, -1, dy, False, np.float32(-math.inf))
 
     return kernel
 

@@ -75,14 +75,14 @@ def clearer(tile: Tile):
 def storer(tile: Tile):
     """The function that writes a thread's results.
 
-    out[places[row] + column] = max(total + bias[bias_at + column], lower) for the columns of the tile below `right`,
-    in rows whose place is not negative; no bias where bias_at is negative.
+    out[q] = max(total + bias[bias_at + column] + residual[q], lower), q = places[row] + column, for the columns of the
+    tile below `right`, in rows whose place is not negative; no bias where bias_at is negative, a residual if `adds`.
     """
     wide, across, down = tile.wide, tile.columns // tile.wide, tile.rows // tile.tall
 
     def of_row(i):
         @cuda_function
-        def store_row(total, out, places, left, right, bias, bias_at, lower):
+        def store_row(total, out, places, left, right, bias, bias_at, residual, adds, lower):
             x, place = cuda.threadIdx.x % across, places[cuda.threadIdx.x // across + i * down]
             for j in range(wide):
                 column = left + x + j * across
@@ -90,6 +90,8 @@ def storer(tile: Tile):
                     value = total[i * wide + j]
                     if bias_at >= 0:
                         value += bias[bias_at + column]
+                    if adds:
+                        value += residual[place + column]
                     out[place + column] = lower if value < lower else value  # NaN stays NaN
 
         return store_row
@@ -102,7 +104,7 @@ def core_storer(tile: Tile):
 
     def of_columns(n):
         @cuda_function
-        def store_columns(total, out, places, left, right, bias, bias_at, lower):
+        def store_columns(total, out, places, left, right, bias, bias_at, residual, adds, lower):
             lane = cuda.threadIdx.x % 32
             row, first = cuda.threadIdx.x // 32 * 32 + lane // 4, left + n * 8 + lane % 4 * 2
             for e in range(8):
@@ -111,6 +113,8 @@ def core_storer(tile: Tile):
                     value = total[n * 8 + e]
                     if bias_at >= 0:
                         value += bias[bias_at + column]
+                    if adds:
+                        value += residual[place + column]
                     out[place + column] = lower if value < lower else value  # NaN stays NaN
 
         return store_columns
@@ -208,7 +212,7 @@ def gemm(tile):
                 multiply(a_tile, b_tile, (step - 1) % 2, total)
             cuda.syncthreads()
         bias_at = t * g.bias_batch if bias.size > 0 else -1
-        store(total, c, places, left, g.n, bias, bias_at, a.dtype.type(lower))
+        store(total, c, places, left, g.n, bias, bias_at, c, False, a.dtype.type(lower))
 
     return kernel
 
@@ -331,6 +335,6 @@ def gemm_tf32(tile):
                 multiply(shared, stage * a_size, down, across, b_start + stage * b_size, total)
         cuda.syncthreads()
         bias_at = t * g.bias_batch if bias.size > 0 else -1
-        store(total, c, places, left, g.n, bias, bias_at, np.float32(lower))
+        store(total, c, places, left, g.n, bias, bias_at, c, False, np.float32(lower))
 
     return kernel

@@ -6,9 +6,10 @@ of rows of all these, transposed: element (row, column, channel) of all is one v
 multiply such vectors by single weights, at full speed for any number of channels and filters; the results, transposed
 back, are images again.
 
-    y[n,oy,ox,f] = max(sum over ky,kx,c of x[n,iy,ix,c] w[ky,kx,c,f] + bias[f], lower)
+    y[n,oy,ox,f] = max(sum over ky,kx,c of x[n,iy,ix,c] w[ky,kx,c,f] + bias[f] + residual[n,oy,ox,f], lower)
 """
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -461,14 +462,19 @@ def load_results(dy, g, top, rows, panel, table):
 
 
 @device_function
-def store_results(panel, y, g, top, rows, table):
-    """Rows [top, top + rows) of the strips of y from a panel."""
+def store_results(panel, y, residual, lower, g, top, rows, table):
+    """Rows [top, top + rows) of the strips of y from a panel, with the residual if there is one."""
     width, line, done = lanes_of(panel), g.ow * g.f, 0
     spare = distance(y, table.spare)
     while done < rows:
         count = next_rows(g, top, done, rows, width)
         aim(table, width, top + done, 1, g.oh, g.oh * line, line, 0, spare)
         scatter_lanes(panel, done * line * width, count * line, y, table)
+        for j in range(width if residual.size else 0):
+            at = table.places[j]
+            for i in range(at, at + (count * line & table.steps[j])):
+                value = y[i] + residual[i]
+                y[i] = lower if value < lower else value  # NaN stays NaN
         done += count
 
 
@@ -486,9 +492,12 @@ def lanes_rotate_weights(weight, rotated, g, first, last):
                 rotated[to + f * g.c + c] = weight[at + c * g.f + f]
 
 
-@cpu_kernel(lambda x, weight, bias, y, workspace, lower, g: lane_bands(g, lanes(y.itemsize)))
-def lanes_forward(x, weight, bias, y, workspace, lower, g, first, last, thread):
-    """y as in the module's docstring.  x (n,h,w,c), weight (kh,kw,c,f), bias (f,) or empty -> y (n,oh,ow,f)."""
+@cpu_kernel(lambda x, weight, bias, residual, y, workspace, lower, g: lane_bands(g, lanes(y.itemsize)))
+def lanes_forward(x, weight, bias, residual, y, workspace, lower, g, first, last, thread):
+    """y as in the module's docstring.
+
+    x (n,h,w,c), weight (kh,kw,c,f), bias (f,) or empty, residual flat or empty -> y (n,oh,ow,f).
+    """
     x, weight, y = flat(x), flat(weight), flat(y)
     width, start = lanes_of(y), stack_array(y, MOST_FILTERS)
     table = Lanes(
@@ -497,6 +506,7 @@ def lanes_forward(x, weight, bias, y, workspace, lower, g, first, last, thread):
     )  # fmt: skip
     split = input_size(g, width)
     panel, out = workspace[thread, :split], workspace[thread, split:]
+    bound = -math.inf if residual.size else lower
     for i in range(g.f):
         start[i] = bias[i] if bias.size else 0.0
     for item in range(first, last):
@@ -504,8 +514,8 @@ def lanes_forward(x, weight, bias, y, workspace, lower, g, first, last, thread):
         assign_lanes(g, group, width, table)
         load_band(x, g, top * g.sh - g.pt, panel_rows(g, rows), panel, table)
         for row in range(rows):
-            filter_row(panel, row, top + row, weight, start, lower, out, g)
-        store_results(out, y, g, top, rows, table)
+            filter_row(panel, row, top + row, weight, start, bound, out, g)
+        store_results(out, y, residual, lower, g, top, rows, table)
 
 
 @device_function

@@ -46,6 +46,14 @@ class Matrix(NamedTuple):
     row: int
 
 
+class Epilogue(NamedTuple):
+    """What becomes of a sum before it is stored: result[place] = max(sum + bias[column] + residual[place], lower)."""
+
+    bias: Any  # flat, or empty
+    residual: Any  # flat, a number for each result, or empty
+    lower: float  # perhaps -inf
+
+
 def lanes(itemsize: int) -> int:
     """Numbers in a vector register."""
     return VECTOR_BYTES // itemsize
@@ -461,6 +469,59 @@ def block_end(top, height, rows):
     return top + height if top + height + EXTRA_ROWS < rows else rows
 
 
+@intrinsic
+def fill_row(typingctx, to, to_at, source, source_at, count):
+    """A row of a tile, to[to_at:], = source[source_at:][:count] and zeros. count: at most the tile's width."""
+
+    def codegen(context, builder, signature, args):
+        for v, j in _row_vectors(context, builder, signature.args[0], args[4]):
+            into, origin = (
+                pointer_to(context, builder, signature.args[i], args[i], args[i + 1]) for i in (0, 2)
+            )
+            v.store(v.read(origin, j), into, j)
+        return context.get_dummy_value()
+
+    return types.void(to, types.intp, source, types.intp, types.intp), codegen
+
+
+@intrinsic
+def keep_row(typingctx, to, to_at, source, source_at, count):
+    """to[to_at:][:count] = a row of a tile, source[source_at:][:count]. count: at most the tile's width."""
+
+    def codegen(context, builder, signature, args):
+        for v, j in _row_vectors(context, builder, signature.args[0], args[4]):
+            into, origin = (
+                pointer_to(context, builder, signature.args[i], args[i], args[i + 1]) for i in (0, 2)
+            )
+            v.write(v.read(origin, j), into, j)
+        return context.get_dummy_value()
+
+    return types.void(to, types.intp, source, types.intp, types.intp), codegen
+
+
+@intrinsic
+def add_rows(typingctx, to, to_at, x, x_at, y, y_at, count):
+    """to[to_at:][:count] = x[x_at:][:count] + y[y_at:][:count]. count: at most the width of a tile."""
+
+    def codegen(context, builder, signature, args):
+        for v, j in _row_vectors(context, builder, signature.args[0], args[6]):
+            into, *terms = (
+                pointer_to(context, builder, signature.args[i], args[i], args[i + 1]) for i in (0, 2, 4)
+            )
+            first, second = (v.read(term, j) for term in terms)
+            v.write(builder.fadd(first, second), into, j)
+        return context.get_dummy_value()
+
+    return types.void(to, types.intp, x, types.intp, y, types.intp, types.intp), codegen
+
+
+def _row_vectors(context, builder, kind, count):
+    """(emitter, place) of each vector of a tile's row, of which `count` numbers are present."""
+    width = lanes(itemsize_of(context, kind))
+    for j in range(0, TILE_VECTORS * width, width):
+        yield Vectors(context, builder, kind.dtype, width, builder.sub(count, constant(j))), constant(j)
+
+
 @device_function
 def multiply(rows, columns, depth, a, a_step, b, start, lower, c, spare):
     """c = max(start + a b, lower) for up to one tile of `rows` x `columns`; nothing outside them is written.
@@ -474,10 +535,10 @@ def multiply(rows, columns, depth, a, a_step, b, start, lower, c, spare):
     target = c
     if not fills:
         target = Matrix(spare, 0, width)
-        for i in range(TILE_ROWS):
+        for i in range(rows):
+            fill_row(spare, i * width, start.data, start.at + i * start.row, columns)
+        for i in range(rows, TILE_ROWS):
             clear(spare, i * width, width)
-            if i < rows:
-                copy(spare, i * width, start.data, start.at + i * start.row, columns)
         start = Matrix(spare, 0, width)
     if wide and half:
         tile(HALF_ROWS, TILE_VECTORS, depth, a, a_step, rows, b, start, lower, target)
@@ -491,7 +552,7 @@ def multiply(rows, columns, depth, a, a_step, b, start, lower, c, spare):
         tile(FEW_ROWS, 1, depth, a, a_step, rows, b, start, lower, target)
     if not fills:
         for i in range(rows):
-            copy(c.data, c.at + i * c.row, spare, i * width, columns)
+            keep_row(c.data, c.at + i * c.row, spare, i * width, columns)
 
 
 @device_function

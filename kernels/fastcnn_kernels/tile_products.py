@@ -519,20 +519,21 @@ def split_pair(typingctx, parts, first, first_at, second, second_at, to, to_at, 
 
 
 @intrinsic(prefer_literal=True)
-def finish_row(typingctx, vectors, source, at, bias, bias_at, lower, out, out_at):
-    """out[out_at:] = max(source[at:] + bias[bias_at:], lower), for some vectors (literal) of float32 numbers."""
+def finish_row(typingctx, vectors, source, at, bias, bias_at, residual, residual_at, lower, out, out_at):
+    """out[out_at:] = max(source[at:] + bias[bias_at:] + residual[residual_at:], lower), for some vectors (literal)."""
     count = literal(vectors, "vectors")
     word = types.intp
 
     def codegen(context, builder, signature, args):
         kinds = signature.args
         v = Vectors(context, builder, types.float32, VECTOR_BYTES // 4)
-        pointers = [pointer_to(context, builder, kinds[i], args[i], args[i + 1]) for i in (1, 3, 6)]
-        bound = v.splat(v.of_double(args[5]))
+        *terms, out = (pointer_to(context, builder, kinds[i], args[i], args[i + 1]) for i in (1, 3, 5, 8))
+        bound = v.splat(v.of_double(args[7]))
         for i in range(count):
             place = _number(i * v.count)
-            value = builder.fadd(v.load(pointers[0], place), v.load(pointers[1], place))
-            v.store(v.at_least(value, bound), pointers[2], place)
+            first, second, third = (v.load(term, place) for term in terms)
+            value = builder.fadd(builder.fadd(first, second), third)
+            v.store(v.at_least(value, bound), out, place)
         return context.get_dummy_value()
 
-    return types.void(vectors, source, word, bias, word, types.float64, out, word), codegen
+    return types.void(vectors, source, word, bias, word, residual, word, types.float64, out, word), codegen

@@ -41,6 +41,7 @@ from fastcnn_kernels.microkernel import (
     FEW_ROWS,
     WIDEST,
     WORD,
+    Epilogue,
     Matrix,
     Vectors,
     blocks,
@@ -295,24 +296,24 @@ def _last_of(builder, index, most):
 
 
 @intrinsic(prefer_literal=True)
-def from_points(typingctx, kind, size, source, at, pitch, count, bias, bias_at, lower, to, table):
-    """to[table[i * EDGE + k] + j] = max(transform of source[at + point * pitch + j] + bias[bias_at + j], lower).
+def from_points(
+    typingctx, kind, size, source, at, pitch, count, bias, bias_at, residual, places, lower, to, table
+):
+    """to[table[q] + j] = max(transform of source[at + point * pitch + j] + bias[bias_at + j] + more, lower).
 
-    j < count, a multiple of the lanes.
+    q = i * EDGE + k; j < count, a multiple of the lanes; more is residual[places[q] + j], or nothing if that is empty.
     """
     shape = literal(kind, "kind"), literal(size, "size")
     word = types.intp
-    signature = types.void(kind, size, source, word, word, word, bias, word, types.float64, to, table)
+    arrays = source, word, word, word, bias, word, residual, places, types.float64, to, table
+    signature = types.void(kind, size, *arrays)
 
     def codegen(context, builder, signature, args):
-        kinds = signature.args
-        pointers = (
-            pointer_to(context, builder, kinds[2], args[2], args[3]),
-            pointer_to(context, builder, kinds[6], args[6], args[7]),
-            pointer_to(context, builder, kinds[9], args[9], ir.Constant(WORD, 0)),
-            pointer_to(context, builder, kinds[10], args[10], ir.Constant(WORD, 0)),
-        )
-        words = [*pointers, args[4], args[5], args[8]]
+        kinds, start = signature.args, ir.Constant(WORD, 0)
+        begins = ((2, args[3]), (6, args[7]), (8, start), (9, start), (11, start), (12, start))
+        pointers = [pointer_to(context, builder, kinds[i], args[i], begin) for i, begin in begins]
+        size = context.make_array(kinds[8])(context, builder, args[8]).nitems
+        words = [*pointers, args[4], args[5], args[10], size]
         v = (context, kinds[2].dtype, lanes(itemsize_of(context, kinds[2])))
         _call(
             builder, f"from_points_{kinds[2].dtype}", shape, words, lambda b: _emit_from_points(b, v, shape)
@@ -323,19 +324,33 @@ def from_points(typingctx, kind, size, source, at, pitch, count, bias, bias_at, 
 
 
 def _emit_from_points(builder, v, shape):
-    source, bias, to, table, pitch, count, lower = builder.function.args
+    source, bias, residual, places, to, table, pitch, count, lower, size = builder.function.args
     v = Vectors(v[0], builder, v[1], v[2])
     taken, given = edges(*shape)
-    bound = v.splat(v.of_double(lower))
+    bound, plain = v.splat(v.of_double(lower)), builder.icmp_signed("==", size, WORD(0))
     with cgutils.for_range_slice(builder, WORD(0), count, WORD(v.count)) as (j, _):
         square = [[_point(v, source, pitch, i * taken + k, j) for k in range(taken)] for i in range(taken)]
         shift = Emitted(builder, v.load(bias, j))
         result = both_ways(FORMULAS[shape], square)
-        for i in range(given):
-            for k in range(given):
-                place = builder.load(builder.gep(table, [WORD(i * EDGE + k)]))
-                value = v.at_least((result[i][k] + shift).value, bound)
-                v.store(value, to, builder.add(place, j))
+        pixels = [(WORD(i * EDGE + k), result[i][k] + shift) for i in range(given) for k in range(given)]
+
+        def store(more):
+            for q, value in pixels:
+                place, value = builder.load(builder.gep(table, [q])), value + more(q) if more else value
+                v.store(v.at_least(value.value, bound), to, builder.add(place, j))
+
+        def residual_at(q):
+            place = builder.load(builder.gep(places, [q]))
+            return Emitted(builder, v.load(residual, builder.add(place, j)))
+
+        if shape[0] == OUTPUT:
+            with builder.if_else(plain) as (without, with_residual):
+                with without:
+                    store(None)
+                with with_residual:
+                    store(residual_at)
+        else:
+            store(None)
     builder.ret_void()
 
 
@@ -383,6 +398,7 @@ class Stack(NamedTuple):
     staged: Any  # places in the patch
     patch: Any  # pixels of fewer channels than a vector has lanes
     bias: Any
+    added: Any  # places in the residual
 
 
 @shape_function
@@ -476,6 +492,14 @@ def locate_patch(table, step):
     """The table of a patch with EDGE pixels a row."""
     for i in range(TABLE):
         table[i] = i * step
+
+
+@device_function
+def fill_patch(stack, edge, step, source, at, count):
+    """Copies `count` numbers of the residual to such a patch, from `at` on of the pixels of stack.added."""
+    for i in range(edge):
+        for place in range(i * EDGE, i * EDGE + edge):
+            copy(stack.patch, place * step, source, stack.added[place] + at, count)
 
 
 @device_function
@@ -587,34 +611,44 @@ def add_products(inputs, gradients, g, channels, columns, count, sums):
 
 
 @device_function
-def transform_outputs(products, bias, images, g, tile, count, columns, lower, stack, zeros):
-    """y = max(A^T m A + bias, lower) of `count` tiles and `columns` filters: the only place that writes results."""
-    step, source, target = lanes_of(images.data), products.data, images.data
-    whole, rest = columns // step * step, columns % step
-    shift, shift_at = (bias, images.first) if bias.size else (source, zeros)
+def transform_outputs(products, end, images, more, g, tile, count, columns, stack, zeros):
+    """y = max(A^T m A + bias + residual, lower) of `count` tiles and `columns` filters: all that writes results.
+
+    images: of y; more: of the residual.
+    """
+    step, source, target, added = lanes_of(images.data), products.data, images.data, more.data
+    whole, rest, lower = columns // step * step, columns % step, end.lower
+    shift, shift_at = (end.bias, images.first) if end.bias.size else (source, zeros)
     clear(stack.bias, 0, step)
     copy(stack.bias, 0, shift, shift_at + whole, rest)
     locate_patch(stack.staged, step)
     for t in range(count):
         line, left = (tile + t) // g.across, (tile + t) % g.across * g.size
         locate(stack.table, g.size, images, line // g.down, line % g.down * g.size, left)
+        if added.size:
+            locate(stack.added, g.size, more, line // g.down, line % g.down * g.size, left)
         at, pitch = products.at + t * products.row, products.pitch
-        if g.size == 4:
-            from_points(OUTPUT, 4, source, at, pitch, whole, shift, shift_at, lower, target, stack.table)
-            if rest > 0:
-                tail = at + whole
-                from_points(
-                    OUTPUT, 4, source, tail, pitch, step, stack.bias, 0, lower, stack.patch, stack.staged
-                )
-        else:
-            from_points(OUTPUT, 2, source, at, pitch, whole, shift, shift_at, lower, target, stack.table)
-            if rest > 0:
-                tail = at + whole
-                from_points(
-                    OUTPUT, 2, source, tail, pitch, step, stack.bias, 0, lower, stack.patch, stack.staged
-                )
+        outputs(
+            g.size, source, at, pitch, whole, shift, shift_at, added, stack.added, lower, target, stack.table
+        )
         if rest > 0:
+            patch, staged = stack.patch, stack.staged
+            if added.size:
+                fill_patch(stack, g.size, step, added, whole, rest)
+            into = patch[: added.size]  # empty without a residual
+            outputs(
+                g.size, source, at + whole, pitch, step, stack.bias, 0, into, staged, lower, patch, staged
+            )
             store_patch(stack, g.size, step, target, whole, rest)
+
+
+@device_function
+def outputs(size, source, at, pitch, count, shift, shift_at, added, places, lower, to, table):
+    """`from_points` of outputs."""
+    if size == 4:
+        from_points(OUTPUT, 4, source, at, pitch, count, shift, shift_at, added, places, lower, to, table)
+    else:
+        from_points(OUTPUT, 2, source, at, pitch, count, shift, shift_at, added, places, lower, to, table)
 
 
 @device_function
@@ -638,9 +672,13 @@ def transform_sums(sums, g, partials, at, channels, columns, stack, zeros):
 def weights_of(size, source, at, pitch, count, zeros, to, table):
     """`from_points` of gradients of weights."""
     if size == 4:
-        from_points(WEIGHTS_GRADIENT, 4, source, at, pitch, count, source, zeros, -math.inf, to, table)
+        from_points(
+            WEIGHTS_GRADIENT, 4, source, at, pitch, count, source, zeros, source, table, -math.inf, to, table
+        )
     else:
-        from_points(WEIGHTS_GRADIENT, 2, source, at, pitch, count, source, zeros, -math.inf, to, table)
+        from_points(
+            WEIGHTS_GRADIENT, 2, source, at, pitch, count, source, zeros, source, table, -math.inf, to, table
+        )
 
 
 @device_function
@@ -757,17 +795,19 @@ def winograd_weights_rotated(weight, transformed, g, first, last):
         transform_weights(block, table, g, depth * width, transformed, panel, k * width, width)
 
 
-@cpu_kernel(lambda x, transformed, bias, y, workspace, lower, g: forward_items(g, y.itemsize))
-def winograd_forward(x, transformed, bias, y, workspace, lower, g, first, last, thread):
-    """y[n,oy,ox,f] = max(sum over ky,kx,c of x[n,iy,ix,c] w[ky,kx,c,f] + bias[f], lower).
+@cpu_kernel(lambda x, transformed, bias, residual, y, workspace, lower, g: forward_items(g, y.itemsize))
+def winograd_forward(x, transformed, bias, residual, y, workspace, lower, g, first, last, thread):
+    """y[n,oy,ox,f] = max(sum over ky,kx,c of x[n,iy,ix,c] w[ky,kx,c,f] + bias[f] + residual[n,oy,ox,f], lower).
 
-    x (n,h,w,c), transformed as `winograd_weights` left it, bias (f,) or empty -> y (n,oh,ow,f). lower may be -inf.
-    With the weights of `winograd_weights_rotated`, it takes dy to dx.
+    x (n,h,w,c), transformed as `winograd_weights` left it, bias (f,) or empty, residual flat or empty -> y (n,oh,ow,f).
+    lower may be -inf. With the weights of `winograd_weights_rotated`, it takes dy to dx.
     """
     x, transformed, y, memory = flat(x), flat(transformed), flat(y), workspace[thread]
     width, filters, tiles = lanes_of(y) * TILE_VECTORS, g.f // g.groups, g.n * g.down * g.across
+    end, nothing = Epilogue(bias, residual, lower), distance(residual, memory)
     stack = Stack(
-        stack_array(np.int64, TABLE), stack_array(np.int64, TABLE), stack_array(y, PATCH), stack_array(y, WIDEST)
+        stack_array(np.int64, TABLE), stack_array(np.int64, TABLE), stack_array(y, PATCH), stack_array(y, WIDEST),
+        stack_array(np.int64, TABLE),
     )  # fmt: skip
     work = pieces(memory, g, width, False)
     clear(memory, 0, work.zeros)
@@ -786,7 +826,8 @@ def winograd_forward(x, transformed, bias, y, workspace, lower, g, first, last, 
         chunk = (group * panels * width + j) * points(g.size) * g.channels
         multiply_points(work.inputs, transformed, chunk, g, breadth, count, work.products)
         results = Images(y, g.oh, g.ow, g.f, group * filters + j, dump)
-        transform_outputs(work.products, bias, results, g, tile, count, breadth, lower, stack, 0)
+        more = Images(residual, g.oh, g.ow, g.f, group * filters + j, nothing)
+        transform_outputs(work.products, end, results, more, g, tile, count, breadth, stack, 0)
 
 
 @cpu_kernel(lambda x, dy, partials, workspace, g: gradient_items(g, partials.itemsize))
@@ -799,7 +840,8 @@ def winograd_backward_weights(x, dy, partials, workspace, g, first, last, thread
     width, tiles = lanes_of(x) * TILE_VECTORS, g.n * g.down * g.across
     inner, filters, wide = g.c // g.groups, g.f // g.groups, g.panels * width
     stack = Stack(
-        stack_array(np.int64, TABLE), stack_array(np.int64, TABLE), stack_array(x, PATCH), stack_array(x, WIDEST)
+        stack_array(np.int64, TABLE), stack_array(np.int64, TABLE), stack_array(x, PATCH), stack_array(x, WIDEST),
+        stack_array(np.int64, TABLE),
     )  # fmt: skip
     work = pieces(memory, g, width, True)
     clear(memory, 0, work.zeros)

@@ -18,6 +18,7 @@ needs_products = pytest.mark.skipif(
 THREADS = 4
 # Of the largest result: bfloat16 numbers have 8 bits, so have their products' errors; two have 16, three as many as
 # float32.
+NONE = np.empty(0, "float32")  # bias or residual
 ERRORS = {1: 8e-3, 2: 2e-5, 3: 2e-6}
 
 
@@ -69,7 +70,7 @@ def memory(size: int, dtype: str) -> np.ndarray:
 
 
 def through(
-    p: tile_geometry.Pass, taps: np.ndarray, x, weight, pitches, bias, out, lower: float, parts: int
+    p: tile_geometry.Pass, taps: np.ndarray, x, weight, pitches, bias, residual, out, lower: float, parts: int
 ) -> list:
     """The launches of a pass."""
     plan, tables = tile_geometry.plan_of(p, parts), tile_geometry.tables_of(p, taps, parts)
@@ -78,7 +79,7 @@ def through(
     work = memory(tile_geometry.workspace_size(plan, parts), "uint16")
     return [
         amx.amx_pack_weights.bind(weight, packed, taps, plan, tile_geometry.run_of(p), pitches, parts),
-        amx.amx_forward.bind(x, packed, bias, out, work, lower, *where, plan, parts),
+        amx.amx_forward.bind(x, packed, bias, residual, out, work, lower, *where, plan, parts),
     ]
 
 
@@ -92,18 +93,20 @@ def assert_close(actual: np.ndarray, expected: np.ndarray, parts: int) -> None:
 def test_amx_forward(case: Case, parts: int, on_threads: Callable) -> None:
     x, weight, bias, g = draw(case.x), draw(case.weight, 1), draw(case.weight[3:], 2), case.geometry
     p, taps = tile_geometry.forward_pass(g)
-    pitches = (p.channels * g.f, g.f, 1, p.filters)
+    pitches, more = (p.channels * g.f, g.f, 1, p.filters), draw(case.y, 3)
 
     def compute() -> list[np.ndarray]:
-        plain, floored = (np.full(case.y, np.nan, "float32") for _ in range(2))
-        run(through(p, taps, x, weight, pitches, np.empty(0, "float32"), plain, -np.inf, parts))
-        run(through(p, taps, x, weight, pitches, bias, floored, 0.0, parts))
-        return [plain, floored]
+        plain, floored, added = (np.full(case.y, np.nan, "float32") for _ in range(3))
+        run(through(p, taps, x, weight, pitches, NONE, NONE, plain, -np.inf, parts))
+        run(through(p, taps, x, weight, pitches, bias, NONE, floored, 0.0, parts))
+        run(through(p, taps, x, weight, pitches, bias, more.reshape(-1), added, 0.0, parts))
+        return [plain, floored, added]
 
-    plain, floored = on_threads(compute)
+    plain, floored, added = on_threads(compute)
     expected = reference.conv2d(x, weight, **case.options)
     assert_close(plain, expected, parts)
     assert_close(floored, np.maximum(expected + bias, 0), parts)
+    assert_close(added, np.maximum(expected + bias + more, 0), parts)
 
 
 @needs_products
@@ -111,20 +114,19 @@ def test_amx_forward(case: Case, parts: int, on_threads: Callable) -> None:
 @pytest.mark.parametrize("case", CASES)
 def test_amx_backward_data(case: Case, parts: int, on_threads: Callable) -> None:
     weight, dy, g = draw(case.weight, 1), draw(case.y, 2), case.geometry
-    nothing, inner = np.empty(0, "float32"), g.c // g.groups
+    pitches, more = (g.c // g.groups * g.f, 1, g.f, g.f // g.groups), draw(case.x, 3)
 
     def compute() -> list[np.ndarray]:
-        dx = np.full(case.x, np.nan, "float32")
+        dx, added = (np.full(case.x, np.nan, "float32") for _ in range(2))
         for p, taps in tile_geometry.backward_passes(g):
-            run(
-                through(
-                    p, taps, dy, weight, (inner * g.f, 1, g.f, g.f // g.groups), nothing, dx, -np.inf, parts
-                )
-            )
-        return [dx]
+            run(through(p, taps, dy, weight, pitches, NONE, NONE, dx, -np.inf, parts))
+            run(through(p, taps, dy, weight, pitches, NONE, more.reshape(-1), added, -np.inf, parts))
+        return [dx, added]
 
-    (dx,) = on_threads(compute)
-    assert_close(dx, reference.conv2d_input_gradient(dy, weight, case.x[1:3], **case.options), parts)
+    dx, added = on_threads(compute)
+    expected = reference.conv2d_input_gradient(dy, weight, case.x[1:3], **case.options)
+    assert_close(dx, expected, parts)
+    assert_close(added, expected + more, parts)
 
 
 @needs_products
@@ -183,7 +185,7 @@ def test_three_parts_are_the_number(channels: int) -> None:
     y, p = np.empty(case.y, "float32"), tile_geometry.forward_pass(case.geometry)
     weight = np.eye(channels, dtype="float32").reshape(case.weight)
     pitches = (channels * channels, channels, 1, channels)
-    run(through(*p, x, weight, pitches, np.empty(0, "float32"), y, -np.inf, 3))
+    run(through(*p, x, weight, pitches, NONE, NONE, y, -np.inf, 3))
     np.testing.assert_array_equal(y, x)
 
 
@@ -199,7 +201,7 @@ def test_infinity_and_nan_are_kept(parts: int) -> None:
     )  # NaN whose bits a rounding would carry over
     y = np.empty(case.y, "float32")
     pitches = (3 * 8, 8, 1, 8)
-    run(through(*p, x, weight, pitches, np.empty(0, "float32"), y, -np.inf, parts))
+    run(through(*p, x, weight, pitches, NONE, NONE, y, -np.inf, parts))
     assert not np.isfinite(y[0, 1, 1]).any() and np.isnan(y[2, 3, 3]).all()
     assert np.isfinite(y[1]).all()
 

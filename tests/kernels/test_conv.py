@@ -84,21 +84,26 @@ def assert_close(actual, expected, terms):
     np.testing.assert_allclose(actual, expected, rtol=0, atol=4 * eps * math.sqrt(terms) * scale)
 
 
-def forward(case, x, weight, bias, lower=-math.inf):
+def flat(array, dtype):
+    """As kernels take what there need not be."""
+    return np.empty(0, dtype) if array is None else array.reshape(-1)
+
+
+def forward(case, x, weight, bias=None, residual=None, lower=-math.inf):
     g = case.geometry
     packed = poisoned(packed_size(g, x.itemsize), x.dtype)
     conv_pack_weights(weight, packed, g)
     y = poisoned(case.y, x.dtype)
-    conv_forward(x, packed, bias, y, lower, g)
+    conv_forward(x, packed, flat(bias, x.dtype), flat(residual, x.dtype), y, lower, g)
     return y
 
 
-def backward_data(case, dy, weight, bias=None, lower=-math.inf):
+def backward_data(case, dy, weight, bias=None, residual=None, lower=-math.inf):
     g = case.geometry
     packed = poisoned(packed_transposed_size(g, dy.itemsize), dy.dtype)
     conv_pack_weights_transposed(weight, packed, g)
     dx = poisoned(case.x, dy.dtype)
-    conv_backward_data(dy, packed, np.empty(0, dy.dtype) if bias is None else bias, dx, lower, g)
+    conv_backward_data(dy, packed, flat(bias, dy.dtype), flat(residual, dy.dtype), dx, lower, g)
     return dx
 
 
@@ -119,8 +124,11 @@ def test_conv_forward(case, dtype, rng):
     terms = math.prod(case.weight[:3]) + 1
     expected = reference.conv2d(x, weight, bias, **case.options)
     assert_close(forward(case, x, weight, bias), expected, terms)
-    assert_close(forward(case, x, weight, np.empty(0, dtype)), expected - bias, terms)
-    assert_close(forward(case, x, weight, bias, 0.25), np.maximum(expected, 0.25), terms)
+    assert_close(forward(case, x, weight), expected - bias, terms)
+    assert_close(forward(case, x, weight, bias, lower=0.25), np.maximum(expected, 0.25), terms)
+    more = random(rng, case.y, dtype)
+    assert_close(forward(case, x, weight, bias, more, 0.25), np.maximum(expected + more, 0.25), terms)
+    assert_close(forward(case, x, weight, residual=more), expected - bias + more, terms)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -129,7 +137,12 @@ def test_conv_backward_data(case, dtype, rng):
     expected = reference.conv2d_input_gradient(dy, weight, case.x[1:3], **case.options)
     terms = math.prod(case.weight) + 1
     assert_close(backward_data(case, dy, weight), expected, terms)
-    assert_close(backward_data(case, dy, weight, bias, -0.5), np.maximum(expected + bias, -0.5), terms)
+    assert_close(backward_data(case, dy, weight, bias, lower=-0.5), np.maximum(expected + bias, -0.5), terms)
+    more = random(rng, case.x, dtype)
+    assert_close(backward_data(case, dy, weight, residual=more), expected + more, terms)
+    assert_close(
+        backward_data(case, dy, weight, bias, more, -0.5), np.maximum(expected + bias + more, -0.5), terms
+    )
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -154,7 +167,7 @@ def test_transposed_convolution_of_any_size(size, rng):
     packed = poisoned(packed_transposed_size(g, 8), "float64")
     conv_pack_weights_transposed(weight, packed, g)
     y = poisoned((2, *size, 5), "float64")
-    conv_backward_data(x, packed, bias, y, 0.0, g)
+    conv_backward_data(x, packed, bias, np.empty(0), y, 0.0, g)
     assert_close(y, expected, 8)
 
 
@@ -206,9 +219,8 @@ def test_a_nan_reaches_exactly_the_outputs_that_read_it(rng):
     x[1, 4, 0, 36] = np.nan
     dy = random(rng, case.y, "float32")
     dy[0, 2, 4, 40] = np.nan  # away from the border: a zero of the padding times NaN is NaN
-    empty = np.empty(0, "float32")
     np.testing.assert_array_equal(
-        np.isnan(forward(case, x, weight, empty, 0.0)), np.isnan(reference.conv2d(x, weight, **case.options))
+        np.isnan(forward(case, x, weight, lower=0.0)), np.isnan(reference.conv2d(x, weight, **case.options))
     )
     np.testing.assert_array_equal(
         np.isnan(backward_data(case, dy, weight)),

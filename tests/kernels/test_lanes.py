@@ -68,19 +68,21 @@ def assert_close(actual: np.ndarray, expected: np.ndarray, dtype: str, terms: in
 @pytest.mark.parametrize("case", CASES)
 def test_lanes_forward(case: Case, dtype: str, on_threads: Callable) -> None:
     x, weight, bias = draw(case.x, dtype), draw(case.weight, dtype, 1), draw(case.weight[3:], dtype, 2)
-    g = case.geometry
+    g, more, none = case.geometry, draw(case.y, dtype, 3), np.empty(0, dtype)
 
     def compute() -> list[np.ndarray]:
-        plain, floored = (np.full(case.y, np.nan, dtype) for _ in range(2))
-        lanes_forward(x, weight, np.empty(0, dtype), plain, workspace(g, dtype), -np.inf, g)
-        lanes_forward(x, weight, bias, floored, workspace(g, dtype), 0.0, g)
-        return [plain, floored]
+        plain, floored, added = (np.full(case.y, np.nan, dtype) for _ in range(3))
+        lanes_forward(x, weight, none, none, plain, workspace(g, dtype), -np.inf, g)
+        lanes_forward(x, weight, bias, none, floored, workspace(g, dtype), 0.0, g)
+        lanes_forward(x, weight, bias, more.reshape(-1), added, workspace(g, dtype), 0.0, g)
+        return [plain, floored, added]
 
-    plain, floored = on_threads(compute)
+    plain, floored, added = on_threads(compute)
     expected = reference.conv2d(x, weight, **case.options)
     terms = int(np.prod(case.weight[:3]))
     assert_close(plain, expected, dtype, terms)
     assert_close(floored, np.maximum(expected + bias, 0), dtype, terms)
+    assert_close(added, np.maximum(expected + bias + more, 0), dtype, terms)
 
 
 @pytest.mark.parametrize("case", [p for p in CASES if p.values[0].strides == (1, 1)])
@@ -91,7 +93,9 @@ def test_lanes_backward_data(case: Case, dtype: str, on_threads: Callable) -> No
     def compute() -> list[np.ndarray]:
         rotated, dx = np.full(weight.size, np.nan, dtype), np.full(case.x, np.nan, dtype)
         lanes_rotate_weights(weight, rotated, case.geometry)
-        lanes_forward(dy, rotated, np.empty(0, dtype), dx, workspace(g, dtype), -np.inf, g)
+        lanes_forward(
+            dy, rotated, np.empty(0, dtype), np.empty(0, dtype), dx, workspace(g, dtype), -np.inf, g
+        )
         return [dx]
 
     (dx,) = on_threads(compute)
@@ -142,9 +146,10 @@ def test_lanes_of_any_convolution(case: Case) -> None:
         draw(case.y, "float32", 2),
         case.geometry,
     )
-    y = np.full(case.y, np.nan, "float32")
-    lanes_forward(x, weight, np.empty(0, "float32"), y, workspace(g, "float32"), -np.inf, g)
-    assert_close(y, reference.conv2d(x, weight, **case.options), "float32", int(np.prod(case.weight[:3])))
+    y, more = np.full(case.y, np.nan, "float32"), draw(case.y, "float32", 3)
+    lanes_forward(x, weight, np.empty(0, "float32"), more.reshape(-1), y, workspace(g, "float32"), -np.inf, g)
+    expected = reference.conv2d(x, weight, **case.options) + more
+    assert_close(y, expected, "float32", int(np.prod(case.weight[:3])))
     partials = np.full(lanes_partials_shape(g, 4), np.nan, "float32")
     lanes_backward_weights(x, dy, partials, workspace(g, "float32"), g)
     expected = reference.conv2d_weight_gradient(dy, x, case.weight[:2], **case.options)

@@ -94,21 +94,28 @@ def assert_close(actual, expected, terms, size):
     np.testing.assert_allclose(actual, expected, rtol=0, atol=GROWTH[size] * eps * math.sqrt(terms) * scale)
 
 
-def forward(case, size, x, weight, bias=None, lower=-math.inf):
+def flat(array, dtype):
+    """As kernels take what there need not be."""
+    return np.empty(0, dtype) if array is None else array.reshape(-1)
+
+
+def forward(case, size, x, weight, bias=None, residual=None, lower=-math.inf):
     g = winograd_geometry(case.geometry, x.itemsize, size)
     transformed = poisoned(transformed_size(g, x.itemsize), x.dtype)
     winograd_weights(weight, transformed, g)
-    y, none = poisoned(case.y, x.dtype), np.empty(0, x.dtype)
-    winograd_forward(x, transformed, none if bias is None else bias, y, workspace(g, x.dtype), lower, g)
+    y, more = poisoned(case.y, x.dtype), (flat(bias, x.dtype), flat(residual, x.dtype))
+    winograd_forward(x, transformed, *more, y, workspace(g, x.dtype), lower, g)
     return y
 
 
-def backward_data(case, size, dy, weight):
+def backward_data(case, size, dy, weight, residual=None):
     g = winograd_geometry(backwards(case.geometry), dy.itemsize, size)
     transformed = poisoned(transformed_size(g, dy.itemsize), dy.dtype)
     winograd_weights_rotated(weight, transformed, g)
     dx, none = poisoned(case.x, dy.dtype), np.empty(0, dy.dtype)
-    winograd_forward(dy, transformed, none, dx, workspace(g, dy.dtype), -math.inf, g)
+    winograd_forward(
+        dy, transformed, none, flat(residual, dy.dtype), dx, workspace(g, dy.dtype), -math.inf, g
+    )
     return dx
 
 
@@ -170,14 +177,19 @@ def test_winograd_forward(case, size, dtype, rng):
     expected = reference.conv2d(x, weight, bias, **case.options)
     assert_close(forward(case, size, x, weight, bias), expected, terms, size)
     assert_close(forward(case, size, x, weight), expected - bias, terms, size)
-    assert_close(forward(case, size, x, weight, bias, 0.25), np.maximum(expected, 0.25), terms, size)
+    assert_close(forward(case, size, x, weight, bias, lower=0.25), np.maximum(expected, 0.25), terms, size)
+    more = random(rng, case.y, dtype)
+    floored = forward(case, size, x, weight, bias, more, 0.25)
+    assert_close(floored, np.maximum(expected + more, 0.25), terms, size)
+    assert_close(forward(case, size, x, weight, residual=more), expected - bias + more, terms, size)
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_winograd_backward_data(case, size, dtype, rng):
-    dy, weight = random(rng, case.y, dtype), random(rng, case.weight, dtype)
+    dy, weight, more = (random(rng, shape, dtype) for shape in (case.y, case.weight, case.x))
     expected = reference.conv2d_input_gradient(dy, weight, case.x[1:3], **case.options)
     assert_close(backward_data(case, size, dy, weight), expected, math.prod(case.weight), size)
+    assert_close(backward_data(case, size, dy, weight, more), expected + more, math.prod(case.weight), size)
 
 
 @pytest.mark.parametrize("case", CASES)

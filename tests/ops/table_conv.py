@@ -127,6 +127,39 @@ SEQUENCES = [
 ]
 
 
+def added_row(function: str, cases: dict, **options: Any) -> Row:
+    """A residual behind a convolution, and ReLU: one node of a plan."""
+    names = {"strides": "stride"}
+    told = {names.get(key, key): value for key, value in options.items()}
+    return Row(
+        f"{function} with a residual, {len(options)} options",
+        lambda *inputs: ops.relu(inputs[-1] + getattr(ops, function)(*inputs[:-1], **options)),
+        lambda *inputs: np.maximum(getattr(reference, function)(*inputs[:-1], **told) + inputs[-1], 0),
+        cases,
+        terms=27,
+    )
+
+
+RESIDUALS = [
+    added_row("conv2d", {"nothing equal": [(2, 4, 3, 2), (3, 2, 2, 3), (3,), (2, 2, 2, 3)]}),
+    added_row(
+        "conv2d", {"no bias": [(2, 4, 3, 2), (3, 2, 2, 3), (2, 2, 2, 3)]}, padding="same", strides=(2, 2)
+    ),
+    added_row(
+        "conv2d_transpose",
+        {"nothing equal": [(2, 3, 2, 2), (3, 2, 4, 2), (4,), (2, 7, 6, 4)]},
+        strides=(2, 3),
+    ),
+    Row(
+        "conv2d of what is added to it",  # whose gradient is a sum of two
+        lambda x, kernel: (y := ops.tanh(x)) + ops.conv2d(y, kernel, padding="same"),
+        lambda x, kernel: np.tanh(x) + reference.conv2d(np.tanh(x), kernel, None, padding="same"),
+        {"nothing equal": [(2, 4, 3, 2), (3, 2, 2, 2)]},
+        terms=13,
+    ),
+]
+
+
 def input_gradient(function: Any, **options: Any) -> Any:
     """dx of sum(y * dy) as a function of (x, kernel, dy): an op whose own gradient is checked then."""
     return lambda x, kernel, dy: gradients(function(x, kernel, **options), [x], [dy])[0]
@@ -205,6 +238,7 @@ ROWS = [
     *CONVOLUTIONS,
     *DEPTHWISE_CONVOLUTIONS,
     *TRANSPOSED_CONVOLUTIONS,
+    *RESIDUALS,
     *SEQUENCES,
     *SECOND_ORDER,
     *FUSED,

@@ -174,3 +174,83 @@ def test_gradient_of_a_maximum_takes_over_that_of_the_relu_in_front(window):
 
     for found, expected in zip(Function(body)(x, w), Function(apart)(x, w), strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+ALGORITHMS = ["implicit", "columns", "lanes", "winograd", "winograd2", "amx", "amx3"]
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("first", [True, False], ids=["residual first", "residual last"])
+def test_convolution_absorbs_a_residual_and_the_relu_behind_it(algorithm, first, monkeypatch):
+    x, w, b = draw(6, 9, 7, 5, dtype="float32"), draw(3, 3, 5, 5, dtype="float32"), draw(5, dtype="float32")
+
+    def body(x, w, b):
+        y = ops.conv2d(x, w, b, padding="same", algorithm=algorithm)
+        return ops.relu(x + y if first else y + x)
+
+    function = Function(body)
+    assert not {"Add", "Relu"} & set(names(function, x, w, b))
+    np.testing.assert_allclose(function(x, w, b), unfused(monkeypatch, body, x, w, b), rtol=1e-4, atol=2e-4)
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_gradient_of_a_convolution_absorbs_the_other_part_of_a_sum(algorithm, monkeypatch):
+    x, w = draw(6, 9, 7, 5, dtype="float32"), draw(3, 3, 5, 5, dtype="float32")
+
+    def body(x, w):
+        h = ops.tanh(x)
+        y = h + ops.conv2d(h, w, padding="same", algorithm=algorithm)
+        return gradients(ops.sum(ops.square(y)), [x, w])
+
+    function = Function(body)
+    assert "Add" not in names(function, x, w)
+    for a, b in zip(function(x, w), unfused(monkeypatch, body, x, w), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5 * np.abs(b).max())
+
+
+RESIDUALS = {
+    "strided": lambda x, w, v: ops.conv2d(x, w, strides=2) + ops.conv2d(x, v, strides=2),
+    "transposed": lambda x, w, v: ops.conv2d_transpose(x, w) + ops.conv2d_transpose(x, v),
+    "wanted before": lambda x, w, v: [y := ops.conv2d(x, w), y + ops.conv2d(x, v)],
+    "made of the result": lambda x, w, v: (y := ops.conv2d(x, w)) + ops.exp(-ops.square(y)),
+    "itself": lambda x, w, v: (y := ops.conv2d(x, w)) + y,
+    "of one row": lambda x, w, v: ops.conv2d(x, w) + ops.mean(x, axis=(0, 1, 2)),
+    "two in turn": lambda x, w, v: ops.relu(ops.conv2d(x, w) + ops.conv2d(x, v) + ops.conv2d(x, w * v)),
+    "before a normalisation": lambda x, w, v: (ops.conv2d(x, w) + ops.conv2d(x, v)) * 2.0 - 1.0,
+    "behind a bound": lambda x, w, v: ops.relu(ops.conv2d(x, w)) + ops.conv2d(x, v),
+    "depthwise": lambda x, w, v: x[:, 1:-1, 1:-1] + ops.depthwise_conv2d(x, w[..., :1]),
+}
+
+
+@pytest.mark.parametrize("body", RESIDUALS.values(), ids=RESIDUALS.keys())
+@pytest.mark.parametrize("images", [3, 64])
+def test_residuals_of_all_kinds(body, images, monkeypatch):
+    arrays = draw(images, 9, 8, 4), draw(3, 3, 4, 4, seed=1), draw(3, 3, 4, 4, seed=2)
+    found, expected = Function(body)(*arrays), unfused(monkeypatch, body, *arrays)
+    for a, b in zip(*((v if isinstance(v, list) else [v]) for v in (found, expected)), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-10)
+
+
+def test_residual_blocks_are_convolutions_alone_at_inference(monkeypatch):
+    """With a shortcut as it is and one of its own convolution, in blocks of images and in one piece."""
+    inputs = layers.Input((32, 32, 16))
+    x = inputs
+    for filters, strides in ((16, 1), (32, 2), (32, 1)):
+        y = layers.ReLU()(layers.BatchNormalization()(layers.Conv2D(filters, 3, strides, padding="same")(x)))
+        y = layers.BatchNormalization()(layers.Conv2D(filters, 3, padding="same", use_bias=False)(y))
+        shortcut = x if strides == 1 else layers.BatchNormalization()(layers.Conv2D(filters, 1, strides)(x))
+        x = layers.ReLU()(layers.Add()([shortcut, y]))
+    model = fastcnn.Model(inputs, x)
+    for i, variable in enumerate(model.weights):
+        low = 0.5 if "variance" in variable.path or "gamma" in variable.path else -0.2
+        variable.assign(np.random.default_rng(i).uniform(low, 1.0 if low > 0 else 0.2, variable.shape))
+    assert not {"Add", "Relu"} & set(model.plan(64, training=False).replace("|", " ").split())
+    for images in (2, 64):
+        x = draw(images, 32, 32, 16, dtype="float32")
+        fused = model.predict_on_batch(x)
+        with monkeypatch.context() as patch:
+            patch.setattr(run, "PASSES", [])
+            patch.setattr(run, "BLOCK_PASSES", [])
+            plain = fastcnn.models.clone_model(model)
+            plain.set_weights(model.get_weights())
+            np.testing.assert_allclose(fused, plain.predict_on_batch(x), rtol=1e-3, atol=1e-3)
