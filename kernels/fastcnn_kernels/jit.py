@@ -42,7 +42,7 @@ from numba.core.typing.typeof import typeof
 from numba.extending import intrinsic, register_jitable
 from numba.np.arrayobj import make_array
 
-from fastcnn_kernels.piece import Piece, PieceCompiler
+from fastcnn_kernels.piece import KernelCompiler, Piece, PieceCompiler
 
 # `reassoc` lets sums vectorise, `contract` fuses multiply-add; NaN and infinity keep their meaning.
 MATH = {"contract", "reassoc", "nsz"}
@@ -353,6 +353,7 @@ class Kernel:
             _nrt=False,
             no_cpython_wrapper=True,
             no_cfunc_wrapper=True,
+            pipeline_class=KernelCompiler,
         )(function)
         if COMPILED:
             keep_on_disk(self._dispatcher)

@@ -8,6 +8,7 @@ Each step loads one row of b and broadcasts one number of a per row, so two load
 multiply-adds or more. Operands are `Matrix` windows of flat arrays; a may be read along rows or columns.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from llvmlite import ir
@@ -469,34 +470,25 @@ def block_end(top, height, rows):
     return top + height if top + height + EXTRA_ROWS < rows else rows
 
 
-@intrinsic
-def fill_row(typingctx, to, to_at, source, source_at, count):
-    """A row of a tile, to[to_at:], = source[source_at:][:count] and zeros. count: at most the tile's width."""
+def _row_copier(whole: bool) -> Callable:
+    """A function that copies `count` numbers, at most the width of a tile; whole: and zeros up to that width."""
 
-    def codegen(context, builder, signature, args):
-        for v, j in _row_vectors(context, builder, signature.args[0], args[4]):
-            into, origin = (
-                pointer_to(context, builder, signature.args[i], args[i], args[i + 1]) for i in (0, 2)
-            )
-            v.store(v.read(origin, j), into, j)
-        return context.get_dummy_value()
+    @intrinsic
+    def copy_row(typingctx, to, to_at, source, source_at, count):
+        def codegen(context, builder, signature, args):
+            for v, j in _row_vectors(context, builder, signature.args[0], args[4]):
+                into, origin = (
+                    pointer_to(context, builder, signature.args[i], args[i], args[i + 1]) for i in (0, 2)
+                )
+                (v.store if whole else v.write)(v.read(origin, j), into, j)
+            return context.get_dummy_value()
 
-    return types.void(to, types.intp, source, types.intp, types.intp), codegen
+        return types.void(to, types.intp, source, types.intp, types.intp), codegen
+
+    return copy_row
 
 
-@intrinsic
-def keep_row(typingctx, to, to_at, source, source_at, count):
-    """to[to_at:][:count] = a row of a tile, source[source_at:][:count]. count: at most the tile's width."""
-
-    def codegen(context, builder, signature, args):
-        for v, j in _row_vectors(context, builder, signature.args[0], args[4]):
-            into, origin = (
-                pointer_to(context, builder, signature.args[i], args[i], args[i + 1]) for i in (0, 2)
-            )
-            v.write(v.read(origin, j), into, j)
-        return context.get_dummy_value()
-
-    return types.void(to, types.intp, source, types.intp, types.intp), codegen
+fill_row, keep_row = _row_copier(whole=True), _row_copier(whole=False)
 
 
 @intrinsic

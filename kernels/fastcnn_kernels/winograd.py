@@ -51,6 +51,7 @@ from fastcnn_kernels.microkernel import (
     flat,
     function_once,
     itemsize_of,
+    keep_row,
     lanes,
     lanes_of,
     literal,
@@ -483,7 +484,7 @@ def load_patch(source, edge, count, stack):
         for k in range(edge):
             at = (i * edge + k) * step
             clear(stack.patch, at, step)
-            copy(stack.patch, at, source, stack.table[i * EDGE + k], count)
+            keep_row(stack.patch, at, source, stack.table[i * EDGE + k], count)
             stack.table[i * EDGE + k] = distance(source, stack.patch) + at
 
 
@@ -499,7 +500,7 @@ def fill_patch(stack, edge, step, source, at, count):
     """Copies `count` numbers of the residual to such a patch, from `at` on of the pixels of stack.added."""
     for i in range(edge):
         for place in range(i * EDGE, i * EDGE + edge):
-            copy(stack.patch, place * step, source, stack.added[place] + at, count)
+            keep_row(stack.patch, place * step, source, stack.added[place] + at, count)
 
 
 @device_function
@@ -507,7 +508,7 @@ def store_patch(stack, edge, step, to, at, count):
     """Copies `count` channels of such a patch to the pixels of stack.table, `at` channels further on."""
     for i in range(edge):
         for place in range(i * EDGE, i * EDGE + edge):
-            copy(to, stack.table[place] + at, stack.patch, place * step, count)
+            keep_row(to, stack.table[place] + at, stack.patch, place * step, count)
 
 
 # --- steps of the algorithm --------------------------------------------------------------------------------------
