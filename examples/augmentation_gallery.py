@@ -42,6 +42,9 @@ MOVING = {
     "RandomShear": layers.RandomShear(0.3, 0.1, fill_mode="nearest", seed=1, **FORM),
     "RandomPerspective": layers.RandomPerspective(scale=0.5, seed=1, **FORM),
     "RandomElasticTransform": layers.RandomElasticTransform(scale=(0.4, 0.5), seed=1, **FORM),
+    "RandomCrop, Resizing": layers.Pipeline(
+        [layers.RandomCrop(60, 60, seed=1, **FORM), layers.Resizing(SIZE, SIZE, **FORM)]
+    ),
     "RandomAffine": layers.RandomAffine(
         True, rotation=0.08, shear=0.2, padding=12, crop=(0.4, 1.0), seed=1, **FORM
     ),
@@ -66,6 +69,8 @@ COLORING = {
     "RandomHue": layers.RandomHue(1.0, seed=1),
     "RandomColorJitter": layers.RandomColorJitter((0, 255), 0.2, 0.3, (0.3, 0.7), 0.2, seed=1),
     "RandomColors": layers.RandomColors(0.1, 0.4, 0.6, 0.1, 0.1, 0.2, seed=1),
+    "RandomColors: a shift of each channel": layers.RandomColors(channel_shift=0.2, seed=1),
+    "RandomColors: along the axes of the colours of ImageNet": layers.RandomColors(pca=0.3, seed=1),
     "RandomColorDegeneration": layers.RandomColorDegeneration((0.0, 1.0), seed=1),
     "RandomSharpness": layers.RandomSharpness((0.0, 1.0), seed=1),
     "RandomGrayscale": layers.RandomGrayscale(0.5, seed=1),
@@ -78,6 +83,9 @@ COLORING = {
     "RandomErasing": layers.RandomErasing((1.0, 1.0), seed=1),
     "RandomGaussianBlur": layers.RandomGaussianBlur((1.0, 1.0), 5, (0.8, 1.0), seed=1),
     "SaltAndPepper": layers.SaltAndPepper(0.1, seed=1),
+    "Rescaling, GaussianNoise, Rescaling": layers.Pipeline(
+        [layers.Rescaling(1 / 255), layers.GaussianNoise(0.1, seed=1), layers.Rescaling(255)]
+    ),
 }
 MIXING = {
     "MixUp": layers.MixUp(0.8, seed=1),

@@ -485,11 +485,28 @@ def test_layers_that_know_no_places():
     _, found = next(iter(data.map(layers.Rescaling(2.0))))
     assert found["segmentation_masks"].shape == (4, 8, 8, 2)
     with pytest.raises(Error, match=r"changes the size of pictures.*segmentation_masks"):
-        next(iter(data.map(layers.Resizing(4, 4))))
+        next(iter(data.map(layers.MaxPooling2D(2))))
     _, found = next(iter(data.map(layers.MixUp(50.0, seed=1))))
     assert found["segmentation_masks"].dtype == np.float32
     assert ((found["segmentation_masks"] > 0.1) & (found["segmentation_masks"] < 0.9)).any()
     np.testing.assert_allclose(found["segmentation_masks"].sum(-1), 1, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        layers.MaxPooling2D(2), layers.AveragePooling2D(2), layers.Conv2D(2, 3), layers.ReLU(),
+        layers.GaussianNoise(0.5),
+        layers.Pipeline([layers.ZeroPadding2D(1), layers.LayerNormalization()]),
+    ],
+    ids=lambda layer: layer.name,
+)  # fmt: skip
+def test_layers_of_numbers_with_fractions_get_such_from_bytes(layer):
+    x = np.random.default_rng(0).integers(0, 255, (4, 8, 8, 3)).astype(np.uint8)
+    found, _ = next(iter(Dataset(x, np.zeros(4, int)).batch(4).map(layer)))
+    assert found.dtype == np.float32
+    if "noise" not in layer.name:
+        np.testing.assert_allclose(found, layer(x), rtol=1e-6)
 
 
 def test_smote_refuses_what_has_no_distance():

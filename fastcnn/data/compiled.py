@@ -75,8 +75,10 @@ class Compiled:
         return [_leaf(found, key) if isinstance(found, dict) else found for key in keys]
 
     def _computable(self, array: np.ndarray) -> np.ndarray:
-        """Whole numbers as they are, others in the format that the layers compute in."""
-        return array if str(array.dtype) in COMPUTABLE else array.astype(self.layers[0].dtype, copy=False)
+        """Whole numbers as they are, if the first layer takes them; others in the format that it computes in."""
+        first = self.layers[0]
+        stays = first.takes_whole_numbers and str(array.dtype) in COMPUTABLE
+        return array if stays else array.astype(first.dtype, copy=False)
 
     @property
     def _name(self) -> str:

@@ -33,7 +33,6 @@ from fastcnn.layers.core import Activation, Dense, Identity, Input, InputLayer, 
 from fastcnn.layers.einsum import EinsumDense
 from fastcnn.layers.encoding import CategoryEncoding, Discretization
 from fastcnn.layers.geometric import (
-    RandomCrop,
     RandomElasticTransform,
     RandomFlip,
     RandomPerspective,
@@ -119,7 +118,7 @@ from fastcnn.layers.pooling import (
     MaxPooling2D,
     MaxPooling3D,
 )
-from fastcnn.layers.preprocessing import CenterCrop, Normalization, Rescaling, Resizing
+from fastcnn.layers.preprocessing import Normalization, Rescaling
 from fastcnn.layers.recipes import RandomAffine, RandomColors, SaltAndPepper
 from fastcnn.layers.regularization import (
     ActivityRegularization,
@@ -146,6 +145,7 @@ from fastcnn.layers.reshaping import (
     ZeroPadding2D,
     ZeroPadding3D,
 )
+from fastcnn.layers.sizes import CenterCrop, RandomCrop, Resizing
 from fastcnn.layers.specification import InputSpec
 from fastcnn.layers.wrapping import Embedding, SpectralNormalization, TimeDistributed, Wrapper
 

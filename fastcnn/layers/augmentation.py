@@ -87,6 +87,8 @@ class ImageLayer(Layer):
 
     moves_pixels = False  # boxes and masks follow
     mixes_samples = False  # labels change
+    takes_whole_numbers = True
+    draws = True  # it has random numbers of its own
 
     def __init__(
         self, *, seed: int | None = None, data_format: str | None = None, bounding_box_format: str | None = None,
@@ -99,8 +101,11 @@ class ImageLayer(Layer):
         self.bounding_box_format = (
             None if bounding_box_format is None else check_box_format(owner, bounding_box_format)
         )
-        self.generator = random.SeedGenerator(self.seed)
-        self.generator.path = f"{self.name}/seed_generator_state"
+        if self.draws:
+            self.generator = random.SeedGenerator(self.seed)
+            self.generator.path = f"{self.name}/seed_generator_state"
+        elif seed is not None:
+            raise Error(f"{owner} draws no random numbers: leave out seed={seed!r}")
 
     # --- what subclasses define ------------------------------------------------------------------------------
 

@@ -56,6 +56,7 @@ class Layer(Configurable):
     supports_masking = False  # masks are given to `call(mask=...)` only, never handed on from layer to layer
     shows_activity_regularizer: ClassVar[bool] = False  # in the configuration where it is None, too
     input_spec: InputSpec | list[InputSpec] | None = None  # what inputs must look like, checked at each call
+    takes_whole_numbers = False  # in a data set's `map`, which need not make floats of pictures then
 
     def __init__(
         self, *, activity_regularizer: Any = None, trainable: bool = True, dtype: Any = None, name: str | None = None,

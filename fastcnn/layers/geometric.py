@@ -23,7 +23,6 @@ from fastcnn.layers.augmentation import (
     value_range_of,
 )
 from fastcnn.layers.moves import Filling, Move
-from fastcnn.layers.preprocessing import of_proportions
 from fastcnn.ops.resample import BORDER_NAMES
 
 MODES = ("horizontal", "vertical", "horizontal_and_vertical")
@@ -436,63 +435,3 @@ def _blurred(x: Any, sigma: Any, size: int) -> Any:
     for shape in ((size, 1, 2, 1), (1, size, 2, 1)):
         x = ops.depthwise_conv(x, ops.reshape(weights, shape), padding="same")
     return x
-
-
-class RandomCrop(Moving):
-    """A window of height x width pixels, in training at random, the same for the whole batch; otherwise the middle.
-
-    Images smaller than that are resized, cropped to its proportions first.
-    """
-
-    only_in_training = False
-    filling = moves.EXACT
-
-    def __init__(
-        self, height: int, width: int, seed: int | None = None, data_format: str | None = None,
-        bounding_box_format: str | None = None, **kwargs: Any,
-    ):  # fmt: skip
-        super().__init__(
-            seed=seed, data_format=data_format, bounding_box_format=bounding_box_format, **kwargs
-        )
-        self.height = arguments.integer("RandomCrop", "height", height)
-        self.width = arguments.integer("RandomCrop", "width", width)
-
-    def output_size(self, height: Any, width: Any) -> tuple[Any, Any]:
-        """The size of the window."""
-        return self.height, self.width
-
-    def get_random_transformation(self, data: Any, training: bool = True, seed: Any = None) -> Any:
-        """{"top", "left" (n,): where the window begins}; where images are too small, in pixels of resized ones."""
-        shape = n, h, w, _ = batch_shape(data)
-        rows, columns = max(h - self.height, 0), max(w - self.width, 0)
-        if not training:
-            middle = np.zeros(n, self.dtype)
-            return {"top": middle + rows // 2, "left": middle + columns // 2, "input_shape": shape}
-        top, left = (
-            ops.floor(self.draw((1,), 0.0, float(most + 1), seed)) + np.zeros(n, self.dtype)
-            for most in (rows, columns)
-        )
-        return {"top": top, "left": left, "input_shape": shape}
-
-    def _is_small(self, h: int, w: int) -> bool:
-        return h < self.height or w < self.width
-
-    def _maps(self, transformation: Any, n: int, h: int, w: int) -> Any:
-        if not self._is_small(h, w):
-            return columns_of(1, 0, transformation["left"], 0, 1, transformation["top"], 0, 0)
-        height, width = (
-            max(1, min(h, w * self.height // self.width)),
-            max(1, min(w, h * self.width // self.height)),
-        )
-        step_y, step_x = height / self.height, width / self.width
-        top, left = (h - height) // 2 + (step_y - 1) / 2, (w - width) // 2 + (step_x - 1) / 2
-        return columns_of(transformation["left"] * 0.0 + step_x, 0, left, 0, step_y, top, 0, 0)
-
-    def _is_move(self, h: int, w: int) -> bool:
-        return super()._is_move(h, w) and not self._is_small(h, w)
-
-    def _moved(self, key: str, x: Any, transformation: Any) -> Any:
-        if not self._is_small(*batch_shape(x)[1:3]):
-            return super()._moved(key, x, transformation)
-        window = of_proportions(floating(x, self.dtype), self.height, self.width)
-        return ops.resize(window, (self.height, self.width), "bilinear" if key == "images" else "nearest")

@@ -337,6 +337,11 @@ class Pipeline(Layer):
         self.fused = bool(fused)
 
     @property
+    def takes_whole_numbers(self) -> bool:  # type: ignore[override]
+        """Whether the first layer does."""
+        return bool(self.layers) and self.layers[0].takes_whole_numbers
+
+    @property
     def mixes_samples(self) -> bool:
         """Whether labels change."""
         return any(getattr(layer, "mixes_samples", False) for layer in self.layers)

@@ -1,6 +1,6 @@
 """Layers that bring data into the form a network wants: scale, statistics, size."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,6 @@ from fastcnn.errors import Error
 from fastcnn.layers import arguments
 from fastcnn.layers.base import Layer
 from fastcnn.ops.core import convert
-from fastcnn.ops.image import INTERPOLATIONS, resize
 from fastcnn.ops.shape import floating, known
 from fastcnn.registry import serialize
 from fastcnn.tensor import Shape, Tensor, Variable
@@ -20,6 +19,8 @@ FEW_CHANNELS = 32
 
 class Rescaling(Layer):
     """scale x + offset: `Rescaling(1 / 255)` maps bytes to [0, 1]. Lists hold one number for each channel."""
+
+    takes_whole_numbers = True
 
     def __init__(self, scale: Any, offset: Any = 0.0, **kwargs: Any):
         super().__init__(**kwargs)
@@ -49,6 +50,8 @@ class Normalization(Layer):
     axis: those that have statistics of their own, by default the last; None: one mean for everything.
     mean, variance: given, or found by `adapt(data)`. invert: x max(sqrt(variance), epsilon) + mean instead.
     """
+
+    takes_whole_numbers = True
 
     def __init__(
         self, axis: Any = -1, mean: Any = None, variance: Any = None, invert: bool = False, **kwargs: Any
@@ -176,105 +179,3 @@ def batches_of(data: Any) -> Iterable[Any]:
     """The inputs of each batch: of an iterable, or of an object with a length and items."""
     items = data if hasattr(data, "__iter__") else (data[i] for i in range(len(data)))
     return (item[0] if isinstance(item, tuple) else item for item in items)
-
-
-class CenterCrop(Layer):
-    """The middle height x width pixels. An image smaller than that is resized, cropped to its proportions first."""
-
-    def __init__(self, height: int, width: int, data_format: str | None = None, **kwargs: Any):
-        super().__init__(**kwargs)
-        self.height = arguments.integer("CenterCrop", "height", height)
-        self.width = arguments.integer("CenterCrop", "width", width)
-        self.data_format = arguments.data_format("CenterCrop", data_format)
-
-    def call(self, inputs: Tensor) -> Tensor:
-        return _on_batch(self._crop, inputs)
-
-    def _crop(self, images: Tensor) -> Tensor:
-        h, w = images.shape[1:3]
-        if h is not None and w is not None and h >= self.height and w >= self.width:
-            return center(images, self.height, self.width)
-        return ops.resize(of_proportions(images, self.height, self.width), (self.height, self.width))
-
-
-class Resizing(Layer):
-    """Images resized to height x width pixels, pixel centres at halves.
-
-    interpolation: "bilinear", "nearest", "bicubic", "lanczos3" or "lanczos5". antialias: average over what a smaller
-    image leaves out. crop_to_aspect_ratio: cut off what would be distorted;
-    pad_to_aspect_ratio: add borders of `fill_value` instead.
-    """
-
-    def __init__(
-        self,
-        height: int,
-        width: int,
-        interpolation: str = "bilinear",
-        crop_to_aspect_ratio: bool = False,
-        pad_to_aspect_ratio: bool = False,
-        fill_mode: str = "constant",
-        fill_value: float = 0.0,
-        antialias: bool = False,
-        data_format: str | None = None,
-        **kwargs: Any,
-    ):
-        super().__init__(**kwargs)
-        self.height = arguments.integer("Resizing", "height", height)
-        self.width = arguments.integer("Resizing", "width", width)
-        self.interpolation = arguments.choice("Resizing", "interpolation", interpolation, INTERPOLATIONS)
-        self.crop_to_aspect_ratio = bool(crop_to_aspect_ratio)
-        self.pad_to_aspect_ratio = bool(pad_to_aspect_ratio)
-        self.fill_mode = arguments.choice("Resizing", "fill_mode", fill_mode, ("constant",))
-        self.fill_value = float(fill_value)
-        self.antialias = bool(antialias)
-        self.data_format = arguments.data_format("Resizing", data_format)
-        if self.crop_to_aspect_ratio and self.pad_to_aspect_ratio:
-            raise Error("Resizing: crop_to_aspect_ratio and pad_to_aspect_ratio exclude each other")
-
-    def call(self, inputs: Tensor) -> Tensor:
-        return _on_batch(self._resize, inputs)
-
-    def _resize(self, images: Tensor) -> Tensor:
-        if self.crop_to_aspect_ratio:
-            images = of_proportions(images, self.height, self.width)
-        elif self.pad_to_aspect_ratio:
-            images = _padded(images, self.height, self.width, self.fill_value)
-        size = (self.height, self.width)
-        if self.antialias or self.interpolation not in ("nearest", "bilinear"):
-            return resize(images, size, self.interpolation, self.antialias)
-        return ops.resize(images, size, self.interpolation)
-
-
-def _on_batch(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """function(x) of a batch of images, or of a single one (height, width, channels)."""
-    if x.ndim == 3:
-        return ops.squeeze(function(ops.expand_dims(x, 0)), 0)
-    arguments.check_rank(x.shape, 2)
-    return function(x)
-
-
-def center(images: Tensor, height: int, width: int) -> Tensor:
-    """The middle of images at least that large, nearer to the top left by half a pixel where it is uneven."""
-    top, left = (
-        (arguments.known_size(images.shape, axis, "pixels") - size) // 2
-        for axis, size in ((1, height), (2, width))
-    )
-    return images[:, top : top + height, left : left + width]
-
-
-def of_proportions(images: Tensor, height: int, width: int) -> Tensor:
-    """The largest middle part of the proportions height : width; all of images whose size is not known yet."""
-    h, w = images.shape[1:3]
-    if h is None or w is None:
-        return images
-    return center(images, max(1, min(h, w * height // width)), max(1, min(w, h * width // height)))
-
-
-def _padded(images: Tensor, height: int, width: int, value: float) -> Tensor:
-    """Equal borders on both sides that give the images the proportions height : width, to within a pixel."""
-    h, w = images.shape[1:3]
-    if h is None or w is None:
-        return images
-    rows, columns = max(h, w * height // width) - h, max(w, h * width // height) - w
-    borders = [(n // 2, n // 2) for n in (rows, columns)]
-    return ops.pad(images, ((0, 0), *borders, (0, 0)), constant_values=value)

@@ -64,6 +64,7 @@ class KernelLowering(NativeLowering):
 
     def run_pass(self, state):
         state.library = WideLibrary(state.targetctx.codegen(), state.func_id.func_qualname)
+        state.library.enable_object_caching()  # or it could not be kept on disk
         return super().run_pass(state)
 
 
