@@ -15,7 +15,7 @@ residue of row and column, in which again neighbours are neighbours.
 
 import numpy as np
 
-from fastcnn_kernels.jit import VECTOR_BYTES, cpu_kernel, device_function, shape_function, stack_array
+from fastcnn_kernels.jit import VECTOR_BYTES, cpu_kernel, device_function, scalar, shape_function, stack_array
 from fastcnn_kernels.microkernel import (
     Epilogue,
     blocks,
@@ -148,6 +148,13 @@ def near_blocks(depth_blocks, parts):
     return blocks(depth_blocks, blocks(depth_blocks, NEAR // parts)) if depth_blocks else 1
 
 
+@scalar
+def finished(total, bias, residual, lower):
+    """What is stored, added up from left to right: in whatever order suits a loop, bits would depend on places."""
+    value = total + bias + residual
+    return lower if value < lower else value  # NaN stays NaN
+
+
 @device_function
 def finish(stage, stage_at, places, at, left, columns, end, bias_at, zeros, out, out_at, limit):
     """Write the rows of a block of 32 x 32 numbers that belong to outputs before `limit`."""
@@ -163,8 +170,7 @@ def finish(stage, stage_at, places, at, left, columns, end, bias_at, zeros, out,
                 finish_row(HALF_ROW, stage, source, bias, bias_at, more, more_at, end.lower, out, to)
             else:
                 for j in range(columns):
-                    value = stage[source + j] + bias[bias_at + j] + more[more_at + j]
-                    out[to + j] = end.lower if value < end.lower else value  # NaN stays NaN
+                    out[to + j] = finished(stage[source + j], bias[bias_at + j], more[more_at + j], end.lower)
 
 
 # --- kernels -------------------------------------------------------------------------------------------------------
