@@ -71,6 +71,13 @@ def bench_conv_bias_relu(measure: Meter) -> None:
     measure.forward(lambda x, w, b: ops.relu(ops.conv2d(x, w, b, padding="same")), case.x, case.weight, (64,))
 
 
+@pytest.mark.parametrize("name", ["3x3 64", "3x3 16", "1x1 128"])
+def bench_conv_residual_relu(measure: Meter, name: str) -> None:
+    """The end of a residual block, which a plan makes one node."""
+    x, weight, _ = CASES[name]
+    measure.forward(lambda x, w, r: ops.relu(ops.conv2d(x, w, padding="same") + r), x, weight, x)
+
+
 @each(TRANSPOSED)
 def bench_conv_transpose_forward(measure: Meter, case: Case) -> None:
     measure.forward(case.apply_transposed, case.x, case.weight)

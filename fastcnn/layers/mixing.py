@@ -335,11 +335,7 @@ class Pipeline(Layer):
             raise Error(f"Pipeline: expected layers, got {', '.join(wrong)}")
         self.layers = list(layers)
         self.fused = bool(fused)
-
-    @property
-    def takes_whole_numbers(self) -> bool:  # type: ignore[override]
-        """Whether the first layer does."""
-        return bool(self.layers) and self.layers[0].takes_whole_numbers
+        self.takes_whole_numbers = bool(layers) and layers[0].takes_whole_numbers
 
     @property
     def mixes_samples(self) -> bool:

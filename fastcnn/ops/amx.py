@@ -42,6 +42,7 @@ class _Passes:
     """What forward and backward passes share: a list of passes, one after the other."""
 
     terms = 2
+    lower: float | None  # of the op that this is mixed into
 
     def passes(
         self, inputs: Sequence[Any], outputs: Sequence[Any]
@@ -82,7 +83,7 @@ class _Passes:
 
     def launch(self, k: Any, inputs: Any, outputs: Any, scratch: Any) -> list:
         x, (y,), (*prepared, work), launches = inputs[0], outputs, scratch, []
-        lower, more = floor_of(self.lower), bias_and_residual(self, inputs, y)  # type: ignore[attr-defined]
+        lower, more = floor_of(self.lower), bias_and_residual(self, inputs, y)
         for (p, taps), packed in zip(self.passes(inputs, outputs), prepared, strict=True):
             plan, tables = tile_geometry.plan_of(p, self.terms), tile_geometry.tables_of(p, taps, self.terms)
             where = tables.runs, tables.offsets, tables.places

@@ -52,6 +52,8 @@ def product(
 class Stored:
     """Weights are used as they are; columns are written to memory and read again."""
 
+    lower: float | None  # of the op that this is mixed into
+
     def cost(self, inputs: Any, outputs: Any, ready: bool) -> Cost:
         return 2.0 * super().cost(inputs, outputs, ready)  # type: ignore[misc]
 
@@ -67,7 +69,7 @@ class Stored:
         if not residual.size:
             return []
         y = y.reshape(-1)
-        bound = [] if self.lower is None else [k.relu_forward.bind(y, y)]  # type: ignore[attr-defined]
+        bound = [] if self.lower is None else [k.relu_forward.bind(y, y)]
         return [k.add.bind(y, residual, y), *bound]
 
 

@@ -27,6 +27,13 @@ def unfused(monkeypatch: pytest.MonkeyPatch, function: Callable, *arrays: np.nda
         return Function(function)(*arrays)
 
 
+def unfused_prediction(monkeypatch: pytest.MonkeyPatch, model: fastcnn.Model, x: np.ndarray) -> np.ndarray:
+    """What the model predicts when nothing is fused."""
+    plain = fastcnn.models.clone_model(model)
+    plain.set_weights(model.get_weights())
+    return unfused(monkeypatch, lambda x: plain(x, training=False), x)
+
+
 def draw(*shape: int, seed: int = 0, dtype: str = "float64") -> np.ndarray:
     return np.random.default_rng(seed).normal(0.2, 1.0, shape).astype(dtype)
 
@@ -102,12 +109,7 @@ def test_normalisation_is_folded_into_weights_at_inference(make, activation, mon
     x = draw(3, 7, 6, 4, dtype="float32")
     folded = model.predict_on_batch(x)
     assert "BatchNorm" not in model.plan(3, training=False)
-    with monkeypatch.context() as patch:
-        patch.setattr(run, "PASSES", [])
-        patch.setattr(run, "BLOCK_PASSES", [])
-        plain = fastcnn.models.clone_model(model)
-        plain.set_weights(model.get_weights())
-        np.testing.assert_allclose(folded, plain.predict_on_batch(x), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(folded, unfused_prediction(monkeypatch, model, x), rtol=1e-4, atol=1e-4)
 
 
 def test_what_is_made_of_weights_is_made_again_when_they_change():
@@ -247,10 +249,5 @@ def test_residual_blocks_are_convolutions_alone_at_inference(monkeypatch):
     assert not {"Add", "Relu"} & set(model.plan(64, training=False).replace("|", " ").split())
     for images in (2, 64):
         x = draw(images, 32, 32, 16, dtype="float32")
-        fused = model.predict_on_batch(x)
-        with monkeypatch.context() as patch:
-            patch.setattr(run, "PASSES", [])
-            patch.setattr(run, "BLOCK_PASSES", [])
-            plain = fastcnn.models.clone_model(model)
-            plain.set_weights(model.get_weights())
-            np.testing.assert_allclose(fused, plain.predict_on_batch(x), rtol=1e-3, atol=1e-3)
+        expected = unfused_prediction(monkeypatch, model, x)
+        np.testing.assert_allclose(model.predict_on_batch(x), expected, rtol=1e-3, atol=1e-3)
