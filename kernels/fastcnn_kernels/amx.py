@@ -15,8 +15,9 @@ residue of row and column, in which again neighbours are neighbours.
 
 import numpy as np
 
-from fastcnn_kernels.jit import VECTOR_BYTES, cpu_kernel, device_function, scalar, shape_function, stack_array
+from fastcnn_kernels.jit import cpu_kernel, device_function, scalar, shape_function, stack_array
 from fastcnn_kernels.microkernel import (
+    LANES,
     Epilogue,
     blocks,
     clear,
@@ -42,7 +43,6 @@ GROUP = 16  # blocks of positions that are computed together
 STAGES = GROUP * STAGE
 NEAR = 12  # blocks of the depth of one part: so many of 32 columns or filters stay in a first-level cache
 SQUARE = ROWS * ROWS
-LANES = VECTOR_BYTES // 4
 WHOLE_ROW, HALF_ROW = BLOCK // LANES, BLOCK // LANES // 2  # vectors
 
 

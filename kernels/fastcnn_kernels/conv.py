@@ -4,9 +4,10 @@ Images are (n, h, w, c), weights (kh, kw, c / groups, f). One formula maps outpu
 
     iy = oy * sh - pt + ky * dh,   ix = ox * sw - pl + kx * dw
 
-All kernels multiply an *implicit* matrix, one row a pixel and one column a (tap, channel), by packed weights.
-Rows are gathered into a panel of a few kilobytes just before they are used, so the columns are never stored.
-`im2col` and `col2im` store them: the second algorithm, together with `gemm`.
+All kernels multiply an *implicit* matrix, one row a pixel and one column a (tap, channel), by packed weights. It is
+never stored: the cells of the image that a few pixels see are copied into a strip of some kilobytes, zeros around the
+image, and rows of the matrix are windows of the strip that overlap. `im2col` and `col2im` store the matrix: the second
+algorithm, together with `gemm`.
 """
 
 import math
@@ -24,6 +25,8 @@ from fastcnn_kernels.jit import (
 )
 from fastcnn_kernels.microkernel import (
     DEPTH,
+    EXTRA_ROWS,
+    LANES,
     TILE_SIZE,
     WIDEST,
     Epilogue,
@@ -37,6 +40,7 @@ from fastcnn_kernels.microkernel import (
     flat,
     keep_row,
     lanes_of,
+    lay_rows,
     multiply,
     pack_columns,
     pack_rows,
@@ -48,13 +52,17 @@ from fastcnn_kernels.microkernel import (
 ITEMS = 64  # work items of a large convolution: enough to share out evenly over a dozen threads
 TALLEST_ITEM = 8  # row tiles of an item; they meet a block of weights while it is in the second-level cache
 WIDEST_ITEM = 16  # panels of an item; DEPTH rows of so many panels are half a megabyte
-PIXELS = 128  # pixels gathered at once for the weights' gradient
-WEIGHTS = 128 // TILE_ROWS * TILE_ROWS  # columns gathered at once for it
-GATHERED = PIXELS * WEIGHTS
+PIXELS = 128  # pixels that are added up at once for the weights' gradient
+WEIGHTS = 192  # rows of an item of it
+MOST_WEIGHTS = WEIGHTS + TILE_ROWS
 PANEL_OF_PIXELS = PIXELS * WIDEST
+PIXEL_STRIP = 8192  # numbers of the image that such pixels see
 WEIGHT_ITEMS = 96
 WEIGHT_PANELS = 8  # panels of an item of the weights' gradient
-PANEL_OF_ROWS = TILE_ROWS * DEPTH
+STRIP = 4096  # numbers of the image that are copied at once: a third of a first-level cache
+STRIP_ROWS = (
+    TALLEST_ITEM * TILE_ROWS + EXTRA_ROWS + TILE_ROWS
+)  # of pixels that it serves, and a tile's repetitions
 
 
 class ConvGeometry(NamedTuple):
@@ -103,6 +111,17 @@ class Sampling(NamedTuple):
     nx: int
 
 
+class Part(NamedTuple):
+    """Some columns of an implicit matrix: those of ny x nx taps from (ty, tx) on, and of channels from c on."""
+
+    ty: int
+    tx: int
+    c: int
+    ny: int
+    nx: int
+    channels: int
+
+
 class Landing(NamedTuple):
     """Where results go: row (n, qy, qx), column j to [n, by + qy * my, bx + qx * mx, first + j] of h x w pixels."""
 
@@ -129,14 +148,27 @@ class Taps(NamedTuple):
     step: int
 
 
+class Factor(NamedTuple):
+    """Packed weights of a part of the columns, and whether the sums begin, and how they end, with this part."""
+
+    weights: Any
+    at: int  # of filter 0
+    pitch: int  # from filter to filter
+    depth: int  # columns
+    begins: bool
+    lower: float
+
+
 class Workspace(NamedTuple):
     """Memory on a thread's stack."""
 
-    panel: Any  # gathered rows
+    strip: Any  # cells of the source
+    rows: Any  # where rows of the implicit matrix begin in it
+    columns: Any  # how far its columns are from there
     spare: Any  # a tile that is not full
     zeros: Any
     staging: Any  # a tile whose rows lie apart in the output
-    places: Any  # of these rows
+    places: Any  # of rows of the output
 
 
 # --- geometry, in Python and in kernels ------------------------------------------------------------------------
@@ -164,17 +196,22 @@ def backward_block(g, width):
 
 
 @shape_function
-def weight_blocks(g, width):
-    """(blocks of columns, blocks of filters) that the gradient of one group's weights is cut into."""
-    return blocks(g.kh * g.kw * (g.c // g.groups), WEIGHTS), blocks(g.f // g.groups, WEIGHT_PANELS * width)
+def cuts_of_weights(g):
+    """(blocks of ky, of kx, of channels) that the gradient of one group's weights is cut into: neighbours in it."""
+    channels = g.c // g.groups
+    lines = WEIGHTS // (g.kw * channels)
+    if lines > 0:
+        return blocks(g.kh, lines), 1, 1
+    return g.kh, blocks(g.kw, max(WEIGHTS // channels, 1)), blocks(channels, WEIGHTS)
 
 
 @shape_function
 def weight_parts(g, width):
-    """Parts of the pixels whose contributions to the weights' gradient are summed apart."""
-    rows, columns = weight_blocks(g, width)
-    wanted = max(WEIGHT_ITEMS // (g.groups * rows * columns), 1)
-    return min(wanted, blocks(g.n * g.oh * g.ow, PIXELS))
+    """Parts of the pixels whose contributions to the weights' gradient are summed apart: whole lines of the output."""
+    tall, wide, deep = cuts_of_weights(g)
+    items = g.groups * tall * wide * deep * blocks(g.f // g.groups, WEIGHT_PANELS * width)
+    lines = g.n * g.oh
+    return max(min(WEIGHT_ITEMS // items, lines, blocks(lines * g.ow, PIXELS)), 1)
 
 
 def _forward_items(g: ConvGeometry, itemsize: int) -> int:
@@ -191,8 +228,10 @@ def _backward_items(g: ConvGeometry, itemsize: int) -> int:
 
 
 def _weight_items(g: ConvGeometry, itemsize: int) -> int:
-    rows, columns = weight_blocks(g, tile_width(itemsize))
-    return weight_parts(g, tile_width(itemsize)) * g.groups * rows * columns
+    width = tile_width(itemsize)
+    tall, wide, deep = cuts_of_weights(g)
+    filter_blocks = blocks(g.f // g.groups, WEIGHT_PANELS * width)
+    return weight_parts(g, width) * g.groups * tall * wide * deep * filter_blocks
 
 
 def _panels(columns: int, packed: np.ndarray) -> int:
@@ -267,6 +306,67 @@ def backward_sampling(g, group, ry, rx):
     )  # fmt: skip
 
 
+@shape_function
+def is_matrix(s):
+    """Whether the implicit matrix is the source itself: a 1 x 1 kernel, stride 1, no padding."""
+    rows = s.ny == 1 and s.my == 1 and s.by == 0 and s.qh == s.h
+    return rows and s.nx == 1 and s.mx == 1 and s.bx == 0 and s.qw == s.w
+
+
+@shape_function
+def cells_of_line(s, nx, rows):
+    """Cells of a line of the source, at most, that so many rows of the implicit matrix read through nx taps."""
+    reach = (nx - 1) * s.sx + 1
+    lines = min(rows, (rows - 2) // max(s.qw, 1) + 2)  # of the result that they may touch
+    return (rows - lines) * min(s.mx, reach) + lines * reach
+
+
+@shape_function
+def part_size(s):
+    """(ny, nx, channels): the columns of the implicit matrix that are multiplied at a time, as so many taps and
+    channels. The cells that a tile of pixels reads there fit a strip."""
+    if is_matrix(s):
+        return 1, 1, DEPTH
+    rows = TILE_ROWS + EXTRA_ROWS
+    nx = max(min(s.nx, (STRIP // rows - 1) // s.sx + 1), 1)
+    cells, channels, ny = cells_of_line(s, nx, rows), s.channels, max(s.ny, 1)
+    if ny * cells * channels > STRIP:
+        channels = min(channels, max(STRIP // (ny * cells) // LANES * LANES, LANES), STRIP // cells)
+    return min(ny, STRIP // (cells * channels)), nx, channels
+
+
+@shape_function
+def strip_height(s):
+    """How many pixels are multiplied by what has been copied once: whole tiles."""
+    ny, nx, channels = part_size(s)
+    tiles = TALLEST_ITEM
+    while tiles > 1 and ny * cells_of_line(s, nx, tiles * TILE_ROWS + EXTRA_ROWS) * channels > STRIP:
+        tiles -= 1
+    return tiles * TILE_ROWS
+
+
+@shape_function
+def strip_pitch(s, part):
+    """How far the lines of a strip are apart."""
+    return cells_of_line(s, part.nx, strip_height(s) + EXTRA_ROWS) * part.channels
+
+
+@shape_function
+def part_at(s, ty, tx, c):
+    """The part that begins at a tap and a channel."""
+    ny, nx, channels = part_size(s)
+    return Part(ty, tx, c, min(ny, s.ny - ty), min(nx, s.nx - tx), min(channels, s.channels - c))
+
+
+@shape_function
+def place_of_column(s, ty, tx, c):
+    """Where column (ty, tx, c) comes when parts follow one another."""
+    ny, nx, channels = part_size(s)
+    part = part_at(s, ty // ny * ny, tx // nx * nx, c // channels * channels)
+    before = (part.ty * s.nx + part.ny * part.tx) * s.channels + part.ny * part.nx * part.c
+    return before + ((ty - part.ty) * part.nx + tx - part.tx) * part.channels + c - part.c
+
+
 # --- the implicit matrix -----------------------------------------------------------------------------------------
 
 
@@ -325,13 +425,6 @@ def gather(source, s, pixel, rows, column, depth, panel, at, pitch):
 
 
 @device_function
-def is_matrix(s):
-    """Whether the implicit matrix is the source itself: a 1 x 1 kernel, stride 1, no padding."""
-    rows = s.ny == 1 and s.my == 1 and s.by == 0 and s.qh == s.h
-    return rows and s.nx == 1 and s.mx == 1 and s.bx == 0 and s.qw == s.w
-
-
-@device_function
 def locate(o, s, pixel, rows, places):
     """places[i] = where row pixel + i of the result begins in the output."""
     for i in range(rows):
@@ -349,49 +442,239 @@ def begin(end, o, j, rows, columns, work, into):
 
 
 @device_function
+def copy_cells(source, s, n, y, x, cells, part, strip, at):
+    """strip[at:] = the channels of a part of cells x, x + 1, ... of line y of image n; zeros outside of it."""
+    if y < 0 or y >= s.h:
+        clear(strip, at, cells * part.channels)
+    elif part.channels == s.pitch:
+        line = s.w * s.pitch
+        gather_run(source, (n * s.h + y) * line, line, x * s.pitch, cells * s.pitch, strip, at)
+    else:
+        origin = (n * s.h + y) * s.w * s.pitch + s.first + part.c
+        for i in range(cells):
+            if x + i < 0 or x + i >= s.w:
+                clear(strip, at + i * part.channels, part.channels)
+            else:
+                copy(strip, at + i * part.channels, source, origin + (x + i) * s.pitch, part.channels)
+
+
+@device_function
+def copy_strip(source, s, pixel, rows, part, strip, places):
+    """Copy the cells that some rows of the implicit matrix read in the columns of a part.
+
+    strip[ty][cell][channel]: pixels that are neighbours in a line share cells where their windows overlap. places[i]:
+    where row pixel + i begins.
+    """
+    reach = (part.nx - 1) * s.sx + 1
+    step, pitch = min(s.mx, reach), strip_pitch(s, part)
+    qx, line = pixel % s.qw, pixel // s.qw
+    qy, n = line % s.qh, line // s.qh
+    i = at = 0
+    while i < rows:
+        count = min(rows - i, s.qw - qx)
+        y, x = qy * s.my + s.by + part.ty * s.sy, qx * s.mx + s.bx + part.tx * s.sx
+        runs, cells = (1, (count - 1) * step + reach) if s.mx <= reach else (count, reach)
+        for ty in range(part.ny):
+            for j in range(runs):
+                to = at + ty * pitch + j * reach * part.channels
+                copy_cells(source, s, n, y + ty * s.sy, x + j * s.mx, cells, part, strip, to)
+        for j in range(count):
+            places[i + j] = at + j * step * part.channels
+        at += ((count - 1) * step + reach) * part.channels
+        i, qx, qy = i + count, 0, qy + 1
+        if qy == s.qh:
+            qy, n = 0, n + 1
+    for i in range(rows, rows + TILE_ROWS):  # a tile with more rows repeats the last
+        places[i] = places[rows - 1]
+
+
+@device_function
+def lay_columns(s, part, columns):
+    """columns[k] = how far column k of a part is, in a strip, from where its row begins."""
+    k, pitch = 0, strip_pitch(s, part)
+    for ty in range(part.ny):
+        for tx in range(part.nx):
+            at = ty * pitch + tx * s.sx * part.channels
+            for c in range(part.channels):
+                columns[k] = at + c
+                k += 1
+
+
+@device_function
 def convolve(source, s, weights, weights_at, panel_pitch, end, out, o, block, work):
     """One block of out = max(implicit matrix * weights + bias + residual, lower).
 
     block: (top, bottom, left, right) rows and columns. The panel of columns j is at weights_at + j * panel_pitch.
     """
+    ny, nx, channels = part_size(s)
+    for ty in range(0, max(s.ny, 1), ny):  # where no tap reaches, the result is the bias
+        for tx in range(0, max(s.nx, 1), nx):
+            for c in range(0, s.channels, channels):
+                part = part_at(s, ty, tx, c)
+                add_part(source, s, part, weights, weights_at, panel_pitch, end, out, o, block, work)
+
+
+@device_function
+def add_part(source, s, part, weights, weights_at, panel_pitch, end, out, o, block, work):
+    """Add what the columns of a part give to a block of the result. The first part begins it, the last ends it."""
     top, bottom, left, right = block
-    total, width = s.ny * s.nx * s.channels, lanes_of(out) * TILE_VECTORS
-    plain, apart = is_matrix(s), o.my > 1 or o.mx > 1
-    for k in range(0, max(total, 1), DEPTH):  # where no tap reaches, the result is the bias
-        depth = min(DEPTH, total - k)
-        bound = end.lower if k + depth == total else -math.inf
-        i, rows = top, 0
-        while i < bottom:
-            rows = rows_of_tile(bottom - i)
-            a = Matrix(work.panel, 0, DEPTH)
+    begins = part.ty == 0 and part.tx == 0 and part.c == 0
+    ends = part.ty + part.ny == s.ny and part.tx + part.nx == s.nx and part.c + part.channels == s.channels
+    depth, height, plain = part.ny * part.nx * part.channels, strip_height(s), is_matrix(s)
+    at = weights_at + place_of_column(s, part.ty, part.tx, part.c) * lanes_of(out) * TILE_VECTORS
+    factor = Factor(weights, at, panel_pitch, depth, begins, end.lower if ends else -math.inf)
+    if not plain:
+        lay_columns(s, part, work.columns)
+    first = top
+    while first < bottom:
+        stop = top + block_end(first - top, height, bottom - top)
+        if depth > 0 and not plain:
+            copy_strip(source, s, first, stop - first, part, work.strip, work.rows)
+        i, rows = first, 0
+        while i < stop:
+            rows = rows_of_tile(stop - i)
+            a, places = work.strip, work.rows[i - first :]
             if plain:
-                a = Matrix(source, i * s.pitch + s.first + k, s.pitch)
-            elif depth > 0:
-                gather(source, s, i, rows, k, depth, work.panel, 0, DEPTH)
-            if apart:
-                locate(o, s, i, rows, work.places)
-            elif end.residual.size:
-                for r in range(rows):
-                    work.places[r] = (i + r) * o.pitch + o.first
-            for j in range(left, right, width):
-                columns = min(width, right - j)
-                into = Matrix(out, i * o.pitch + o.first + j, o.pitch)
-                if apart:
-                    into = Matrix(work.staging, 0, width)
-                    if k > 0:
-                        for r in range(rows):
-                            fill_row(work.staging, r * width, out, work.places[r] + j, columns)
-                start = into
-                if k == 0 and end.residual.size:
-                    begin(end, o, j, rows, columns, work, into)
-                elif k == 0:
-                    start = Matrix(end.bias, o.first + j, 0) if end.bias.size else Matrix(work.zeros, 0, 0)
-                b = Matrix(weights, weights_at + j * panel_pitch + k * width, width)
-                multiply(rows, columns, depth, a, 1, b, start, bound, into, work.spare)
-                if apart:
-                    for r in range(rows):
-                        keep_row(out, work.places[r] + j, work.staging, r * width, columns)
+                a = source
+                lay_rows(places, i * s.pitch + s.first + part.c, s.pitch, rows)
+            add_tile(i, rows, a, places, factor, end, out, o, s, left, right, work)
             i += rows
+        first = stop
+
+
+@device_function
+def add_tile(i, rows, a, places, factor, end, out, o, s, left, right, work):
+    """The same for the pixels i, i + 1, ... of a tile, whose rows of the implicit matrix begin at `places` of a."""
+    width, apart = lanes_of(out) * TILE_VECTORS, o.my > 1 or o.mx > 1
+    if apart:
+        locate(o, s, i, rows, work.places)
+    elif end.residual.size:
+        for r in range(rows):
+            work.places[r] = (i + r) * o.pitch + o.first
+    for j in range(left, right, width):
+        columns = min(width, right - j)
+        into = Matrix(out, i * o.pitch + o.first + j, o.pitch)
+        if apart:
+            into = Matrix(work.staging, 0, width)
+            if not factor.begins:
+                for r in range(rows):
+                    fill_row(work.staging, r * width, out, work.places[r] + j, columns)
+        start = into
+        if factor.begins and end.residual.size:
+            begin(end, o, j, rows, columns, work, into)
+        elif factor.begins:
+            start = Matrix(end.bias, o.first + j, 0) if end.bias.size else Matrix(work.zeros, 0, 0)
+        b = Matrix(factor.weights, factor.at + j * factor.pitch, width)
+        if is_matrix(s):
+            multiply(rows, columns, factor.depth, a, places, 1, b, start, factor.lower, into, work.spare)
+        else:
+            multiply(
+                rows, columns, factor.depth, a, places, work.columns, b, start, factor.lower, into, work.spare
+            )
+        if apart:
+            for r in range(rows):
+                keep_row(out, work.places[r] + j, work.staging, r * width, columns)
+
+
+# --- sums over pixels: the strip holds whole lines, of which pixels are the columns and weights the rows ---------
+
+
+class LinesBlock(NamedTuple):
+    """How lines of pixels are cut: so many across, and as many lines as fit the strip.
+
+    A line of the strip has `pitch` numbers. The next pixel is `step` of them further. The next line is `below` lines
+    of the strip further, where both are of one image.
+    """
+
+    across: int
+    pitch: int
+    step: int
+    below: int
+
+
+@device_function
+def part_of_weights(g, i):
+    """Block i of the weights; those of one direction differ by one at most."""
+    tall, wide, deep = cuts_of_weights(g)
+    channels = g.c // g.groups
+    i, z = i // deep, i % deep
+    i, x = i // wide, i % wide
+    c, tx, ty = channels * z // deep, g.kw * x // wide, g.kh * i // tall
+    size = g.kh * (i + 1) // tall - ty, g.kw * (x + 1) // wide - tx, channels * (z + 1) // deep - c
+    return Part(ty, tx, c, size[0], size[1], size[2])
+
+
+@device_function
+def shares_cells(s, part):
+    """Whether windows of neighbouring pixels overlap, and have no holes."""
+    return s.sx == 1 and s.mx <= part.nx
+
+
+@device_function
+def block_of_lines(s, part):
+    """As many pixels across as fit the strip."""
+    across = min(s.qw, PIXELS)
+    step = s.mx if shares_cells(s, part) else part.nx
+    while across > 1 and part.ny * ((across - 1) * step + part.nx) * part.channels > PIXEL_STRIP:
+        across = (across + 1) // 2
+    below = s.my if s.sy == 1 and s.my <= part.ny else part.ny
+    return LinesBlock(across, ((across - 1) * step + part.nx) * part.channels, step * part.channels, below)
+
+
+@device_function
+def lines_that_fit(s, part, block, line, end):
+    """How many lines from one on; more than one only if the block takes them whole."""
+    lines, used = 1, part.ny
+    while line + lines < end and (lines + 1) * block.across <= PIXELS:
+        used += block.below if (line + lines) % s.qh > 0 else part.ny
+        if used * block.pitch > PIXEL_STRIP:
+            break
+        lines += 1
+    return lines
+
+
+@device_function
+def copy_lines(source, s, part, block, line, lines, qx, across, strip, pixels):
+    """Copy the cells that some lines of pixels see; pixels[k] = where the window of the next of them begins."""
+    at = k = 0
+    for i in range(line, line + lines):
+        n, qy = i // s.qh, i % s.qh
+        known = (
+            part.ny - block.below if i > line and qy > 0 else 0
+        )  # lines of the strip, from the pixels above
+        at -= known * block.pitch
+        for ty in range(known, part.ny):
+            y = qy * s.my + s.by + (part.ty + ty) * s.sy
+            copy_windows(source, s, part, n, y, qx, across, strip, at + ty * block.pitch)
+        for x in range(across):
+            pixels[k] = at + x * block.step
+            k += 1
+        at += part.ny * block.pitch
+
+
+@device_function
+def copy_windows(source, s, part, n, y, qx, across, strip, at):
+    """One line of the strip: what some pixels from qx on see of line y."""
+    x = qx * s.mx + s.bx + part.tx * s.sx
+    if shares_cells(s, part):
+        copy_cells(source, s, n, y, x, (across - 1) * s.mx + part.nx, part, strip, at)
+        return
+    for i in range(across):
+        for tx in range(part.nx):
+            to = at + (i * part.nx + tx) * part.channels
+            copy_cells(source, s, n, y, x + i * s.mx + tx * s.sx, 1, part, strip, to)
+
+
+@device_function
+def lay_weights(part, block, rows):
+    """rows[i] = how far weight i of a part is, in the strip, from where the window of a pixel begins."""
+    i = 0
+    for ty in range(part.ny):
+        for k in range(part.nx * part.channels):
+            rows[i] = ty * block.pitch + k
+            i += 1
+    for more in range(i, i + TILE_ROWS):  # a tile with more rows repeats the last
+        rows[more] = rows[i - 1]
 
 
 # --- kernels -----------------------------------------------------------------------------------------------------
@@ -399,24 +682,29 @@ def convolve(source, s, weights, weights_at, panel_pitch, end, out, o, block, wo
 
 @cpu_kernel(lambda weight, packed, g: g.kh * g.kw * g.groups * _panels(g.f // g.groups, packed))
 def conv_pack_weights(weight, packed, g, first, last):
-    """Weights as `conv_forward` reads them: packed[group][panel][tap, c][filter of the panel], zero-filled."""
+    """Weights as `conv_forward` reads them: packed[group][panel][column][filter of the panel], zero-filled. The columns
+    (tap, c) of a part are neighbours: `place_of_column`."""
     weight, packed = flat(weight), flat(packed)
     width, taps = lanes_of(packed) * TILE_VECTORS, g.kh * g.kw
     channels, filters = g.c // g.groups, g.f // g.groups
     panels = blocks(filters, width)
+    s = forward_sampling(g, 0)
+    at_once = part_size(s)[2]
     for item in range(first, last):
         tap, panel = item % taps, item // taps
         group, j = panel // panels, panel % panels * width
-        at = tap * channels * g.f + group * filters + j
-        to = (panel * taps + tap) * channels * width
-        pack_rows(weight, at, g.f, channels, min(width, filters - j), packed, to, width)
+        for c in range(0, channels, at_once):
+            at = (tap * channels + c) * g.f + group * filters + j
+            to = (panel * taps * channels + place_of_column(s, tap // g.kw, tap % g.kw, c)) * width
+            pack_rows(weight, at, g.f, min(at_once, channels - c), min(width, filters - j), packed, to, width)
 
 
 @cpu_kernel(lambda weight, packed, g: g.kh * g.kw * g.groups * _panels(g.c // g.groups, packed))
 def conv_pack_weights_transposed(weight, packed, g, first, last):
-    """Weights as `conv_backward_data` reads them: packed[group][panel][tap, f][channel of the panel], zero-filled.
+    """Weights as `conv_backward_data` reads them: packed[group][panel][column][channel of the panel], zero-filled.
 
-    Taps are sorted by the pixel class (`Taps`) they reach, and within a class from the highest down.
+    Columns (tap, f) are sorted by the pixel class (`Taps`) that they reach, taps of a class from the highest down;
+    within a class as `place_of_column` says.
     """
     weight, packed = flat(weight), flat(packed)
     width, taps = lanes_of(packed) * TILE_VECTORS, g.kh * g.kw
@@ -428,10 +716,13 @@ def conv_pack_weights_transposed(weight, packed, g, first, last):
         ry, rx = (ky * g.dh - g.pt) % g.sh, (kx * g.dw - g.pl) % g.sw
         rows, columns = taps_of(ry, g.pt, g.kh, g.sh, g.dh), taps_of(rx, g.pl, g.kw, g.sw, g.dw)
         ty, tx = (rows.highest - ky) // rows.period, (columns.highest - kx) // columns.period
-        tap = class_start(g, ry, rx) + ty * columns.number + tx
-        at = ((ky * g.kw + kx) * channels + j) * g.f + group * filters
-        to = (panel * taps + tap) * filters * width
-        pack_columns(weight, at, g.f, filters, min(width, channels - j), packed, to, width)
+        s = backward_sampling(g, group, ry, rx)
+        at_once = part_size(s)[2]
+        for f in range(0, filters, at_once):
+            at = ((ky * g.kw + kx) * channels + j) * g.f + group * filters + f
+            row = (panel * taps + class_start(g, ry, rx)) * filters + place_of_column(s, ty, tx, f)
+            size = min(at_once, filters - f), min(width, channels - j)
+            pack_columns(weight, at, g.f, size[0], size[1], packed, row * width, width)
 
 
 @device_function
@@ -451,8 +742,9 @@ def conv_forward(x, packed, bias, residual, y, lower, g, first, last):
     """
     x, packed, y, end = flat(x), flat(packed), flat(y), Epilogue(bias, residual, lower)
     work = Workspace(
-        stack_array(y, PANEL_OF_ROWS), stack_array(y, TILE_SIZE), stack_array(y, WIDEST),
-        stack_array(y, TILE_SIZE), stack_array(np.int64, TILE_ROWS),
+        stack_array(y, STRIP), stack_array(np.int64, STRIP_ROWS), stack_array(np.int64, STRIP),
+        stack_array(y, TILE_SIZE), stack_array(y, WIDEST), stack_array(y, TILE_SIZE),
+        stack_array(np.int64, TILE_ROWS),
     )  # fmt: skip
     clear(work.zeros, 0, WIDEST)
     width, filters, total = lanes_of(y) * TILE_VECTORS, g.f // g.groups, g.kh * g.kw * (g.c // g.groups)
@@ -480,8 +772,9 @@ def conv_backward_data(dy, packed, bias, residual, dx, lower, g, first, last):
     """
     dy, packed, dx, end = flat(dy), flat(packed), flat(dx), Epilogue(bias, residual, lower)
     work = Workspace(
-        stack_array(dx, PANEL_OF_ROWS), stack_array(dx, TILE_SIZE), stack_array(dx, WIDEST),
-        stack_array(dx, TILE_SIZE), stack_array(np.int64, TILE_ROWS),
+        stack_array(dx, STRIP), stack_array(np.int64, STRIP_ROWS), stack_array(np.int64, STRIP),
+        stack_array(dx, TILE_SIZE), stack_array(dx, WIDEST), stack_array(dx, TILE_SIZE),
+        stack_array(np.int64, TILE_ROWS),
     )  # fmt: skip
     clear(work.zeros, 0, WIDEST)
     width, channels, total = lanes_of(dx) * TILE_VECTORS, g.c // g.groups, g.kh * g.kw * (g.f // g.groups)
@@ -506,42 +799,49 @@ def conv_backward_weights(x, dy, partials, g, first, last):
     x (n,h,w,c), dy (n,oh,ow,f) -> partials (parts, kh*kw*(c/groups)*f); their sum is the gradient of the weights.
     """
     x, dy, partials = flat(x), flat(dy), flat(partials)
-    columns, panel = stack_array(x, GATHERED), stack_array(x, PANEL_OF_PIXELS)
+    strip, panel = stack_array(x, PIXEL_STRIP), stack_array(x, PANEL_OF_PIXELS)
+    rows, pixels = stack_array(np.int64, MOST_WEIGHTS), stack_array(np.int64, PIXELS)
     spare, zeros = stack_array(x, TILE_SIZE), stack_array(x, WIDEST)
     clear(zeros, 0, WIDEST)
-    width, filters, total = lanes_of(x) * TILE_VECTORS, g.f // g.groups, g.kh * g.kw * (g.c // g.groups)
-    pixels, parts = g.n * g.oh * g.ow, weight_parts(g, width)
-    row_blocks, column_blocks = weight_blocks(g, width)
+    width, channels, filters = lanes_of(x) * TILE_VECTORS, g.c // g.groups, g.f // g.groups
+    parts, lines, total = weight_parts(g, width), g.n * g.oh, g.kh * g.kw * channels
+    tall, wide, deep = cuts_of_weights(g)
+    cuts, filter_blocks = tall * wide * deep, blocks(filters, WEIGHT_PANELS * width)
     for item in range(first, last):
-        left, rest = item % column_blocks * WEIGHT_PANELS * width, item // column_blocks
-        k, rest = rest % row_blocks * WEIGHTS, rest // row_blocks
-        group, part = rest % g.groups, rest // g.groups
-        right, height = min(left + WEIGHT_PANELS * width, filters), min(WEIGHTS, total - k)
-        s = forward_sampling(g, group)
-        plain = is_matrix(s)
-        origin = part * total * g.f + k * g.f + group * filters
-        begin, end = part_start(part, parts, pixels), part_start(part + 1, parts, pixels)
-        for p in range(begin, end, PIXELS):
-            depth = min(PIXELS, end - p)
-            if not plain:
-                gather(x, s, p, depth, k, height, columns, 0, WEIGHTS)
+        left, rest = item % filter_blocks * WEIGHT_PANELS * width, item // filter_blocks
+        part, rest = part_of_weights(g, rest % cuts), rest // cuts
+        group, share = rest % g.groups, rest // g.groups
+        s, right = forward_sampling(g, group), min(left + WEIGHT_PANELS * width, filters)
+        block, weights = block_of_lines(s, part), part.ny * part.nx * part.channels
+        lay_weights(part, block, rows)
+        origin = (
+            share * total * g.f + ((part.ty * g.kw + part.tx) * channels + part.c) * g.f + group * filters
+        )
+        begin, end = lines * share // parts, lines * (share + 1) // parts
+        line, qx = begin, 0
+        while line < end:
+            across = min(block.across, g.ow - qx)
+            down = 1 if across < g.ow else lines_that_fit(s, part, block, line, end)
+            copy_lines(x, s, part, block, line, down, qx, across, strip, pixels)
+            pixel, depth = line * g.ow + qx, down * across
             for j in range(left, right, width):
                 breadth = min(width, right - j)
-                pack_rows(dy, p * g.f + group * filters + j, g.f, depth, breadth, panel, 0, width)
-                for i in range(0, height, TILE_ROWS):
-                    a, a_step = Matrix(columns, i, 1), WEIGHTS
-                    if plain:
-                        a, a_step = Matrix(x, p * s.pitch + s.first + k + i, 1), s.pitch
+                b = Matrix(dy, pixel * g.f, width)
+                if g.f > width or breadth < width:
+                    pack_rows(dy, pixel * g.f + group * filters + j, g.f, depth, breadth, panel, 0, width)
+                    b = Matrix(panel, 0, width)
+                i, height = 0, 0
+                while i < weights:
+                    height = rows_of_tile(weights - i)
                     into = Matrix(partials, origin + i * g.f + j, g.f)
-                    start = into if p > begin else Matrix(zeros, 0, 0)
-                    rows, b = min(TILE_ROWS, height - i), Matrix(panel, 0, width)
-                    multiply(rows, breadth, depth, a, a_step, b, start, -math.inf, into, spare)
-
-
-@device_function
-def part_start(part, parts, pixels):
-    """First pixel of a part: parts are whole blocks of PIXELS."""
-    return min(blocks(pixels, PIXELS) * part // parts * PIXELS, pixels)
+                    start = into if line > begin or qx > 0 else Matrix(zeros, 0, 0)
+                    multiply(
+                        height, breadth, depth, strip, rows[i:], pixels, b, start, -math.inf, into, spare
+                    )
+                    i += height
+            qx += across
+            if qx == g.ow:
+                line, qx = line + down, 0
 
 
 # --- explicit columns ----------------------------------------------------------------------------------------------

@@ -3,6 +3,8 @@
 import math
 from typing import NamedTuple
 
+import numpy as np
+
 from fastcnn_kernels.jit import (
     TILE_ROWS,
     TILE_VECTORS,
@@ -21,6 +23,7 @@ from fastcnn_kernels.microkernel import (
     clear,
     flat,
     lanes_of,
+    lay_rows,
     multiply,
     pack_columns,
     pack_rows,
@@ -118,7 +121,7 @@ def pack(b, at, g, depth, columns, panel, width):
 
 
 @device_function
-def multiply_row(columns, depth, a, a_step, b, start, lower, c):
+def multiply_row(columns, depth, a, places, a_step, b, start, lower, c):
     """One row of c = max(start + a b, lower), of a vector or more; b as it is, for what is read once is not packed."""
     width = lanes_of(c.data)
     vectors = 1
@@ -129,13 +132,13 @@ def multiply_row(columns, depth, a, a_step, b, start, lower, c):
         of_b, of_c = Matrix(b.data, b.at + j, b.row), Matrix(c.data, c.at + j, c.row)
         beginning = Matrix(start.data, start.at + j * start.row, 0)
         if vectors == ROW_VECTORS:
-            tile(1, ROW_VECTORS, depth, a, a_step, 1, of_b, beginning, lower, of_c)
+            tile(1, ROW_VECTORS, depth, a, places, a_step, of_b, beginning, lower, of_c)
         elif vectors == 4:
-            tile(1, 4, depth, a, a_step, 1, of_b, beginning, lower, of_c)
+            tile(1, 4, depth, a, places, a_step, of_b, beginning, lower, of_c)
         elif vectors == 2:
-            tile(1, 2, depth, a, a_step, 1, of_b, beginning, lower, of_c)
+            tile(1, 2, depth, a, places, a_step, of_b, beginning, lower, of_c)
         else:
-            tile(1, 1, depth, a, a_step, 1, of_b, beginning, lower, of_c)
+            tile(1, 1, depth, a, places, a_step, of_b, beginning, lower, of_c)
 
 
 @cpu_kernel(lambda a, b, bias, c, lower, g: _blocks(g, c.itemsize))
@@ -146,6 +149,7 @@ def gemm(a, b, bias, c, lower, g, first, last):
     """
     a, b, c = flat(a), flat(b), flat(c)
     panel, spare, zeros = stack_array(a, PANEL_SIZE), stack_array(a, TILE_SIZE), stack_array(a, ZEROS)
+    places = stack_array(np.int64, TILE_ROWS)
     clear(zeros, 0, ZEROS)
     width = lanes_of(a) * TILE_VECTORS
     height, breadth = g.tiles * TILE_ROWS, g.panels * width
@@ -159,11 +163,11 @@ def gemm(a, b, bias, c, lower, g, first, last):
         bottom, right = block_end(top, height, g.m), min(left + breadth, g.n)
         if g.b_step == 1 and g.m <= FEW_ROWS and right - left >= lanes_of(a):
             for i in range(top, bottom):
-                from_a = Matrix(a, t * g.a_batch + i * g.a_row + k_first * g.a_step, 0)
+                places[0] = t * g.a_batch + i * g.a_row + k_first * g.a_step
                 from_b = Matrix(b, t * g.b_batch + k_first * g.b_row + left, g.b_row)
                 start = Matrix(bias, t * g.bias_batch + left, 1) if bias.size else Matrix(zeros, 0, 0)
                 into = Matrix(c, origin + i * g.c_row + left, 0)
-                multiply_row(right - left, k_last - k_first, from_a, g.a_step, from_b, start, lower, into)
+                multiply_row(right - left, k_last - k_first, a, places, g.a_step, from_b, start, lower, into)
             continue
         for k in range(k_first, k_last, DEPTH):
             depth = min(DEPTH, k_last - k)
@@ -183,6 +187,6 @@ def gemm(a, b, bias, c, lower, g, first, last):
                     start = into
                     if k == k_first:
                         start = Matrix(bias, t * g.bias_batch + j, 0) if bias.size else Matrix(zeros, 0, 0)
-                    from_a = Matrix(a, t * g.a_batch + i * g.a_row + k * g.a_step, g.a_row)
-                    multiply(rows, columns, depth, from_a, g.a_step, from_b, start, bound, into, spare)
+                    lay_rows(places, t * g.a_batch + i * g.a_row + k * g.a_step, g.a_row, rows)
+                    multiply(rows, columns, depth, a, places, g.a_step, from_b, start, bound, into, spare)
                     i += rows

@@ -142,7 +142,8 @@ def _vector_bytes() -> int:
 VECTOR_BYTES = _vector_bytes()
 # Register tile of the matrix micro-kernel as (rows, vectors a row): fills the register file without spills.
 TILE_ROWS, TILE_VECTORS = {64: (14, 2), 32: (6, 2), 16: (4, 2)}[VECTOR_BYTES]
-if platform.machine().lower() in ("aarch64", "arm64"):
+IS_ARM = platform.machine().lower() in ("aarch64", "arm64")
+if IS_ARM:
     TILE_ROWS, TILE_VECTORS = 8, 3  # 32 registers of 16 bytes
 
 

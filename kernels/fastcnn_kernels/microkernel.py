@@ -5,7 +5,8 @@ A tile holds `TILE_ROWS` x (`TILE_VECTORS` vectors) of the result in registers w
     c[i, j] = max(start[i, j] + sum_k a[i, k] b[k, j], lower)
 
 Each step loads one row of b and broadcasts one number of a per row, so two loads feed `TILE_VECTORS`
-multiply-adds or more. Operands are `Matrix` windows of flat arrays; a may be read along rows or columns.
+multiply-adds or more. b, start and c are `Matrix` windows of flat arrays. a is read wherever tables of its rows and
+columns say: it may be transposed, or windows of an image.
 """
 
 from collections.abc import Callable
@@ -18,18 +19,20 @@ from numba.core.errors import RequireLiteralValue
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array
 
-from fastcnn_kernels.jit import TILE_ROWS, TILE_VECTORS, VECTOR_BYTES, device_function, shape_function
+from fastcnn_kernels.jit import IS_ARM, TILE_ROWS, TILE_VECTORS, VECTOR_BYTES, device_function, shape_function
 
 FEW_ROWS, HALF_ROWS = (
     max(1, TILE_ROWS // 3),
     TILE_ROWS // 2 + 1,
 )  # heights of tiles for the last rows of a matrix
 EXTRA_ROWS = 2 * HALF_ROWS - TILE_ROWS
+LANES = VECTOR_BYTES // 4  # float32 numbers of a vector
 DEPTH = 256  # steps between two visits of a result: panels of a and b together fit the first-level cache
-WIDEST = TILE_VECTORS * VECTOR_BYTES // 4  # numbers in a row of a tile of float32
+WIDEST = TILE_VECTORS * LANES  # numbers in a row of a tile of float32
 TILE_SIZE = TILE_ROWS * WIDEST
 PANEL_SIZE = DEPTH * WIDEST
 
+X86_REGISTER = None if IS_ARM else "v" if VECTOR_BYTES == 64 else "x"  # in constraints of assembler
 LATENCY = 8  # multiply-adds that are under way at a time
 WORD = ir.IntType(64)
 
@@ -265,30 +268,47 @@ class Vectors:
             function = ir.Function(module, ir.FunctionType(kind, [kind, kind, kind]), name=name)
         return self.builder.call(function, [x, y, z])
 
+    def in_turn(self, values):
+        """The values; what LLVM reads after this, it reads when they are there.
+
+        No instruction: an empty piece of assembler that is said to change them. Without it, where columns are looked up
+        in a table, LLVM's scheduler loads all rows of a column first, has no registers left for them, and keeps sums on
+        the stack: two thirds of the speed.
+        """
+        if X86_REGISTER is None:
+            return values
+        numbers = range(len(values))
+        constraints = [f"={X86_REGISTER}" for _ in numbers] + [str(i) for i in numbers]
+        result = ir.LiteralStructType([self.kind for _ in numbers]) if len(values) > 1 else self.kind
+        kind = ir.FunctionType(result, [self.kind for _ in numbers])
+        nothing = ir.InlineAsm(kind, "", ",".join(constraints), side_effect=True)
+        found = self.builder.call(nothing, values)
+        return [self.builder.extract_value(found, i) for i in numbers] if len(values) > 1 else [found]
+
     def at_least(self, x, lower):
         """The larger of x and lower; NaN where x is NaN."""
         return self.builder.select(self.builder.fcmp_ordered("<", x, lower), lower, x)
 
 
 @intrinsic(prefer_literal=True)
-def tile(typingctx, rows, vectors, depth, a, a_step, valid, b, start, lower, c):
+def tile(typingctx, rows, vectors, depth, a, places, columns, b, start, lower, c):
     """c[i,j] = max(start[i,j] + sum_k a[i,k] b[k,j], lower) for `rows` x `vectors` vectors (both literal).
 
-    a[i,k] is at a.at + i * a.row + k * a_step. Rows from `valid` on repeat the last valid row of a, so that
-    nothing outside a is read. `a`, `b`, `start`, `c` are Matrix tuples.
+    a[i,k] is a[places[i] + columns[k]], or a[places[i] + k * columns] where columns is a number. b, start, c are
+    Matrix tuples.
     """
     shape = literal(rows, "tile rows"), literal(vectors, "tile vectors")
-    word = types.intp
-    signature = types.void(rows, vectors, word, a, word, word, b, start, types.float64, c)
+    signature = types.void(rows, vectors, types.intp, a, places, columns, b, start, types.float64, c)
 
     def codegen(context, builder, signature, args):
-        _, _, depth, a, a_step, valid, b, start, lower, c = args
-        kinds = signature.args
-        windows = [window_of(context, builder, kinds[i], args[i]) for i in (3, 6, 7, 9)]
-        words = [depth, a_step, valid, *(word for window in windows for word in window)]
-        function = _tile_function(
-            context, builder.module, kinds[3].types[0].dtype, shape, [w.type for w in words]
-        )
+        _, _, depth, a, places, columns, b, start, lower, c = args
+        kinds, zero = signature.args, constant(0)
+        tables = [pointer_to(context, builder, kinds[i], args[i], zero) for i in (3, 4)]
+        if isinstance(kinds[5], types.Array):
+            columns = pointer_to(context, builder, kinds[5], columns, zero)
+        windows = [window_of(context, builder, kinds[i], args[i]) for i in (6, 7, 9)]
+        words = [depth, *tables, columns, *(word for window in windows for word in window)]
+        function = _tile_function(context, builder.module, kinds[3].dtype, shape, [w.type for w in words])
         builder.call(function, [lower, *words])
         return context.get_dummy_value()
 
@@ -298,17 +318,17 @@ def tile(typingctx, rows, vectors, depth, a, a_step, valid, b, start, lower, c):
 def _tile_function(context, module, dtype, shape, kinds):
     """The tile of that shape as a function of its own, once a module. A call costs a few nanoseconds."""
     kind = ir.FunctionType(ir.VoidType(), [ir.DoubleType(), *kinds])
-    name = f"fastcnn_tile_{shape[0]}x{shape[1]}_{dtype}"
+    name = f"fastcnn_tile_{shape[0]}x{shape[1]}_{dtype}_{'steps' if kinds[3] == WORD else 'table'}"
     return function_once(module, name, kind, lambda builder: _emit_tile(context, builder, dtype, shape))
 
 
 def _emit_tile(context, builder, dtype, shape):
-    lower, depth, a_step, valid, pa, a_row, pb, b_row, ps, s_row, pc, c_row = builder.function.args
+    lower, depth, pa, places, columns, pb, b_row, ps, s_row, pc, c_row = builder.function.args
     itemsize = context.get_abi_sizeof(context.get_data_type(dtype))
     v = Vectors(context, builder, dtype, lanes(itemsize))
-    offsets = _row_offsets(builder, shape[0], a_row, valid)
+    rows = [builder.load(builder.gep(places, [constant(i)])) for i in range(shape[0])]
     sums = [v.load(ps, place) for place in _places(builder, v.count, shape, s_row)]
-    sums = _accumulate(v, depth, (pa, offsets, a_step), (pb, b_row), sums, shape)
+    sums = _accumulate(v, depth, (pa, rows, columns), (pb, b_row), sums, shape)
     bound = v.splat(v.of_double(lower))
     for value, place in zip(sums, _places(builder, v.count, shape, c_row), strict=True):
         v.store(v.at_least(value, bound), pc, place)
@@ -319,16 +339,6 @@ def window_of(context, builder, kind, matrix):
     """(pointer to the first element, row pitch) of a Matrix."""
     data, at, row = (builder.extract_value(matrix, i) for i in range(3))
     return pointer_to(context, builder, kind.types[0], data, at), row
-
-
-def _row_offsets(builder, rows, pitch, valid):
-    last = builder.sub(valid, constant(1))
-    offsets = []
-    for i in range(rows):
-        row = constant(i)
-        inside = builder.select(builder.icmp_signed("<", row, valid), row, last)
-        offsets.append(builder.mul(inside, pitch))
-    return offsets
 
 
 def _places(builder, count, shape, pitch):
@@ -363,14 +373,16 @@ def _accumulate(v, depth, a, b, sums, shape):
 def _add_product(v, k, a, b, slots, shape):
     """slots += column k of a times row k of b."""
     builder, (rows, vectors) = v.builder, shape
-    (pa, offsets, a_step), (pb, b_row) = a, b
-    at_a, at_b = builder.mul(k, a_step), builder.mul(k, b_row)
+    (pa, offsets, columns), (pb, b_row) = a, b
+    at_a = builder.mul(k, columns) if columns.type == WORD else builder.load(builder.gep(columns, [k]))
+    at_b = builder.mul(k, b_row)
     row_of_b = [v.load(pb, builder.add(at_b, constant(j * v.count))) for j in range(vectors)]
     for i in range(rows):
         number = v.splat(builder.load(builder.gep(pa, [builder.add(at_a, offsets[i])])))
-        for j in range(vectors):
-            slot = slots[i * vectors + j]
-            builder.store(v.multiply_add(number, row_of_b[j], builder.load(slot)), slot)
+        row = slots[i * vectors : (i + 1) * vectors]
+        sums = [v.multiply_add(number, b, builder.load(slot)) for b, slot in zip(row_of_b, row, strict=True)]
+        for total, slot in zip(sums if columns.type == WORD else v.in_turn(sums), row, strict=True):
+            builder.store(total, slot)
 
 
 @intrinsic(prefer_literal=True)
@@ -515,36 +527,44 @@ def _row_vectors(context, builder, kind, count):
 
 
 @device_function
-def multiply(rows, columns, depth, a, a_step, b, start, lower, c, spare):
-    """c = max(start + a b, lower) for up to one tile of `rows` x `columns`; nothing outside them is written.
+def lay_rows(places, at, row, rows):
+    """places[i] = at + i * row for the rows of a matrix; a tile with more repeats the last, and reads nothing else."""
+    for i in range(TILE_ROWS):
+        places[i] = at + min(i, rows - 1) * row
 
-    b must be readable up to the tile's full width. spare: memory of a tile, for results that do not fill one.
+
+@device_function
+def multiply(rows, width, depth, a, places, columns, b, start, lower, c, spare):
+    """c = max(start + a b, lower) for up to one tile of `rows` x `width`; nothing outside them is written.
+
+    places has `TILE_ROWS` entries, of which the last valid one is repeated; columns is a number or a table, as of
+    `tile`. b must be readable up to the tile's full width. spare: memory of a tile, for results that do not fill one.
     """
-    width = lanes_of(spare) * TILE_VECTORS
-    wide, tall, half = columns > lanes_of(spare), rows > FEW_ROWS, FEW_ROWS < rows <= HALF_ROWS
-    fills = columns == width or columns == lanes_of(spare)
+    full = lanes_of(spare) * TILE_VECTORS
+    wide, tall, half = width > lanes_of(spare), rows > FEW_ROWS, FEW_ROWS < rows <= HALF_ROWS
+    fills = width == full or width == lanes_of(spare)
     fills = fills and (rows == TILE_ROWS or rows == FEW_ROWS or (rows == HALF_ROWS and wide))
     target = c
     if not fills:
-        target = Matrix(spare, 0, width)
+        target = Matrix(spare, 0, full)
         for i in range(rows):
-            fill_row(spare, i * width, start.data, start.at + i * start.row, columns)
+            fill_row(spare, i * full, start.data, start.at + i * start.row, width)
         for i in range(rows, TILE_ROWS):
-            clear(spare, i * width, width)
-        start = Matrix(spare, 0, width)
+            clear(spare, i * full, full)
+        start = Matrix(spare, 0, full)
     if wide and half:
-        tile(HALF_ROWS, TILE_VECTORS, depth, a, a_step, rows, b, start, lower, target)
+        tile(HALF_ROWS, TILE_VECTORS, depth, a, places, columns, b, start, lower, target)
     elif wide and tall:
-        tile(TILE_ROWS, TILE_VECTORS, depth, a, a_step, rows, b, start, lower, target)
+        tile(TILE_ROWS, TILE_VECTORS, depth, a, places, columns, b, start, lower, target)
     elif wide:
-        tile(FEW_ROWS, TILE_VECTORS, depth, a, a_step, rows, b, start, lower, target)
+        tile(FEW_ROWS, TILE_VECTORS, depth, a, places, columns, b, start, lower, target)
     elif tall:
-        tile(TILE_ROWS, 1, depth, a, a_step, rows, b, start, lower, target)
+        tile(TILE_ROWS, 1, depth, a, places, columns, b, start, lower, target)
     else:
-        tile(FEW_ROWS, 1, depth, a, a_step, rows, b, start, lower, target)
+        tile(FEW_ROWS, 1, depth, a, places, columns, b, start, lower, target)
     if not fills:
         for i in range(rows):
-            keep_row(c.data, c.at + i * c.row, spare, i * width, columns)
+            keep_row(c.data, c.at + i * c.row, spare, i * full, width)
 
 
 @device_function

@@ -15,6 +15,7 @@ from fastcnn_kernels.microkernel import (
     Matrix,
     block_end,
     flat,
+    lay_rows,
     multiply,
     pack_columns,
     pack_rows,
@@ -49,18 +50,30 @@ def rng():
 # --- the tile ------------------------------------------------------------------------------------------------------
 
 
-@cpu_kernel(lambda a, a_row, a_step, b, start, lower, c: 1)
-def one_tile(a, a_row, a_step, b, start, lower, c, first, last):
-    """c = max(start + a b, lower) by one call of `multiply`; a is addressed through its two strides."""
-    spare = stack_array(c, TILE_SIZE)
+DEEPEST = 300
+
+
+@cpu_kernel(lambda a, a_row, a_step, by_table, b, start, lower, c: 1)
+def one_tile(a, a_row, a_step, by_table, b, start, lower, c, first, last):
+    """c = max(start + a b, lower) by one call of `multiply`; a is addressed through its two strides, or by tables."""
+    spare, places, table = (
+        stack_array(c, TILE_SIZE),
+        stack_array(np.int64, TILE_ROWS),
+        stack_array(np.int64, DEEPEST),
+    )
     rows, columns, width = c.shape[0], c.shape[1], b.shape[1]
     window = Matrix(flat(c), 0, columns)
-    from_a, from_b = Matrix(flat(a), 0, a_row), Matrix(flat(b), 0, width)
-    from_start = Matrix(flat(start), 0, columns)
-    multiply(rows, columns, len(b), from_a, a_step, from_b, from_start, lower, window, spare)
+    from_b, from_start = Matrix(flat(b), 0, width), Matrix(flat(start), 0, columns)
+    lay_rows(places, 0, a_row, rows)
+    if by_table:
+        for k in range(len(b)):
+            table[k] = k * a_step
+        multiply(rows, columns, len(b), flat(a), places, table, from_b, from_start, lower, window, spare)
+    else:
+        multiply(rows, columns, len(b), flat(a), places, a_step, from_b, from_start, lower, window, spare)
 
 
-@pytest.mark.parametrize("depth", [1, 2, 300])
+@pytest.mark.parametrize("depth", [1, 2, DEEPEST])
 @pytest.mark.parametrize(
     "rows", sorted({1, FEW_ROWS, FEW_ROWS + 1, HALF_ROWS, HALF_ROWS + 1, TILE_ROWS - 1, TILE_ROWS})
 )
@@ -70,11 +83,13 @@ def test_multiply_tile(rows, depth, dtype, rng):
         a, b = random(rng, (rows, depth), dtype), random(rng, (depth, width), dtype)
         start, c = random(rng, (rows, columns), dtype), poisoned((rows, columns), dtype)
         expected = start + a.astype("float64") @ b[:, :columns]
-        one_tile(a, depth, 1, b, start, -math.inf, c)
-        assert_close(c, expected, depth + 1)
-        c[:] = np.nan
-        one_tile(np.ascontiguousarray(a.T), 1, rows, b, start, 0.0, c)
-        assert_close(c, np.maximum(expected, 0.0), depth + 1)
+        for by_table in (0, 1):
+            c[:] = np.nan
+            one_tile(a, depth, 1, by_table, b, start, -math.inf, c)
+            assert_close(c, expected, depth + 1)
+            c[:] = np.nan
+            one_tile(np.ascontiguousarray(a.T), 1, rows, by_table, b, start, 0.0, c)
+            assert_close(c, np.maximum(expected, 0.0), depth + 1)
 
 
 @pytest.mark.parametrize("tiles", [1, 2, 5])
@@ -103,7 +118,7 @@ def test_tiles_take_every_row_and_few_are_low():
 def test_multiply_tile_without_depth_is_the_start(dtype, rng):
     width = tile_width(np.dtype(dtype).itemsize)
     start, c = random(rng, (TILE_ROWS, width), dtype), poisoned((TILE_ROWS, width), dtype)
-    one_tile(np.empty((TILE_ROWS, 0), dtype), 0, 1, np.empty((0, width), dtype), start, 0.0, c)
+    one_tile(np.empty((TILE_ROWS, 0), dtype), 0, 1, 0, np.empty((0, width), dtype), start, 0.0, c)
     np.testing.assert_array_equal(c, np.maximum(start, 0))
 
 
@@ -112,7 +127,7 @@ def test_multiply_tile_keeps_nan(dtype):
     width = tile_width(np.dtype(dtype).itemsize)
     a, b, c = np.ones((3, 2), dtype), np.ones((2, width), dtype), poisoned((3, 3), dtype)
     a[1, 1] = np.nan
-    one_tile(a, 2, 1, b, np.zeros((3, 3), dtype), 0.0, c)
+    one_tile(a, 2, 1, 0, b, np.zeros((3, 3), dtype), 0.0, c)
     np.testing.assert_array_equal(np.isnan(c), np.repeat([[False], [True], [False]], 3, axis=1))
 
 
