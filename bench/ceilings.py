@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 import numpy as np
 from fastcnn_kernels import elementwise, team
-from fastcnn_kernels.jit import TILE_ROWS, TILE_VECTORS, VECTOR_BYTES, device_function
-from fastcnn_kernels.microkernel import DEPTH, WIDEST, Matrix, tile
+from fastcnn_kernels.jit import TILE_ROWS, TILE_VECTORS, VECTOR_BYTES, device_function, stack_array
+from fastcnn_kernels.microkernel import DEPTH, WIDEST, Matrix, lay_rows, tile
 
 SMALLEST, LARGEST = 2**14, 2**29  # bytes of the two arrays of a copy; the largest leave any last-level cache
 TILE_FLOPS = 2 * TILE_ROWS * WIDEST * DEPTH
@@ -58,10 +58,12 @@ def _copy_gbytes(threads: int, nbytes: int) -> float:
 @device_function
 def _multiply_tiles(a: np.ndarray, b: np.ndarray, zeros: np.ndarray, c: np.ndarray, times: int) -> None:
     """The product of one panel of a and one of b, again and again."""
+    places = stack_array(np.int64, TILE_ROWS)
+    lay_rows(places, 0, DEPTH, TILE_ROWS)
     for _ in range(times):
         tile(
-            TILE_ROWS, TILE_VECTORS, DEPTH, Matrix(a, 0, DEPTH), 1, TILE_ROWS, Matrix(b, 0, WIDEST),
-            Matrix(zeros, 0, 0), -math.inf, Matrix(c, 0, WIDEST),
+            TILE_ROWS, TILE_VECTORS, DEPTH, a, places, 1, Matrix(b, 0, WIDEST), Matrix(zeros, 0, 0), -math.inf,
+            Matrix(c, 0, WIDEST),
         )  # fmt: skip
 
 

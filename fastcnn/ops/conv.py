@@ -193,7 +193,7 @@ class Transposed(Correlation):
 
     def cost(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], ready: bool) -> Cost:
         g = self.geometry_of(inputs)
-        return implicit_cost(g._replace(c=g.f, f=g.c), ready)
+        return implicit_cost(g._replace(c=g.f, f=g.c), ready, backwards=True)
 
     def gradient(self, inputs: Sequence[Tensor], outputs: Any, grads: Any) -> tuple[Tensor, ...]:
         (dy, kernel, *bias), (dx,) = inputs, grads

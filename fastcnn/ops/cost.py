@@ -1,8 +1,8 @@
 """What a convolution costs by each algorithm: the model that a plan chooses by.
 
 Costs are in multiply-adds at full speed, so that they compare on any processor. The constants are fitted to times of
-1,400 layers on a processor with AVX-512: the model is off by 13 % on average, and what it chooses is 1.6 % slower
-than the fastest. Those of matrix tiles are fitted to 370 more, on a busy machine: off by 22 %, choices 4 % slower.
+some thousand layers on a processor with AVX-512, those of implicit products to 265 and of matrix tiles to 370 on a busy
+machine: they are off by 13 to 28 % on average, and what the model chooses is 4 to 6 % slower than the fastest there.
 """
 
 import math
@@ -22,11 +22,11 @@ IMPOSSIBLE: Cost = math.inf
 
 ROWS, LANES = 4, 16  # of the smallest register tile: products of fewer rows or columns cost as much
 
-# Of the implicit matrix product: a multiply-add, and gathering a number of the matrix; the same for weights' gradients.
-PRODUCT, GATHERED = 1.2, 16.0
-MATRIX_PRODUCT = 1.8  # a multiply-add of a product of matrices, packing included
-GRADIENT_PRODUCT, GRADIENT_GATHERED = 1.47, 28.0
-RUN = 400.0  # gathering some neighbouring numbers, however few: a row of taps, where these are neighbours
+# Of the implicit matrix product: a multiply-add, a result, a number of the image that is copied, a copy of neighbours,
+# however few. The same for weights' gradients, where each number of dy is moved once instead of a result.
+PRODUCT, RESULT, CELL, RUN = 1.15, 34.0, 27.0, 2200.0
+GRADIENT_PRODUCT, GRADIENT_RESULT, GRADIENT_CELL, GRADIENT_RUN = 1.22, 22.0, 35.0, 340.0
+MATRIX_PRODUCT, MOVED = 1.8, 16.0  # a multiply-add of a product of matrices, packing included, and a result
 PACKED = 10.0  # one weight
 
 # Of Winograd's algorithm: a multiply-add; transforming one channel and one filter of a tile of 4 x 4 or 2 x 2 outputs.
@@ -49,6 +49,8 @@ if (
     not HAS_TILES
 ):  # by vectors of dot products, twice as many at once as multiply-adds of float32 (not fitted)
     TILE_PRODUCT, GRADIENT_TILE_PRODUCT = 5000.0, {1: 5000.0}
+# Whoever runs on the other half of a core shares its matrix tiles. If that uses them, too, they take twice as long.
+SHARED = 1.25
 SPLIT = {1: 8.0, 2: 12.0, 3: 16.0}
 ORDERED, ROWS_ORDERED = {1: 19.0, 2: 25.0, 3: 36.0}, {1: 16.0, 2: 20.0, 3: 23.0}
 SPLIT_RUN, FINISHED, TILE_PACKED, TILE_SUMMED = 250.0, 12.5, 25.0, 46.0
@@ -61,7 +63,7 @@ def filled(count: int) -> int:
 
 def product_cost(results: int, depth: int) -> Cost:
     """Of a product of matrices."""
-    return results * (depth * MATRIX_PRODUCT + GATHERED)
+    return results * (depth * MATRIX_PRODUCT + MOVED)
 
 
 def columns_of(g: ConvGeometry) -> int:
@@ -69,25 +71,35 @@ def columns_of(g: ConvGeometry) -> int:
     return g.n * g.oh * g.ow * g.kh * g.kw * g.c
 
 
-def runs_of(g: ConvGeometry) -> int:
-    """Copies that gather them; none where the matrix is the image itself."""
+def copies_of(g: ConvGeometry, backwards: bool) -> tuple[int, int]:
+    """(copies of neighbouring numbers, numbers) of the image that an implicit product makes; none where the matrix is
+    the image itself."""
     if (g.kh, g.kw, g.sh, g.sw, g.pt, g.pl) == (1, 1, 1, 1, 0, 0):
-        return 0
-    together = g.kw if g.dw == 1 and g.groups == 1 else 1
-    return g.n * g.oh * g.ow * g.groups * g.kh * g.kw // together
+        return 0, 0
+    if backwards:
+        taps, across = blocks(g.kh, g.sh), blocks(g.kw, g.sw)
+        lines, cells = g.n * g.h * g.sw * taps, g.n * g.h * (g.w + across) * taps
+    else:
+        lines, cells = g.n * g.oh * g.kh, g.n * g.oh * (g.ow * min(g.sw, g.kw) + g.kw) * g.kh
+    return lines if g.groups == 1 else cells * g.groups, cells * g.c
 
 
-def implicit_cost(g: ConvGeometry, ready: bool) -> Cost:
-    """Of an implicit matrix product, forward or backward; ready: the weights are packed already."""
+def implicit_cost(g: ConvGeometry, ready: bool, backwards: bool = False) -> Cost:
+    """Of an implicit matrix product; ready: its weights are packed; backwards: from y to x, with c and f exchanged."""
     weights = g.kh * g.kw * g.c * (g.f // g.groups)
-    product = columns_of(g) * (filled(g.f // g.groups) * PRODUCT + GATHERED)
-    return product + runs_of(g) * RUN + (0.0 if ready else weights * PACKED)
+    product = columns_of(g) * filled(g.f // g.groups) * PRODUCT
+    pixels = g.n * g.h * g.w if backwards else g.n * g.oh * g.ow
+    runs, numbers = copies_of(g, backwards)
+    moved = pixels * g.groups * filled(g.f // g.groups) * RESULT + numbers * CELL + runs * RUN
+    return product + moved + (0.0 if ready else weights * PACKED)
 
 
 def implicit_gradient_cost(g: ConvGeometry) -> Cost:
     """Of the gradient of the weights by an implicit matrix product."""
-    product = columns_of(g) * (filled(g.f // g.groups) * GRADIENT_PRODUCT + GRADIENT_GATHERED)
-    return product + runs_of(g) * RUN
+    filters = filled(g.f // g.groups)
+    runs, numbers = copies_of(g, backwards=False)
+    moved = g.n * g.oh * g.ow * g.groups * filters * GRADIENT_RESULT
+    return columns_of(g) * filters * GRADIENT_PRODUCT + moved + numbers * GRADIENT_CELL + runs * GRADIENT_RUN
 
 
 def lanes_cost(g: ConvGeometry, lanes: int, gradient: bool) -> Cost:
@@ -151,7 +163,8 @@ def amx_cost(plan: Plan, parts: int, ready: bool) -> Cost:
     weights = plan.groups * columns * TILE_ROWS * plan.depth_blocks * TILE_DEPTH
     moved = cells * SPLIT[parts] + items * plan.runs * SPLIT_RUN
     results = positions * TILE_BLOCK * plan.filters * FINISHED
-    return tiles * TILE_PRODUCT + moved + results + (0.0 if ready else weights * parts * TILE_PACKED)
+    prepared = 0.0 if ready else weights * parts * TILE_PACKED
+    return SHARED * (tiles * TILE_PRODUCT + moved + results + prepared)
 
 
 def amx_gradient_cost(plan: GradientPlan, parts: int) -> Cost:
@@ -164,4 +177,4 @@ def amx_gradient_cost(plan: GradientPlan, parts: int) -> Cost:
     sums = plan.sums * plan.groups * columns * plan.filter_tiles * TILE_ROWS * TILE_ROWS
     ordered = ROWS_ORDERED[parts] if plan.are_rows else ORDERED[parts]
     moved = (cells + outputs) * ordered + plan.runs * SPLIT_RUN
-    return tiles * GRADIENT_TILE_PRODUCT[parts] + chunks * moved + sums * TILE_SUMMED
+    return SHARED * (tiles * GRADIENT_TILE_PRODUCT[parts] + chunks * moved + sums * TILE_SUMMED)

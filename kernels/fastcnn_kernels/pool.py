@@ -14,7 +14,7 @@ from numba.extending import intrinsic
 
 from fastcnn_kernels.elementwise import larger
 from fastcnn_kernels.jit import cpu_kernel, device_function, scalar, shape_function, stack_array
-from fastcnn_kernels.microkernel import Vectors, constant, copy, pointer_to
+from fastcnn_kernels.microkernel import Vectors, constant, copy, itemsize_of, lanes, pointer_to
 from fastcnn_kernels.microkernel import clear as clear_run
 
 BLOCK = 256  # channels whose running results are kept on the stack
@@ -132,8 +132,10 @@ def spread_span(typingctx, dy, at, channels, scale, count, dx, dx_at):
 
     def codegen(context, builder, signature, args):
         kinds, v = signature.args, spans(context, builder, signature.args[0])
-        lanes = ir.Constant(ir.VectorType(ir.IntType(64), SPAN), list(range(SPAN)))
-        counts = builder.icmp_signed("<", lanes, Vectors(context, builder, types.int64, SPAN).splat(args[2]))
+        numbers = ir.Constant(ir.VectorType(ir.IntType(64), SPAN), list(range(SPAN)))
+        counts = builder.icmp_signed(
+            "<", numbers, Vectors(context, builder, types.int64, SPAN).splat(args[2])
+        )
         share = v.load(pointer_to(context, builder, kinds[0], args[0], args[1]), constant(0))
         share = builder.select(counts, builder.fmul(share, v.splat(args[3])), ir.Constant(v.kind, None))
         into = pointer_to(context, builder, kinds[5], args[5], args[6])
@@ -144,62 +146,6 @@ def spread_span(typingctx, dy, at, channels, scale, count, dx, dx_at):
 
     word = types.intp
     return types.void(dy, word, word, dy.dtype, word, dx, word), codegen
-
-
-@intrinsic
-def begin_span(typingctx, maxima, gradients, at, floor, channels, waiting, waiting_at):
-    """waiting[waiting_at + j] = gradients[at + j], or 0 from `channels` on and where maxima[at + j] <= floor."""
-
-    def codegen(context, builder, signature, args):
-        kinds, v = signature.args, spans(context, builder, signature.args[0])
-        maximum, gradient = (
-            v.load(pointer_to(context, builder, kinds[i], args[i], args[2]), constant(0)) for i in (0, 1)
-        )
-        lanes = ir.Constant(ir.VectorType(ir.IntType(64), SPAN), list(range(SPAN)))
-        many = Vectors(context, builder, types.int64, SPAN).splat(args[4])
-        counts = builder.and_(
-            builder.icmp_signed("<", lanes, many), builder.fcmp_unordered(">", maximum, v.splat(args[3]))
-        )
-        found = builder.select(counts, gradient, ir.Constant(v.kind, None))
-        v.store(found, pointer_to(context, builder, kinds[5], args[5], args[6]), constant(0))
-        return context.get_dummy_value()
-
-    word = types.intp
-    return types.void(maxima, gradients, word, maxima.dtype, word, waiting, word), codegen
-
-
-@intrinsic
-def route_span(typingctx, x, at, step, count, maxima, maxima_at, waiting, waiting_at, dx, dx_at, adding):
-    """For i < count, j < SPAN: where x[at + i * step + j] is maxima[maxima_at + j], or NaN, what waits goes to
-    dx[dx_at + i * step + j] and waits no more; elsewhere 0 goes there. adding: to what is there."""
-
-    def codegen(context, builder, signature, args):
-        kinds, v = signature.args, spans(context, builder, signature.args[0])
-        source, largest, wait_at, into = (
-            pointer_to(context, builder, kinds[i], args[i], args[i + 1]) for i in (0, 4, 6, 8)
-        )
-        nothing, maximum = ir.Constant(v.kind, None), v.load(largest, constant(0))
-        wait = v.variable(v.load(wait_at, constant(0)))
-        adds = builder.icmp_signed("!=", args[10], constant(0))
-        with cgutils.for_range(builder, args[3]) as loop:
-            place, before = builder.mul(loop.index, args[2]), builder.load(wait)
-            number = v.load(source, place)
-            hit = builder.or_(
-                builder.fcmp_ordered("==", number, maximum), builder.fcmp_unordered("uno", number, number)
-            )
-            routed = builder.select(hit, before, nothing)
-            with builder.if_else(adds) as (then, otherwise):
-                with then:
-                    v.store(builder.fadd(routed, v.load(into, place)), into, place)
-                with otherwise:
-                    v.store(routed, into, place)
-            builder.store(builder.select(hit, nothing, before), wait)
-        v.store(builder.load(wait), wait_at, constant(0))
-        return context.get_dummy_value()
-
-    word = types.intp
-    kinds = x, word, word, word, maxima, word, waiting, word, dx, word, word
-    return types.void(*kinds), codegen
 
 
 @shape_function
@@ -223,32 +169,6 @@ def pool_row(x, y, n, oy, g):
         left, right = window_start(ox, g.sw, g.pl), window_stop(ox, g.sw, g.pl, g.kw, g.w)
         largest_span(tallest, left * g.c, g.c, right - left, results, ox * g.c)
     copy(y, (n * g.oh + oy) * g.ow * g.c, results, 0, g.ow * g.c)
-
-
-@device_function
-def route_band(x, y, dy, dx, n, band, top, bottom, floor, g):
-    """The rows of dx of a band of few channels: what `route` does, for all channels of a window at once."""
-    rows, xs, waiting = stack_array(dy, BUFFER), stack_array(dy, BUFFER), stack_array(dy, BUFFER)
-    ys, dys = stack_array(dy, BUFFER), stack_array(dy, BUFFER)
-    line, pitch, results = g.w * g.c, g.w * g.c + SPAN, g.ow * g.c
-    clear_run(rows, 0, (bottom - top) * pitch)
-    overlap = g.kw > g.sw or g.kh > g.sh
-    for oy in range(first_window(top, g.sh, g.pt, g.kh), min(g.oh, band + 1)):
-        copy(ys, 0, y, (n * g.oh + oy) * results, results)
-        copy(dys, 0, dy, (n * g.oh + oy) * results, results)
-        for ox in range(g.ow):
-            begin_span(ys, dys, ox * g.c, floor, g.c, waiting, ox * SPAN)
-        for iy in range(window_start(oy, g.sh, g.pt), min(bottom, window_stop(oy, g.sh, g.pt, g.kh, g.h))):
-            copy(xs, 0, x, (n * g.h + iy) * line, line)
-            to = (iy - top if iy >= top else bottom - top) * pitch  # what is above is another item's
-            for ox in range(g.ow):
-                left, right = window_start(ox, g.sw, g.pl), window_stop(ox, g.sw, g.pl, g.kw, g.w)
-                at = left * g.c
-                route_span(
-                    xs, at, g.c, right - left, ys, ox * g.c, waiting, ox * SPAN, rows, to + at, overlap
-                )
-    for r in range(bottom - top):
-        copy(dx, (n * g.h + top + r) * line, rows, r * pitch, line)
 
 
 @device_function
@@ -307,6 +227,69 @@ def max_pool_forward(x, y, g, first, last):
                         ys[ch] = larger(ys[ch], xs[ch])
 
 
+@intrinsic
+def route_window(typingctx, x, at, y, dy, result, dx, floor, window):
+    """The gradient of a window whose maxima are y[result + j] goes to the first x[at + ...] of each channel j that is
+    the maximum, or NaN: it is added to dx there, or written if windows do not overlap.
+
+    window: (rows, columns, row, channels, above, overlap): how many cells it has, how far its rows are apart, and how
+    many of them are only looked at. Where y is not above the floor, there is no gradient.
+    """
+
+    def codegen(context, builder, signature, args):
+        kinds, (px, py, pdy, pdx) = signature.args, (
+            pointer_to(context, builder, signature.args[i], args[i], args[place])
+            for i, place in ((0, 1), (2, 4), (3, 4), (5, 1))
+        )  # fmt: skip
+        window = cgutils.unpack_tuple(builder, args[7])
+        channels, width = window[3], lanes(itemsize_of(context, kinds[0]))
+        whole = builder.mul(builder.sdiv(channels, constant(width)), constant(width))
+        pointers = px, py, pdy, pdx
+        with cgutils.for_range_slice(builder, constant(0), whole, constant(width)) as (j, _):
+            v = Vectors(context, builder, kinds[0].dtype, width)
+            _route_vector(v, [builder.gep(p, [j]) for p in pointers], args[6], window)
+        rest, pointers = builder.sub(channels, whole), [builder.gep(p, [whole]) for p in pointers]
+        half = builder.icmp_signed("<=", rest, constant(width // 2))
+        with builder.if_then(builder.icmp_signed("<", whole, channels)), builder.if_else(half) as cases:
+            for case, size in zip(cases, (width // 2, width), strict=True):
+                with case:
+                    v = Vectors(context, builder, kinds[0].dtype, size, rest)
+                    _route_vector(v, pointers, args[6], window)
+        return context.get_dummy_value()
+
+    word = types.intp
+    return types.void(x, word, y, dy, word, dx, x.dtype, window), codegen
+
+
+def _route_vector(v, pointers, floor, window):
+    """The same for a vector of channels."""
+    builder, (px, py, pdy, pdx), (rows, columns, row, channels, above, overlap) = v.builder, pointers, window
+    nothing, zero = ir.Constant(v.kind, None), constant(0)
+    maximum = v.read(py, zero)
+    counts = builder.fcmp_unordered(">", maximum, v.splat(floor))
+    waiting = v.variable(builder.select(counts, v.read(pdy, zero), nothing))
+
+    def look(first, last, found):
+        with cgutils.for_range(builder, last, start=first) as r, cgutils.for_range(builder, columns) as c:
+            place = builder.add(builder.mul(r.index, row), builder.mul(c.index, channels))
+            number, before = v.read(px, place), builder.load(waiting)
+            hit = builder.or_(
+                builder.fcmp_ordered("==", number, maximum), builder.fcmp_unordered("uno", number, number)
+            )
+            builder.store(builder.select(hit, nothing, before), waiting)
+            found(place, builder.select(hit, before, nothing))
+
+    def add(place, routed):
+        v.write(builder.fadd(v.read(pdx, place), routed), pdx, place)
+
+    look(zero, above, lambda place, routed: None)
+    with builder.if_else(builder.icmp_signed("!=", overlap, zero)) as (windows_meet, they_do_not):
+        with windows_meet:
+            look(above, rows, add)
+        with they_do_not:  # a cell that is read just after its neighbours were written waits for them
+            look(above, rows, lambda place, routed: v.write(routed, pdx, place))
+
+
 @shape_function
 def band_count(g):
     """The input rows fall into bands of sh rows, such that window row oy starts where band oy does."""
@@ -321,7 +304,7 @@ def max_pool_backward(x, y, dy, dx, floor, g, first, last):
     output of the forward. x, dx (n,h,w,c); y, dy (n,oh,ow,c). An item writes one band of dx; it walks every window
     that reaches into the band from the window's top, so that "first" is known.
     """
-    pending, bands, floor = stack_array(dy, BLOCK), band_count(g), x.dtype.type(floor)
+    bands, floor, overlap = band_count(g), x.dtype.type(floor), int(g.kw > g.sw or g.kh > g.sh)
     flat_x, flat_y = x.reshape(x.size), y.reshape(y.size)
     flat_dx, flat_dy = dx.reshape(dx.size), dy.reshape(dy.size)
     for item in range(first, last):
@@ -329,15 +312,15 @@ def max_pool_backward(x, y, dy, dx, floor, g, first, last):
         top, bottom = window_start(band, g.sh, g.pt), window_stop(band, g.sh, g.pt, g.sh, g.h)
         if bottom <= top:  # a band of padding
             continue
-        if fits_spans(g):
-            route_band(flat_x, flat_y, flat_dy, flat_dx, n, band, top, bottom, floor, g)
-            continue
         clear(dx[n, top:bottom])
         for oy in range(first_window(top, g.sh, g.pt, g.kh), min(g.oh, band + 1)):
+            up, down = window_start(oy, g.sh, g.pt), min(bottom, window_stop(oy, g.sh, g.pt, g.kh, g.h))
+            above = max(top - up, 0)  # rows of the window that are another item's
             for ox in range(g.ow):
-                for start in range(0, g.c, BLOCK):
-                    maxima, gradients = y[n, oy, ox], dy[n, oy, ox]
-                    route(x[n], maxima, gradients, dx[n], pending, floor, oy, ox, start, top, bottom, g)
+                left, right = window_start(ox, g.sw, g.pl), window_stop(ox, g.sw, g.pl, g.kw, g.w)
+                result, cell = ((n * g.oh + oy) * g.ow + ox) * g.c, ((n * g.h + up) * g.w + left) * g.c
+                window = down - up, right - left, g.w * g.c, g.c, above, overlap
+                route_window(flat_x, cell, flat_y, flat_dy, result, flat_dx, floor, window)
 
 
 @device_function
@@ -346,30 +329,6 @@ def clear(dx):
     flat = dx.reshape(dx.size)
     for i in range(flat.size):
         flat[i] = 0
-
-
-@device_function
-def route(x, y, dy, dx, pending, floor, oy, ox, start, top, bottom, g):
-    """Add dy of one window to the first maximum of each channel from `start` on, if it is in rows [top, bottom).
-
-    `pending` holds the gradient until the maximum is met, then zero.
-    """
-    nothing = dy.dtype.type(0)
-    stop = min(g.c, start + BLOCK)
-    ys, dys, wait = y[start:stop], dy[start:stop], pending[: stop - start]
-    for j in range(wait.size):
-        wait[j] = nothing if ys[j] <= floor else dys[j]
-    for iy in range(window_start(oy, g.sh, g.pt), min(bottom, window_stop(oy, g.sh, g.pt, g.kh, g.h))):
-        for ix in range(window_start(ox, g.sw, g.pl), window_stop(ox, g.sw, g.pl, g.kw, g.w)):
-            xs, dxs = x[iy, ix, start:stop], dx[iy, ix, start:stop]
-            if iy < top:
-                for j in range(wait.size):
-                    wait[j] = nothing if is_maximum(xs[j], ys[j]) else wait[j]
-            else:
-                for j in range(wait.size):
-                    hit = is_maximum(xs[j], ys[j])
-                    dxs[j] += wait[j] if hit else nothing
-                    wait[j] = nothing if hit else wait[j]
 
 
 @cpu_kernel(lambda x, y, g: g.n * g.oh)
