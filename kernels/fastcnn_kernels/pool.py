@@ -244,7 +244,7 @@ def route_window(typingctx, x, at, y, dy, result, dx, floor, window):
         window = cgutils.unpack_tuple(builder, args[7])
         channels, width = window[3], lanes(itemsize_of(context, kinds[0]))
         whole = builder.mul(builder.sdiv(channels, constant(width)), constant(width))
-        pointers = px, py, pdy, pdx
+        pointers = [px, py, pdy, pdx]
         with cgutils.for_range_slice(builder, constant(0), whole, constant(width)) as (j, _):
             v = Vectors(context, builder, kinds[0].dtype, width)
             _route_vector(v, [builder.gep(p, [j]) for p in pointers], args[6], window)

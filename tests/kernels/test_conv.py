@@ -1,6 +1,7 @@
 """Convolution kernels against the definition in tests/reference, on awkward shapes."""
 
 import math
+from itertools import product
 
 import numpy as np
 import pytest
@@ -19,6 +20,17 @@ from fastcnn_kernels.conv import (
     partials_shape,
 )
 from fastcnn_kernels.gemm import GemmGeometry, divide_work, gemm
+from fastcnn_kernels.jit import TILE_ROWS
+from fastcnn_kernels.strips import (
+    STRIP,
+    Sampling,
+    is_matrix,
+    part_at,
+    part_size,
+    place_of_column,
+    strip_height,
+    strip_pitch,
+)
 
 
 class Case:
@@ -64,6 +76,13 @@ CASES = [
     pytest.param(Case((1, 5, 4, 70), (3, 3, 68), (2, 2), pads=AROUND), id="several blocks, stride 2"),
     pytest.param(Case((5, 16, 17, 2), (3, 3, 3), pads=AROUND), id="many pixels"),
     pytest.param(Case((1, 1, 9, 4), (1, 3, 5), stride=(1, 2)), id="one row"),
+    pytest.param(Case((1, 2, 700, 3), (1, 600, 4)), id="more taps in a line than a strip has room for"),
+    pytest.param(Case((1, 90, 3, 2), (80, 2, 3)), id="more lines of taps than a strip has room for"),
+    pytest.param(Case((1, 50, 60, 3), (2, 3, 4), dilation=(40, 25)), id="taps far apart"),
+    pytest.param(Case((1, 90, 70, 2), (2, 2, 3), stride=(40, 33)), id="pixels far apart"),
+    pytest.param(Case((1, 3, 4, 900), (2, 3, 5), pads=AROUND), id="channels of many parts"),
+    pytest.param(Case((1, 2, 300, 3), (2, 3, 4), pads=AROUND), id="lines longer than a block of pixels"),
+    pytest.param(Case((9, 2, 2, 6), (3, 3, 7), pads=AROUND), id="blocks of pixels of several images"),
 ]
 
 
@@ -111,6 +130,31 @@ def backward_weights(case, x, dy):
     partials = poisoned(partials_shape(case.geometry, x.itemsize), x.dtype)
     conv_backward_weights(x, dy, partials, case.geometry)
     return partials.sum(0).reshape(case.weight)
+
+
+SAMPLINGS = [
+    Sampling(9, 9, 40, 0, 40, 9, 9, 1, 1, -1, -1, 1, 1, 3, 3),
+    Sampling(9, 9, 700, 30, 600, 5, 5, 2, 2, -1, -1, 1, 1, 3, 5),
+    Sampling(1, 9999, 3, 0, 3, 1, 9000, 1, 1, 0, 0, 1, 1, 1, 1000),
+    Sampling(999, 1, 2, 0, 2, 900, 1, 1, 1, 0, 0, 1, 1, 99, 1),
+    Sampling(999, 999, 7, 2, 5, 9, 9, 70, 80, 0, 0, 60, 50, 4, 6),
+    Sampling(9, 9, 300, 0, 300, 9, 9, 1, 1, 0, 0, 1, 1, 1, 1),
+]
+
+
+@pytest.mark.parametrize("s", SAMPLINGS)
+def test_parts_take_every_column_once_and_fit_a_strip(s):
+    ny, nx, channels = part_size(s)
+    places = []
+    for ty, tx, c in product(range(0, s.ny, ny), range(0, s.nx, nx), range(0, s.channels, channels)):
+        part = part_at(s, ty, tx, c)
+        columns = product(range(ty, ty + part.ny), range(tx, tx + part.nx), range(c, c + part.channels))
+        found = [place_of_column(s, *column) for column in columns]
+        assert found == list(range(found[0], found[0] + len(found)))
+        assert is_matrix(s) or part.ny * strip_pitch(s, part) <= STRIP
+        places += found
+    assert sorted(places) == list(range(s.ny * s.nx * s.channels))
+    assert strip_height(s) % TILE_ROWS == 0
 
 
 @pytest.fixture
