@@ -10,7 +10,6 @@ import time
 from collections import defaultdict
 from typing import Any, NamedTuple
 
-import numpy as np
 from fastcnn_kernels.team import Program
 from tqdm import tqdm
 
@@ -43,11 +42,10 @@ def plan_of(network: str, batch: int, training: bool) -> Any:
     peer.build(*data(network, batch), training)
     given = Batch(peer.x, peer.y) if training else Batch(peer.x)
     with whole_batches():  # in chains, operations have no time of their own
-        plan, _, arrays = peer.model._step("train" if training else "predict").planned(given)
-    for target, array in zip(plan.input_arrays, arrays, strict=True):
-        np.copyto(target, array, casting="unsafe")
-    plan.run()
-    return plan
+        planned = peer.model._step("train" if training else "predict").planned(given)
+    planned.plan.fill(planned.arrays)
+    planned.plan.run()
+    return planned.plan
 
 
 def seconds(launches: list) -> float:

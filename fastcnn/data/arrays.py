@@ -1,6 +1,7 @@
 """What counts as data: NumPy arrays, alone or as a tuple or dict of arrays, checked where they come in."""
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,12 +14,14 @@ CHUNK_ELEMENTS = 1 << 20
 FEW = 1 << 14  # elements: looking at each is as quick as adding them up
 
 
-class Batch(NamedTuple):
-    """Inputs, targets and weights of some samples, each one array or a tuple or dict of arrays."""
-
+class _Parts(NamedTuple):
     x: Arrays
     y: Arrays | None = None
     sample_weight: Arrays | None = None
+
+
+class Batch(_Parts):
+    """Inputs, targets and weights of some samples, each one array or a tuple or dict of arrays."""
 
     @property
     def size(self) -> int:
@@ -30,7 +33,7 @@ class Batch(NamedTuple):
         for name, arrays in zip(self._fields, self, strict=True):
             yield from each(arrays, name)
 
-    @property
+    @cached_property
     def arrays(self) -> list[np.ndarray]:
         """Every array, without names: those take time to make."""
         return [array for part in self for array in flat(part)]

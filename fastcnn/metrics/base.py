@@ -332,6 +332,10 @@ class _Average(Metric):
         for state, number in ((self.total, total), (self.count, count)):
             state.value[()] = state.value.item() + number  # ten times as fast as NumPy's += of one number
 
+    def clear(self) -> None:
+        """`reset_state`, of a metric that nobody has given more state: `variables` looks through all attributes."""
+        self.total.value[()] = self.count.value[()] = 0.0
+
     @property
     def ratio(self) -> float:
         """The result as a number of Python's."""

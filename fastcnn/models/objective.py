@@ -229,7 +229,7 @@ class LossTracker:
 
     def reset(self) -> None:
         for mean in self.means:
-            mean.reset_state()
+            mean.clear()
 
     def results(self) -> dict[str, float]:
         return {name: mean.ratio for name, mean in zip(self.names, self.means, strict=True)}

@@ -49,6 +49,7 @@ class Planned(NamedTuple):
 
     plan: Plan
     structure: Any
+    shapes: list[tuple[int, ...]]  # of the predictions that targets are compared with
     arrays: list[np.ndarray]
 
 
@@ -74,9 +75,8 @@ class Step:
         self.mode = mode
         self.mixup: Any = None  # a ManifoldMixup
         self._functions: dict[Signature, Function] = {}
-        self._latest: tuple[Any, Plan, Any] | None = (
-            None  # what the plan is for, the plan, the structure of its outputs
-        )
+        # what the plan is for, the plan, the structure of its outputs, the shapes of predictions
+        self._latest: tuple[Any, Plan, Any, list[tuple[int, ...]]] | None = None
 
     # --- what is traced ----------------------------------------------------------------------------------------
 
@@ -163,9 +163,9 @@ class Step:
 
     def run_custom(self, planned: Planned) -> None:
         """Run a batch through the model's own step."""
-        plan, _, arrays = planned
+        plan = planned.plan
         with plan.lock:
-            plan.fill(arrays)
+            plan.fill(planned.arrays)
             _updating(plan, plan.run)
             plan.tell()
 
@@ -185,9 +185,12 @@ class Step:
         key = Signature.of(batch), phase, kinds, num_threads(), device()
         if self._latest is None or self._latest[0] != key:
             specs = [TensorSpec(array.shape, self._dtype(array)) for array in arrays]
-            self._latest = key, *self._function(key[0]).plan(specs, phase)
+            plan, structure = self._function(key[0]).plan(specs, phase)
+            predictions = structure["predictions"] if "losses" in structure else []
+            shapes = [plan.output_arrays[i].shape for i in predictions]
+            self._latest = key, plan, structure, shapes
             self.model._metrics_held = self.model._held_metrics()
-        return Planned(self._latest[1], self._latest[2], arrays)
+        return Planned(*self._latest[1:], arrays)
 
     def _dtype(self, array: np.ndarray) -> str:
         """What the plan takes an array as."""
@@ -202,13 +205,13 @@ class Step:
 
     def run(self, batch: Batch, planned: Planned) -> StepResult:
         """Run a batch; the caller must `release` the result. Each of its losses is finite or NaN, never checked."""
-        plan, structure, arrays = planned
+        plan = planned.plan
         plan.lock.acquire()
         try:
-            plan.fill(arrays)
+            plan.fill(planned.arrays)
             _updating(plan, plan.run)
             plan.tell()
-            return self._result(batch, structure, plan.output_arrays, plan.lock.release)
+            return self._result(batch, planned.structure, plan.output_arrays, plan.lock.release)
         except BaseException:
             plan.lock.release()
             raise
@@ -219,10 +222,10 @@ class Step:
 
     def start(self, batch: Batch, planned: Planned) -> Callable[[], StepResult]:
         """Begin to run a batch; what is returned waits for the result."""
-        plan, structure, arrays = planned
+        plan = planned.plan
         with plan.lock:
-            received = _updating(plan, partial(plan.start, arrays))
-        return lambda: self._result(batch, structure, received.arrays(), received.release)
+            received = _updating(plan, partial(plan.start, planned.arrays))
+        return lambda: self._result(batch, planned.structure, received.arrays(), received.release)
 
     def _result(
         self, batch: Batch, structure: Any, outputs: list[np.ndarray], release: Callable[[], None]
@@ -235,7 +238,7 @@ class Step:
 
     def predict(self, x: Arrays) -> tuple[Any, list[np.ndarray]]:
         """Outputs for inputs: their structure and fresh arrays."""
-        plan, structure, arrays = self.planned(Batch(x))
+        plan, structure, _, arrays = self.planned(Batch(x))
         with plan.lock:
             plan.fill(arrays)
             plan.run()
@@ -250,11 +253,9 @@ class Step:
         """Refuse data that cannot be trained on: looks at all targets. planned: of one of their batches."""
         if self.is_custom:
             return
-        plan, structure, _ = planned
         objective = self.model._objective
-        shapes = [plan.output_arrays[i].shape for i in structure["predictions"]]
         if objective is not None:
-            objective.check_targets(arrange(data.y, objective.names, "y"), shapes)
+            objective.check_targets(arrange(data.y, objective.names, "y"), planned.shapes)
 
     def describe(self, batch_size: int, timed: bool) -> str:
         """The plan for batches of this size, with targets as the losses want them."""

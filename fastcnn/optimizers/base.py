@@ -126,6 +126,7 @@ class Optimizer(Configurable):
         self._decay = Variable(np.zeros(2), "float64", name="decay")
         self._momentum_of_averages = Variable(np.zeros(1), "float64", name="ema")
         self._scalars: dict[str, tuple[Variable, Variable]] = {}  # dtype -> learning rate and iterations
+        self._rate_written: float | None = None  # into all of these
         self._undecayed: set[int | str] = set()  # ids of variables; their paths where it comes from a file
         self._undecayed_names: list[str] = []
         self._functions: dict[Hashable, Function] = {}
@@ -435,8 +436,10 @@ class Optimizer(Configurable):
         if self.use_ema:
             self._momentum_of_averages.put((self.ema_momentum if done else 0.0,))
         for learning_rate, iterations in self._scalars.values():
-            learning_rate.put(rate)
+            if rate != self._rate_written:
+                learning_rate.put(rate)
             iterations.put(done)
+        self._rate_written = rate
 
     def after_step(self) -> None:
         """Count the batch, and do what is left to do after an update. Once after every run of a train step."""
@@ -538,7 +541,7 @@ class Optimizer(Configurable):
                 Variable(0.0, dtype, False, "learning_rate"),
                 Variable(0.0, dtype, False, "iterations"),
             )
-            self._scalars[dtype] = scalars
+            self._scalars[dtype], self._rate_written = scalars, None
         return self._scalars[dtype]
 
 

@@ -48,24 +48,23 @@ from fastcnn_kernels.strips import (
     PIXELS,
     STRIP,
     STRIP_ROWS,
-    TALLEST_ITEM,
     Part,
     Sampling,
     block_of_lines,
     copy_lines,
     copy_strip,
+    cut_of,
     gather_run,
     is_matrix,
     lay_columns,
     lay_weights,
     lines_that_fit,
     part_at,
-    part_size,
     place_of_column,
-    strip_height,
 )
 
 ITEMS = 64  # work items of a large convolution: enough to share out evenly over a dozen threads
+TALLEST_ITEM = 8  # row tiles of an item; they meet a block of weights while it is in the second-level cache
 WIDEST_ITEM = 16  # panels of an item; DEPTH rows of so many panels are half a megabyte
 WEIGHT_ITEMS = 96
 WEIGHT_PANELS = 8  # panels of an item of the weights' gradient
@@ -300,35 +299,34 @@ def begin(end, o, j, rows, columns, work, into):
 
 
 @device_function
-def convolve(source, s, weights, weights_at, panel_pitch, end, out, o, block, work):
+def convolve(source, s, cut, weights, weights_at, panel_pitch, end, out, o, block, work):
     """One block of out = max(implicit matrix * weights + bias + residual, lower).
 
     block: (top, bottom, left, right) rows and columns. The panel of columns j is at weights_at + j * panel_pitch.
     """
-    ny, nx, channels = part_size(s)
-    for ty in range(0, max(s.ny, 1), ny):  # where no tap reaches, the result is the bias
-        for tx in range(0, max(s.nx, 1), nx):
-            for c in range(0, s.channels, channels):
-                part = part_at(s, ty, tx, c)
-                add_part(source, s, part, weights, weights_at, panel_pitch, end, out, o, block, work)
+    for ty in range(0, max(s.ny, 1), cut.ny):  # where no tap reaches, the result is the bias
+        for tx in range(0, max(s.nx, 1), cut.nx):
+            for c in range(0, s.channels, cut.channels):
+                part = part_at(s, cut, ty, tx, c)
+                add_part(source, s, cut, part, weights, weights_at, panel_pitch, end, out, o, block, work)
 
 
 @device_function
-def add_part(source, s, part, weights, weights_at, panel_pitch, end, out, o, block, work):
+def add_part(source, s, cut, part, weights, weights_at, panel_pitch, end, out, o, block, work):
     """Add what the columns of a part give to a block of the result. The first part begins it, the last ends it."""
     top, bottom, left, right = block
     begins = part.ty == 0 and part.tx == 0 and part.c == 0
     ends = part.ty + part.ny == s.ny and part.tx + part.nx == s.nx and part.c + part.channels == s.channels
-    depth, height, plain = part.ny * part.nx * part.channels, strip_height(s), is_matrix(s)
-    at = weights_at + place_of_column(s, part.ty, part.tx, part.c) * lanes_of(out) * TILE_VECTORS
+    depth, plain = part.ny * part.nx * part.channels, is_matrix(s)
+    at = weights_at + place_of_column(s, cut, part.ty, part.tx, part.c) * lanes_of(out) * TILE_VECTORS
     factor = Factor(weights, at, panel_pitch, depth, begins, end.lower if ends else -math.inf)
     if not plain:
-        lay_columns(s, part, work.columns)
+        lay_columns(s, cut, part, work.columns)
     first = top
     while first < bottom:
-        stop = top + block_end(first - top, height, bottom - top)
+        stop = top + block_end(first - top, cut.height, bottom - top)
         if depth > 0 and not plain:
-            copy_strip(source, s, first, stop - first, part, work.strip, work.rows)
+            copy_strip(source, s, first, stop - first, cut, part, work.strip, work.rows)
         i, rows = first, 0
         while i < stop:
             rows = rows_of_tile(stop - i)
@@ -399,14 +397,16 @@ def conv_pack_weights(weight, packed, g, first, last):
     channels, filters = g.c // g.groups, g.f // g.groups
     panels = blocks(filters, width)
     s = forward_sampling(g, 0)
-    at_once = part_size(s)[2]
+    cut = cut_of(s)
     for item in range(first, last):
         tap, panel = item % taps, item // taps
         group, j = panel // panels, panel % panels * width
-        for c in range(0, channels, at_once):
+        for c in range(0, channels, cut.channels):
             at = (tap * channels + c) * g.f + group * filters + j
-            to = (panel * taps * channels + place_of_column(s, tap // g.kw, tap % g.kw, c)) * width
-            pack_rows(weight, at, g.f, min(at_once, channels - c), min(width, filters - j), packed, to, width)
+            to = (panel * taps * channels + place_of_column(s, cut, tap // g.kw, tap % g.kw, c)) * width
+            pack_rows(
+                weight, at, g.f, min(cut.channels, channels - c), min(width, filters - j), packed, to, width
+            )
 
 
 @cpu_kernel(lambda weight, packed, g: g.kh * g.kw * g.groups * _panels(g.c // g.groups, packed))
@@ -427,11 +427,11 @@ def conv_pack_weights_transposed(weight, packed, g, first, last):
         rows, columns = taps_of(ry, g.pt, g.kh, g.sh, g.dh), taps_of(rx, g.pl, g.kw, g.sw, g.dw)
         ty, tx = (rows.highest - ky) // rows.period, (columns.highest - kx) // columns.period
         s = backward_sampling(g, group, ry, rx)
-        at_once = part_size(s)[2]
-        for f in range(0, filters, at_once):
+        cut = cut_of(s)
+        for f in range(0, filters, cut.channels):
             at = ((ky * g.kw + kx) * channels + j) * g.f + group * filters + f
-            row = (panel * taps + class_start(g, ry, rx)) * filters + place_of_column(s, ty, tx, f)
-            size = min(at_once, filters - f), min(width, channels - j)
+            row = (panel * taps + class_start(g, ry, rx)) * filters + place_of_column(s, cut, ty, tx, f)
+            size = min(cut.channels, filters - f), min(width, channels - j)
             pack_columns(weight, at, g.f, size[0], size[1], packed, row * width, width)
 
 
@@ -460,14 +460,18 @@ def conv_forward(x, packed, bias, residual, y, lower, g, first, last):
     width, filters, total = lanes_of(y) * TILE_VECTORS, g.f // g.groups, g.kh * g.kw * (g.c // g.groups)
     tall, wide = forward_block(g, width)
     height, breadth, rows = tall * TILE_ROWS, wide * width, g.n * g.oh * g.ow
-    column_blocks, panels = blocks(filters, breadth), blocks(filters, width)
+    column_blocks, panels, cut = (
+        blocks(filters, breadth),
+        blocks(filters, width),
+        cut_of(forward_sampling(g, 0)),
+    )
     for item in range(first, last):
         left, group = item % column_blocks * breadth, item // column_blocks % g.groups
         top = item // column_blocks // g.groups * height
         block = top, block_end(top, height, rows), left, min(left + breadth, filters)
         o = Landing(g.oh, g.ow, g.f, group * filters, 1, 1, 0, 0)
         s = forward_sampling(g, group)
-        convolve(x, s, packed, group * panels * total * width, total, end, y, o, block, work)
+        convolve(x, s, cut, packed, group * panels * total * width, total, end, y, o, block, work)
 
 
 @cpu_kernel(lambda dy, packed, bias, residual, dx, lower, g: _backward_items(g, dx.itemsize))
@@ -499,7 +503,7 @@ def conv_backward_data(dy, packed, bias, residual, dx, lower, g, first, last):
         block = top, block_end(top, height, g.n * s.qh * s.qw), left, min(left + breadth, channels)
         o = Landing(g.h, g.w, g.c, group * channels, g.sh, g.sw, ry, rx)
         at = (group * panels * total + class_start(g, ry, rx) * s.channels) * width
-        convolve(dy, s, packed, at, total, end, dx, o, block, work)
+        convolve(dy, s, cut_of(s), packed, at, total, end, dx, o, block, work)
 
 
 @cpu_kernel(lambda x, dy, partials, g: _weight_items(g, partials.itemsize))

@@ -15,13 +15,9 @@ from typing import NamedTuple
 from fastcnn_kernels.jit import TILE_ROWS, device_function, shape_function
 from fastcnn_kernels.microkernel import DEPTH, EXTRA_ROWS, LANES, clear, copy
 
-TALLEST_ITEM = (
-    8  # row tiles of a work item; they meet a block of weights while it is in the second-level cache
-)
 STRIP = 4096  # numbers of a strip: a third of a first-level cache
-STRIP_ROWS = (
-    TALLEST_ITEM * TILE_ROWS + EXTRA_ROWS + TILE_ROWS
-)  # pixels that it serves, and a tile's repetitions
+STRIP_TILES = 8  # tiles of pixels, at most, that it serves
+STRIP_ROWS = STRIP_TILES * TILE_ROWS + EXTRA_ROWS + TILE_ROWS  # their rows, and a tile's repetitions
 PIXELS = 128  # pixels that are added up at once
 PIXEL_STRIP = 8192  # numbers of the strip that they see
 
@@ -49,6 +45,16 @@ class Sampling(NamedTuple):
     sx: int
     ny: int
     nx: int
+
+
+class Cut(NamedTuple):
+    """How an implicit matrix is cut: taps and channels of a part of the columns, and rows that a strip serves."""
+
+    ny: int
+    nx: int
+    channels: int
+    height: int  # rows: whole tiles
+    cells: int  # of a line of the strip
 
 
 class Part(NamedTuple):
@@ -81,47 +87,33 @@ def cells_of_line(s, nx, rows):
 
 
 @shape_function
-def part_size(s):
-    """(ny, nx, channels): the columns of the implicit matrix that are multiplied at a time, as so many taps and
-    channels. The cells that a tile of pixels reads there fit a strip."""
+def cut_of(s):
+    """Parts as large as a strip of a tile's pixels allows; then as many pixels as the strip has room for."""
     if is_matrix(s):
-        return 1, 1, DEPTH
+        return Cut(1, 1, DEPTH, STRIP_TILES * TILE_ROWS, 0)
     rows = TILE_ROWS + EXTRA_ROWS
     nx = max(min(s.nx, (STRIP // rows - 1) // s.sx + 1), 1)
     cells, channels, ny = cells_of_line(s, nx, rows), s.channels, max(s.ny, 1)
     if ny * cells * channels > STRIP:
         channels = min(channels, max(STRIP // (ny * cells) // LANES * LANES, LANES), STRIP // cells)
-    return min(ny, STRIP // (cells * channels)), nx, channels
-
-
-@shape_function
-def strip_height(s):
-    """How many pixels are multiplied by what has been copied once: whole tiles."""
-    ny, nx, channels = part_size(s)
-    tiles = TALLEST_ITEM
-    while tiles > 1 and ny * cells_of_line(s, nx, tiles * TILE_ROWS + EXTRA_ROWS) * channels > STRIP:
+    ny, tiles = min(ny, STRIP // (cells * channels)), STRIP_TILES
+    cells = cells_of_line(s, nx, tiles * TILE_ROWS + EXTRA_ROWS)
+    while tiles > 1 and ny * cells * channels > STRIP:
         tiles -= 1
-    return tiles * TILE_ROWS
+        cells = cells_of_line(s, nx, tiles * TILE_ROWS + EXTRA_ROWS)
+    return Cut(ny, nx, channels, tiles * TILE_ROWS, cells)
 
 
 @shape_function
-def strip_pitch(s, part):
-    """How far the lines of a strip are apart."""
-    return cells_of_line(s, part.nx, strip_height(s) + EXTRA_ROWS) * part.channels
-
-
-@shape_function
-def part_at(s, ty, tx, c):
+def part_at(s, cut, ty, tx, c):
     """The part that begins at a tap and a channel."""
-    ny, nx, channels = part_size(s)
-    return Part(ty, tx, c, min(ny, s.ny - ty), min(nx, s.nx - tx), min(channels, s.channels - c))
+    return Part(ty, tx, c, min(cut.ny, s.ny - ty), min(cut.nx, s.nx - tx), min(cut.channels, s.channels - c))
 
 
 @shape_function
-def place_of_column(s, ty, tx, c):
+def place_of_column(s, cut, ty, tx, c):
     """Where column (ty, tx, c) comes when parts follow one another."""
-    ny, nx, channels = part_size(s)
-    part = part_at(s, ty // ny * ny, tx // nx * nx, c // channels * channels)
+    part = part_at(s, cut, ty // cut.ny * cut.ny, tx // cut.nx * cut.nx, c // cut.channels * cut.channels)
     before = (part.ty * s.nx + part.ny * part.tx) * s.channels + part.ny * part.nx * part.c
     return before + ((ty - part.ty) * part.nx + tx - part.tx) * part.channels + c - part.c
 
@@ -162,14 +154,14 @@ def copy_cells(source, s, n, y, x, cells, part, strip, at):
 
 
 @device_function
-def copy_strip(source, s, pixel, rows, part, strip, places):
+def copy_strip(source, s, pixel, rows, cut, part, strip, places):
     """Copy the cells that some rows of the implicit matrix read in the columns of a part.
 
     strip[ty][cell][channel]: pixels that are neighbours in a line share cells where their windows overlap. places[i]:
     where row pixel + i begins.
     """
     reach = (part.nx - 1) * s.sx + 1
-    step, pitch = min(s.mx, reach), strip_pitch(s, part)
+    step, pitch = min(s.mx, reach), cut.cells * part.channels
     qx, line = pixel % s.qw, pixel // s.qw
     qy, n = line % s.qh, line // s.qh
     i = at = 0
@@ -192,15 +184,15 @@ def copy_strip(source, s, pixel, rows, part, strip, places):
 
 
 @device_function
-def lay_columns(s, part, columns):
+def lay_columns(s, cut, part, columns):
     """columns[k] = how far column k of a part is, in a strip, from where its row begins."""
-    k, pitch = 0, strip_pitch(s, part)
+    k = 0
     for ty in range(part.ny):
         for tx in range(part.nx):
-            at = ty * pitch + tx * s.sx * part.channels
-            for c in range(part.channels):
-                columns[k] = at + c
-                k += 1
+            at, run = (ty * cut.cells + tx * s.sx) * part.channels, columns[k:][: part.channels]
+            for c in range(run.size):
+                run[c] = at + c
+            k += part.channels
 
 
 # --- whole lines, for sums over pixels ---------------------------------------------------------------------------

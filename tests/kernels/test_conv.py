@@ -21,16 +21,7 @@ from fastcnn_kernels.conv import (
 )
 from fastcnn_kernels.gemm import GemmGeometry, divide_work, gemm
 from fastcnn_kernels.jit import TILE_ROWS
-from fastcnn_kernels.strips import (
-    STRIP,
-    Sampling,
-    is_matrix,
-    part_at,
-    part_size,
-    place_of_column,
-    strip_height,
-    strip_pitch,
-)
+from fastcnn_kernels.strips import STRIP, Sampling, cut_of, is_matrix, part_at, place_of_column
 
 
 class Case:
@@ -144,17 +135,17 @@ SAMPLINGS = [
 
 @pytest.mark.parametrize("s", SAMPLINGS)
 def test_parts_take_every_column_once_and_fit_a_strip(s):
-    ny, nx, channels = part_size(s)
-    places = []
-    for ty, tx, c in product(range(0, s.ny, ny), range(0, s.nx, nx), range(0, s.channels, channels)):
-        part = part_at(s, ty, tx, c)
+    cut, places = cut_of(s), []
+    starts = range(0, s.ny, cut.ny), range(0, s.nx, cut.nx), range(0, s.channels, cut.channels)
+    for ty, tx, c in product(*starts):
+        part = part_at(s, cut, ty, tx, c)
         columns = product(range(ty, ty + part.ny), range(tx, tx + part.nx), range(c, c + part.channels))
-        found = [place_of_column(s, *column) for column in columns]
+        found = [place_of_column(s, cut, *column) for column in columns]
         assert found == list(range(found[0], found[0] + len(found)))
-        assert is_matrix(s) or part.ny * strip_pitch(s, part) <= STRIP
+        assert is_matrix(s) or part.ny * cut.cells * part.channels <= STRIP
         places += found
     assert sorted(places) == list(range(s.ny * s.nx * s.channels))
-    assert strip_height(s) % TILE_ROWS == 0
+    assert cut.height % TILE_ROWS == 0
 
 
 @pytest.fixture
