@@ -246,9 +246,8 @@ def copy_lines(source, s, part, block, line, lines, qx, across, strip, pixels):
     at = k = 0
     for i in range(line, line + lines):
         n, qy = i // s.qh, i % s.qh
-        known = (
-            part.ny - block.below if i > line and qy > 0 else 0
-        )  # lines of the strip, from the pixels above
+        # Lines of the strip that the pixels above have needed, too.
+        known = part.ny - block.below if i > line and qy > 0 else 0
         at -= known * block.pitch
         for ty in range(known, part.ny):
             y = qy * s.my + s.by + (part.ty + ty) * s.sy
