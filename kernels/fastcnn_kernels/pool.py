@@ -151,8 +151,7 @@ def spread_span(typingctx, dy, at, channels, scale, count, dx, dx_at):
 @shape_function
 def fits_spans(g):
     """Whether channels are few, and rows short enough for the stack."""
-    rows = (g.sh + 1) * (g.w * g.c + SPAN)
-    return g.c < FEW and max(rows, (g.ow + 1) * SPAN) <= BUFFER
+    return g.c < FEW and max(g.w, g.ow) * g.c + SPAN <= BUFFER
 
 
 @device_function
