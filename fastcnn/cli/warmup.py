@@ -124,6 +124,11 @@ def _layer_work(dtype: str) -> Iterator[Work]:
         yield layer.name, layer, [IMAGE if layer in on_images else ROWS]
     for filters, images in ((4, FEW_CHANNELS), (64, MANY_CHANNELS)):  # other algorithms
         yield "conv2d", layers.Conv2D(filters, 3, padding="same", dtype=dtype), [images]
+    yield (
+        "conv2d",
+        lambda x, kernel: ops.conv2d(x, kernel, algorithm="implicit"),
+        [IMAGE, (3, 3, IMAGE[-1], 4)],
+    )
     if dtype == "float32":
         yield "conv2d", layers.Conv2D(256, 1, dtype="mixed_bfloat16"), [MANY_CHANNELS]
     yield "dot", lambda x, y: layers.Dot(axes=1)([x, y]), [ROWS, ROWS]

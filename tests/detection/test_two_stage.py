@@ -44,7 +44,7 @@ def untrained(**options) -> FasterRCNN:
 def detector() -> FasterRCNN:
     fastcnn.utils.set_random_seed(0)
     found = untrained(anchors_per_grid=2)
-    found.fit(shapes(48), 25, 16, augmentation=Augmentation(scale=(0.9, 1.1)), learning_rate=0.01, verbose=0)
+    found.fit(shapes(48), 45, 16, augmentation=Augmentation(scale=(0.9, 1.1)), learning_rate=0.01, verbose=0)
     return found
 
 
