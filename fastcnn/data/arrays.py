@@ -15,6 +15,8 @@ FEW = 1 << 14  # elements: looking at each is as quick as adding them up
 
 
 class _Parts(NamedTuple):
+    """Apart from `Batch` because what is made by NamedTuple itself has no room for a cached property."""
+
     x: Arrays
     y: Arrays | None = None
     sample_weight: Arrays | None = None

@@ -460,11 +460,8 @@ def conv_forward(x, packed, bias, residual, y, lower, g, first, last):
     width, filters, total = lanes_of(y) * TILE_VECTORS, g.f // g.groups, g.kh * g.kw * (g.c // g.groups)
     tall, wide = forward_block(g, width)
     height, breadth, rows = tall * TILE_ROWS, wide * width, g.n * g.oh * g.ow
-    column_blocks, panels, cut = (
-        blocks(filters, breadth),
-        blocks(filters, width),
-        cut_of(forward_sampling(g, 0)),
-    )
+    column_blocks, panels = blocks(filters, breadth), blocks(filters, width)
+    cut = cut_of(forward_sampling(g, 0))  # the same for all groups
     for item in range(first, last):
         left, group = item % column_blocks * breadth, item // column_blocks % g.groups
         top = item // column_blocks // g.groups * height
