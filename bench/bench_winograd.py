@@ -59,5 +59,5 @@ def bench_winograd_backward_weights(measure: Meter, algorithm: str, x: tuple[int
 def bench_winograd_weights(measure: Meter, kernel: Any, channels: int) -> None:
     layer = ConvGeometry(1, 8, 8, channels, 3, 3, 1, 1, 1, 1, 1, 1, 8, 8, channels, 1)
     g = winograd.winograd_geometry(layer, 4, 4)
-    transformed = np.empty(winograd.transformed_size(g, 4), np.float32)
+    transformed = np.empty(winograd.transformed_size(g), np.float32)
     measure.kernels(kernel.bind(measure.normal(3, 3, channels, channels), transformed, g))

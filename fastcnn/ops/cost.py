@@ -31,9 +31,8 @@ MATRIX_PRODUCT, MOVED = 1.8, 16.0  # a multiply-add of a product of matrices, pa
 PACKED = 10.0  # one weight
 
 # Of Winograd's algorithm: a multiply-add; transforming one channel and one filter of a tile of 4 x 4 or 2 x 2 outputs.
-POINT_PRODUCT = 0.9
+POINT_PRODUCT = 1.0
 INPUT, OUTPUT = {4: 850.0, 2: 310.0}, {4: 320.0, 2: 150.0}
-COPIED = 200.0  # one pixel of a tile whose channels do not fill a vector
 TRANSFORMED = 28.0  # making one transformed weight
 READ, FETCHED = 0.9, 11.0  # reading it for a block of tiles from a second-level cache, and from beyond
 CACHED = 400_000  # transformed weights that stay in such a cache
@@ -127,8 +126,8 @@ def winograd_cost(g: ConvGeometry, size: int, ready: bool) -> Cost:
     tiles, inner, filters = tiles_of(g, size), g.c // g.groups, g.f // g.groups
     weights = points(size) * g.c * filled(filters)
     product = blocks(tiles, ROWS) * ROWS * weights * POINT_PRODUCT
-    of_input = max(inner, LANES) * INPUT[size] + (points(size) * COPIED if inner < LANES else 0)
-    of_output = filled(filters) * OUTPUT[size] + (size * size * COPIED if filters % LANES else 0)
+    of_input = max(inner, LANES) * INPUT[size]
+    of_output = filled(filters) * OUTPUT[size]
     read = (READ if weights < CACHED else FETCHED) * blocks(tiles, BLOCK)
     of_weights = weights * (read + (0.0 if ready else TRANSFORMED))
     return product + tiles * g.groups * (of_input + of_output) + of_weights
@@ -140,8 +139,8 @@ def winograd_gradient_cost(g: ConvGeometry, size: int, parts: int) -> Cost:
         return IMPOSSIBLE
     tiles, inner, filters = tiles_of(g, size), g.c // g.groups, g.f // g.groups
     sums = points(size) * g.c * filled(filters)
-    of_input = max(inner, LANES) * INPUT[size] + (points(size) * COPIED if inner < LANES else 0)
-    of_dy = max(filters, LANES) * INPUT[size] + (size * size * COPIED if filters < LANES else 0)
+    of_input = max(inner, LANES) * INPUT[size]
+    of_dy = max(filters, LANES) * INPUT[size]
     again = blocks(filters, GRADIENT_CHANNELS), blocks(inner, GRADIENT_CHANNELS)
     return (
         tiles * (sums * POINT_PRODUCT + g.groups * (of_input * again[0] + of_dy * again[1]))

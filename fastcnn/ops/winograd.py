@@ -35,7 +35,7 @@ def itemsize_of(tensors: Sequence[Any]) -> int:
 
 def workspace(g: WinogradGeometry, tensors: Sequence[Any], weights: bool = False) -> TensorSpec:
     """Memory of a thread; weights: for the gradient of the weights."""
-    return TensorSpec((workspace_size(g, itemsize_of(tensors), weights),), tensors[0].dtype)
+    return TensorSpec((workspace_size(g, weights),), tensors[0].dtype)
 
 
 @operation
@@ -53,7 +53,7 @@ class WinogradConv(Conv):
         return winograd_cost(self.geometry_of(inputs, outputs), self.size, ready)
 
     def prepared(self, inputs: Sequence[TensorSpec], outputs: Any) -> list[TensorSpec]:
-        size = transformed_size(self.cut(inputs, outputs), itemsize_of(inputs))
+        size = transformed_size(self.cut(inputs, outputs))
         return [TensorSpec((size,), inputs[0].dtype)]
 
     def prepare(self, k: Any, inputs: Any, outputs: Any, prepared: Any) -> list:
@@ -90,7 +90,7 @@ class WinogradConvInputGrad(ConvInputGrad):
         return winograd_cost(backwards(self.geometry_of(inputs)), self.size, ready)
 
     def prepared(self, inputs: Sequence[TensorSpec], outputs: Any) -> list[TensorSpec]:
-        return [TensorSpec((transformed_size(self.cut(inputs), itemsize_of(inputs)),), inputs[0].dtype)]
+        return [TensorSpec((transformed_size(self.cut(inputs)),), inputs[0].dtype)]
 
     def prepare(self, k: Any, inputs: Any, outputs: Any, prepared: Any) -> list:
         return [k.winograd_weights_rotated.bind(inputs[1], prepared[0], self.cut(inputs))]

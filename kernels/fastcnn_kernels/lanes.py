@@ -10,6 +10,7 @@ back, are images again.
 """
 
 import math
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,14 +32,19 @@ from fastcnn_kernels.microkernel import (
     itemsize_of,
     lanes,
     lanes_of,
-    literal,
     pointer_to,
 )
 
 # Sums in registers at a time, as filters x pixels, or as taps x filters of the weights' gradient.
 FILTERS = 4
 PIXELS = 6 if VECTOR_BYTES == 64 else 2
+FEW_PIXELS = 4 if VECTOR_BYTES == 64 else 1
 TAPS = 5 if VECTOR_BYTES == 64 else 2
+FILTER_TILES = sorted(
+    {(filters, pixels) for filters in (FILTERS, 2, 1) for pixels in (PIXELS, FEW_PIXELS, 1)}
+)
+WEIGHT_TILES = sorted({(taps, filters) for taps in (TAPS, 2, 1) for filters in (FILTERS, 2, 1)})
+LARGEST = 16  # no size of a tile is as large
 PANEL = 1 << 15  # numbers that the panels of a band may have: they stay in the second-level cache
 PARTS = 16  # of the images, whose contributions to the weights' gradient are summed apart
 MOST_FILTERS = 1024
@@ -81,7 +87,23 @@ class Panel(NamedTuple):
 # --- the tiles -------------------------------------------------------------------------------------------------
 
 
-@intrinsic(prefer_literal=True)
+def _call_one(builder, name, sizes, shapes, values, emit):
+    """Call the function of the shape that the sizes are, one of those; `emit(shape, builder)` writes each."""
+    kind = ir.FunctionType(ir.VoidType(), [value.type for value in values])
+    key = builder.add(builder.mul(sizes[0], constant(LARGEST)), sizes[1])
+    end = builder.append_basic_block("end")
+    switch = builder.switch(key, end)
+    for shape in shapes:
+        block = builder.append_basic_block("shape")
+        switch.add_case(constant(shape[0] * LARGEST + shape[1]), block)
+        builder.position_at_end(block)
+        named = f"fastcnn_{name}_{shape[0]}x{shape[1]}"
+        builder.call(function_once(builder.module, named, kind, partial(emit, shape)), values)
+        builder.branch(end)
+    builder.position_at_end(end)
+
+
+@intrinsic
 def filter_tile(
     typingctx,
     filters,
@@ -102,12 +124,11 @@ def filter_tile(
     """out[pixel, filter] = max(bias[filter] + sum over the walk of x vector * weight, lower), all vectors of lanes.
 
     Pixel j begins at x_at + j * step of the panel x and at out_at + j * out_step of the panel out; filter i of tap and
-    channel k is at weight_at + k * pitch + i. `filters` and `pixels` are literal.
+    channel k is at weight_at + k * pitch + i. `filters` and `pixels` are one of the `FILTER_TILES`.
     """
-    shape = literal(filters, "filters"), literal(pixels, "pixels")
     word = types.intp
     arrays = x, word, word, weight, word, word, bias, types.float64, out, word, word
-    signature = types.void(filters, pixels, *arrays, walk)
+    signature = types.void(word, word, *arrays, walk)
 
     def codegen(context, builder, signature, args):
         kinds = signature.args
@@ -116,18 +137,14 @@ def filter_tile(
         start = pointer_to(context, builder, kinds[8], args[8], constant(0))
         words = [args[4], args[7], args[12], *cgutils.unpack_tuple(builder, args[13])]
         values = [*pointers, start, args[9], *words]
-        name = f"fastcnn_filters_{shape[0]}x{shape[1]}_{dtype}"
-        kind = ir.FunctionType(ir.VoidType(), [v.type for v in values])
-        function = function_once(
-            builder.module, name, kind, lambda b: _emit_filters(context, b, dtype, shape)
-        )
-        builder.call(function, values)
+        emit = partial(_emit_filters, context, dtype)
+        _call_one(builder, f"filters_{dtype}", args[:2], FILTER_TILES, values, emit)
         return context.get_dummy_value()
 
     return signature, codegen
 
 
-def _emit_filters(context, builder, dtype, shape):
+def _emit_filters(context, dtype, shape, builder):
     px, pw, po, pb, lower, step, pitch, out_step, kh, row, kw, column, channels = builder.function.args
     filters, pixels = shape
     v = Vectors(context, builder, dtype, lanes(context.get_abi_sizeof(context.get_data_type(dtype))))
@@ -154,15 +171,14 @@ def _emit_filters(context, builder, dtype, shape):
     builder.ret_void()
 
 
-@intrinsic(prefer_literal=True)
+@intrinsic
 def weight_tile(typingctx, taps, filters, x, dy, rows, columns, out, at, pitch, adding):
     """out[at + tap * pitch + filter] (+)= sum over rows, columns and lanes of x vector * dy vector.
 
-    x, dy: `Panel`s; tap t and filter i are t and i vectors further on. `taps` and `filters` are literal.
+    x, dy: `Panel`s; tap t and filter i are t and i vectors further on. `taps`, `filters`: one of the `WEIGHT_TILES`.
     """
-    shape = literal(taps, "taps"), literal(filters, "filters")
     word = types.intp
-    signature = types.void(taps, filters, x, dy, word, word, out, word, word, word)
+    signature = types.void(word, word, x, dy, word, word, out, word, word, word)
 
     def codegen(context, builder, signature, args):
         kinds, values = signature.args, []
@@ -177,18 +193,14 @@ def weight_tile(typingctx, taps, filters, x, dy, rows, columns, out, at, pitch, 
             args[8],
             args[9],
         ]
-        name = f"fastcnn_weights_{shape[0]}x{shape[1]}_{dtype}"
-        kind = ir.FunctionType(ir.VoidType(), [value.type for value in values])
-        function = function_once(
-            builder.module, name, kind, lambda b: _emit_weights(context, b, dtype, shape)
-        )
-        builder.call(function, values)
+        emit = partial(_emit_weights, context, dtype)
+        _call_one(builder, f"weights_{dtype}", args[:2], WEIGHT_TILES, values, emit)
         return context.get_dummy_value()
 
     return signature, codegen
 
 
-def _emit_weights(context, builder, dtype, shape):
+def _emit_weights(context, dtype, shape, builder):
     px, row_x, column_x, pd, row_dy, column_dy, rows, columns, po, pitch, adding = builder.function.args
     taps, filters = shape
     v = Vectors(context, builder, dtype, lanes(context.get_abi_sizeof(context.get_data_type(dtype))))
@@ -536,29 +548,27 @@ def filter_row(panel, row, oy, weight, start, lower, out, g):
     walk = Walk(count, g.dh * pitch, g.kw // together, g.dw * g.c * width, together * g.c)
     step, out_step = g.sw * g.c * width, g.f * width
     line, taps = (row * g.sh + ky * g.dh) * pitch, ky * g.kw * g.c * g.f
-    for j in range(0, g.ow, PIXELS if g.ow >= PIXELS else 1):
-        ox = min(j, g.ow - PIXELS) if g.ow >= PIXELS else j  # the last tile may overlap that before
-        at, to, f = line + ox * step, (row * g.ow + ox) * out_step, 0
+    done = 0
+    while done < g.ow:
+        pixels = pixels_of(g.ow - done, g.ow)
+        ox, f = min(done, g.ow - pixels), 0  # the last tile may overlap that before
+        at, to = line + ox * step, (row * g.ow + ox) * out_step
         while f < g.f:
-            bias, into, w = start[f:], to + f * width, taps + f
-            if g.ow < PIXELS:
-                filter_tile(1, 1, panel, at, step, weight, w, g.f, bias, lower, out, into, out_step, walk)
-                f += 1
-            elif g.f - f >= FILTERS:
-                filter_tile(
-                    FILTERS, PIXELS, panel, at, step, weight, w, g.f, bias, lower, out, into, out_step, walk
-                )
-                f += FILTERS
-            elif g.f - f >= 2:
-                filter_tile(
-                    2, PIXELS, panel, at, step, weight, w, g.f, bias, lower, out, into, out_step, walk
-                )
-                f += 2
-            else:
-                filter_tile(
-                    1, PIXELS, panel, at, step, weight, w, g.f, bias, lower, out, into, out_step, walk
-                )
-                f += 1
+            filters = steps_of(g.f - f, FILTERS)
+            filter_tile(
+                filters, pixels, panel, at, step, weight, taps + f, g.f, start[f:], lower, out, to + f * width,
+                out_step, walk,
+            )  # fmt: skip
+            f += filters
+        done += pixels
+
+
+@shape_function
+def pixels_of(left, row):
+    """How many pixels a tile takes of those that are left of a row."""
+    if left > 2 * FEW_PIXELS or FEW_PIXELS < left <= PIXELS <= row:
+        return PIXELS
+    return FEW_PIXELS if row >= FEW_PIXELS else 1
 
 
 @cpu_kernel(lambda x, dy, partials, workspace, g: lanes_parts(g, lanes(x.itemsize)))
@@ -603,7 +613,7 @@ def add_band(panel, panel_dy, rows, partials, to, adding, g):
                 filters = steps_of(g.f - f, FILTERS)
                 x = Panel(panel, begin + k * width, g.sh * pitch, g.sw * g.c * width)
                 dy = Panel(panel_dy, f * width, g.ow * g.f * width, g.f * width)
-                add_weights(taps, filters, x, dy, rows, g.ow, partials, place + f, g.f, adding)
+                weight_tile(taps, filters, x, dy, rows, g.ow, partials, place + f, g.f, adding)
                 f += filters
             k += taps
 
@@ -612,28 +622,3 @@ def add_band(panel, panel_dy, rows, partials, to, adding, g):
 def steps_of(left, most):
     """How many of those that are left a tile takes."""
     return most if left >= most else min(left, 2)
-
-
-@device_function
-def add_weights(taps, filters, x, dy, rows, columns, out, at, pitch, adding):
-    """`weight_tile` of one of the shapes that there are."""
-    if taps == TAPS:
-        if filters == FILTERS:
-            weight_tile(TAPS, FILTERS, x, dy, rows, columns, out, at, pitch, adding)
-        elif filters == 2:
-            weight_tile(TAPS, 2, x, dy, rows, columns, out, at, pitch, adding)
-        else:
-            weight_tile(TAPS, 1, x, dy, rows, columns, out, at, pitch, adding)
-    elif taps == 2:
-        if filters == FILTERS:
-            weight_tile(2, FILTERS, x, dy, rows, columns, out, at, pitch, adding)
-        elif filters == 2:
-            weight_tile(2, 2, x, dy, rows, columns, out, at, pitch, adding)
-        else:
-            weight_tile(2, 1, x, dy, rows, columns, out, at, pitch, adding)
-    elif filters == FILTERS:
-        weight_tile(1, FILTERS, x, dy, rows, columns, out, at, pitch, adding)
-    elif filters == 2:
-        weight_tile(1, 2, x, dy, rows, columns, out, at, pitch, adding)
-    else:
-        weight_tile(1, 1, x, dy, rows, columns, out, at, pitch, adding)

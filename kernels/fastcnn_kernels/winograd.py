@@ -18,6 +18,7 @@ channels fit the second-level cache, and some panels of filters.
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -46,12 +47,10 @@ from fastcnn_kernels.microkernel import (
     Vectors,
     blocks,
     clear,
-    copy,
     distance,
     flat,
     function_once,
     itemsize_of,
-    keep_row,
     lanes,
     lanes_of,
     literal,
@@ -62,10 +61,12 @@ from fastcnn_kernels.microkernel import (
     tile_width,
 )
 
-EDGE = 8  # places in a row of a table, at least as many as a tile has points
-TABLE = EDGE * EDGE
+EDGE = 8  # at least as many as a tile has points along an axis
+PLACE, STEP, JUMP = range(3)  # what is known of the rows of a line of tiles
+TABLE = 3 * EDGE
+RUN = 8  # tiles in a row that are transformed together; their columns fit a first-level cache
+COLUMNS = (4 * RUN + 2) * 6 * VECTOR_BYTES // 4  # vectors of transformed columns of such a run
 LINE = 16  # numbers; rows of the workspace begin at multiples of it
-PATCH = 36 * VECTOR_BYTES // 4  # one vector for each pixel of a tile
 DEPTH_BLOCK = 16  # rows of weights that are transformed at once
 WEIGHTS_BLOCK = 9 * DEPTH_BLOCK * WIDEST
 CHANNEL_ROWS = (
@@ -103,7 +104,8 @@ class WinogradGeometry(NamedTuple):
     down: int  # tiles in a column
     across: int  # tiles in a row
     block: int  # tiles of a work item (for the gradient of the weights: at a time)
-    panels: int  # panels of filters of a work item
+    width: int  # filters of a panel
+    panels: int  # panels of a work item
     channels: int  # channels of a work item
     parts: int  # parts of the tiles whose contributions to the gradient of the weights are summed apart
 
@@ -242,121 +244,185 @@ def edges(kind: int, size: int) -> tuple[int, int]:
     return taken, len(FORMULAS[kind, size]([1.0] * taken))
 
 
-@intrinsic(prefer_literal=True)
-def to_points(typingctx, kind, size, source, table, count, to, at, pitch):
-    """to[at + point * pitch + j] = the transform of source[table[i * EDGE + k] + j] over i, k, for j < count.
+def _call(builder, name, shape, v, words, emit, part=False):
+    """Call the function of these words that `emit` writes. part: its vectors have as many numbers as the last word."""
+    kind = ir.FunctionType(ir.VoidType(), [w.type for w in words])
+    name = f"fastcnn_{name}_{shape[0]}_{shape[1]}_{v[1]}{'_part' * part}"
+    builder.call(function_once(builder.module, name, kind, partial(emit, v, shape, part)), words)
 
-    count >= lanes; where it is no multiple of them, the last vector overlaps the one before.
+
+def _call_for(builder, name, shape, v, words, emit):
+    """The same for whole vectors, unless the last word says that fewer numbers are present."""
+    with builder.if_else(builder.icmp_signed("<", words[-1], WORD(v[2]))) as branches:
+        for branch, part in zip(branches, (True, False), strict=True):
+            with branch:
+                _call(builder, name, shape, v, words, emit, part)
+
+
+def _vectors_of(context, array):
+    """What `Vectors` takes, but for the builder."""
+    return context, array.dtype, lanes(itemsize_of(context, array))
+
+
+@intrinsic(prefer_literal=True)
+def transform_columns(typingctx, kind, size, source, rows, first, last, to, j, present):
+    """to[x, p] = the vector that a formula makes of the column source[rows(i) + x * step(i) + j], i = 0, 1, ...
+
+    For first <= x < last and every point p; `rows` as `locate` leaves it. Of a vector `present` numbers are read, or
+    all; the rest is zero.
     """
-    shape = literal(kind, "kind"), literal(size, "size")
-    word = types.intp
-    signature = types.void(kind, size, source, table, word, to, word, word)
+    shape, word = (literal(kind, "kind"), literal(size, "size")), types.intp
+    signature = types.void(kind, size, source, rows, word, word, to, word, word)
 
     def codegen(context, builder, signature, args):
-        kinds = signature.args
-        pointers = (
-            pointer_to(context, builder, kinds[2], args[2], ir.Constant(WORD, 0)),
-            pointer_to(context, builder, kinds[3], args[3], ir.Constant(WORD, 0)),
-            pointer_to(context, builder, kinds[5], args[5], args[6]),
-        )
-        words = [*pointers, args[4], args[7]]
-        v = (context, kinds[2].dtype, lanes(itemsize_of(context, kinds[2])))
-        _call(builder, f"to_points_{kinds[2].dtype}", shape, words, lambda b: _emit_to_points(b, v, shape))
+        kinds, start = signature.args, WORD(0)
+        pointers = [
+            pointer_to(context, builder, kinds[i], args[i], at)
+            for i, at in ((2, args[7]), (3, start), (6, start))
+        ]
+        words = [*pointers, args[4], args[5], args[8]]
+        _call_for(builder, "columns", shape, _vectors_of(context, kinds[2]), words, _emit_columns)
         return context.get_dummy_value()
 
     return signature, codegen
 
 
-def _call(builder, name, shape, words, emit):
-    kind = ir.FunctionType(ir.VoidType(), [w.type for w in words])
-    name = f"fastcnn_{name}_{shape[0]}_{shape[1]}"
-    builder.call(function_once(builder.module, name, kind, emit), words)
-
-
-def _emit_to_points(builder, v, shape):
-    source, table, to, count, pitch = builder.function.args
-    v = Vectors(v[0], builder, v[1], v[2])
+def _emit_columns(v, shape, part, builder):
+    source, rows, to, first, last, present = builder.function.args
+    v = Vectors(v[0], builder, v[1], v[2], present if part else None)
     taken, given = edges(*shape)
-    with cgutils.for_range_slice(builder, WORD(0), count, WORD(v.count)) as (index, _):
-        j = _last_of(builder, index, builder.sub(count, WORD(v.count)))
-        square = [[_pixel(v, source, table, i, k, j) for k in range(taken)] for i in range(taken)]
-        points = both_ways(FORMULAS[shape], square)
-        for i in range(given):
-            for k in range(given):
-                v.store(points[i][k].value, to, builder.add(builder.mul(pitch, WORD(i * given + k)), j))
+    places, steps = ([_entry(builder, rows, k, i) for i in range(taken)] for k in (PLACE, STEP))
+    with cgutils.for_range_slice(builder, first, last, WORD(1)) as (x, _):
+        column = [builder.add(place, builder.mul(x, step)) for place, step in zip(places, steps, strict=True)]
+        found = FORMULAS[shape]([Emitted(builder, v.read(source, place)) for place in column])
+        for p, value in enumerate(found):
+            at = builder.add(builder.mul(x, WORD(given)), WORD(p))
+            v.store(value.value, to, builder.mul(at, WORD(v.count)))
     builder.ret_void()
 
 
-def _pixel(v, source, table, i, k, j):
-    place = v.builder.load(v.builder.gep(table, [WORD(i * EDGE + k)]))
-    return Emitted(v.builder, v.load(source, v.builder.add(place, j)))
+def _entry(builder, rows, kind, i):
+    return builder.load(builder.gep(rows, [WORD(kind * EDGE + i)]))
 
 
-def _last_of(builder, index, most):
-    return builder.select(builder.icmp_signed("<", index, most), index, most)
+@intrinsic(prefer_literal=True)
+def transform_rows(typingctx, kind, size, source, tiles, to, at, row, pitch):
+    """to[at + t * row + (p * given + q) * pitch] = the points q that a formula makes of row p of tile t.
+
+    source: what `transform_columns` left, of whose columns a tile has so many as the formula takes, from t * size on.
+    """
+    shape, word = (literal(kind, "kind"), literal(size, "size")), types.intp
+    signature = types.void(kind, size, source, word, to, word, word, word)
+
+    def codegen(context, builder, signature, args):
+        kinds = signature.args
+        pointers = [
+            pointer_to(context, builder, kinds[i], args[i], at) for i, at in ((2, WORD(0)), (4, args[5]))
+        ]
+        words = [*pointers, args[3], args[6], args[7]]
+        _call(builder, "rows", shape, _vectors_of(context, kinds[2]), words, _emit_rows)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+def _emit_rows(v, shape, part, builder):
+    source, to, tiles, row, pitch = builder.function.args
+    v = Vectors(v[0], builder, v[1], v[2])
+    taken, given = edges(*shape)
+    with cgutils.for_range(builder, tiles) as tile, cgutils.for_range(builder, WORD(given)) as p:
+        first = builder.add(builder.mul(tile.index, WORD(shape[1] * given)), p.index)
+        places = [builder.mul(builder.add(first, WORD(k * given)), WORD(v.count)) for k in range(taken)]
+        found = FORMULAS[shape]([Emitted(builder, v.load(source, place)) for place in places])
+        point = builder.mul(builder.mul(p.index, WORD(given)), pitch)
+        at = builder.add(builder.mul(tile.index, row), point)
+        for q, value in enumerate(found):
+            v.store(value.value, to, builder.add(at, builder.mul(pitch, WORD(q))))
+    builder.ret_void()
 
 
 @intrinsic(prefer_literal=True)
 def from_points(
-    typingctx, kind, size, source, at, pitch, count, bias, bias_at, residual, places, lower, to, table
+    typingctx, kind, size, points, tiles, columns, j, count, bias, bias_at, residual, added, lower, to, rows
 ):
-    """to[table[q] + j] = max(transform of source[at + point * pitch + j] + bias[bias_at + j] + more, lower).
+    """to[rows(i) + q * step(i) + t * jump(i) + j] = max(result (i, q) of tile t + bias[bias_at] + more, lower).
 
-    q = i * EDGE + k; j < count, a multiple of the lanes; more is residual[places[q] + j], or nothing if that is empty.
+    For as many vectors from j on as cover `count` numbers, of which no more are written. points: where tile 0 and
+    number j are; the tiles have `columns` results in a row, of which the last tile may lack some; more is the residual
+    at the places `added`, or nothing if that is empty.
     """
-    shape = literal(kind, "kind"), literal(size, "size")
-    word = types.intp
-    arrays = source, word, word, word, bias, word, residual, places, types.float64, to, table
+    shape, word = (literal(kind, "kind"), literal(size, "size")), types.intp
+    arrays = points, word, word, word, word, bias, word, residual, added, types.float64, to, rows
     signature = types.void(kind, size, *arrays)
 
     def codegen(context, builder, signature, args):
-        kinds, start = signature.args, ir.Constant(WORD, 0)
-        begins = ((2, args[3]), (6, args[7]), (8, start), (9, start), (11, start), (12, start))
+        kinds, start = signature.args, WORD(0)
+        data, at, row, pitch = cgutils.unpack_tuple(builder, args[2])
+        begins = ((7, args[8]), (9, args[5]), (10, start), (12, args[5]), (13, start))
         pointers = [pointer_to(context, builder, kinds[i], args[i], begin) for i, begin in begins]
-        size = context.make_array(kinds[8])(context, builder, args[8]).nitems
-        words = [*pointers, args[4], args[5], args[10], size]
-        v = (context, kinds[2].dtype, lanes(itemsize_of(context, kinds[2])))
-        _call(
-            builder, f"from_points_{kinds[2].dtype}", shape, words, lambda b: _emit_from_points(b, v, shape)
-        )
+        source = pointer_to(context, builder, kinds[2].types[0], data, at)
+        plain = context.make_array(kinds[9])(context, builder, args[9]).nitems
+        words = [source, *pointers, row, pitch, args[3], args[4], args[11], plain, args[6]]
+        _call_for(builder, "from_points", shape, _vectors_of(context, kinds[12]), words, _emit_from_points)
         return context.get_dummy_value()
 
     return signature, codegen
 
 
-def _emit_from_points(builder, v, shape):
-    source, bias, residual, places, to, table, pitch, count, lower, size = builder.function.args
-    v = Vectors(v[0], builder, v[1], v[2])
+def _emit_from_points(v, shape, part, builder):
+    source, bias, residual, added, to, rows, row, pitch, tiles, columns, lower, size, count = (
+        builder.function.args
+    )
+    v = Vectors(v[0], builder, v[1], v[2], count if part else None)
     taken, given = edges(*shape)
-    bound, plain = v.splat(v.of_double(lower)), builder.icmp_signed("==", size, WORD(0))
-    with cgutils.for_range_slice(builder, WORD(0), count, WORD(v.count)) as (j, _):
-        square = [[_point(v, source, pitch, i * taken + k, j) for k in range(taken)] for i in range(taken)]
-        shift = Emitted(builder, v.load(bias, j))
-        result = both_ways(FORMULAS[shape], square)
-        pixels = [(WORD(i * EDGE + k), result[i][k] + shift) for i in range(given) for k in range(given)]
+    bound, nothing = v.splat(v.of_double(lower)), WORD(0)
+    plain = builder.icmp_signed("==", size, nothing)
+    with cgutils.for_range(builder, tiles) as tile:
+        left = builder.sub(columns, builder.mul(tile.index, WORD(given)))
+        with cgutils.for_range_slice(builder, nothing, count, WORD(v.count)) as (j, _):
+            first = builder.gep(source, [builder.add(builder.mul(tile.index, row), j)])
+            shift = Emitted(builder, v.read(bias, j))
+            square = _square(v, first, pitch, taken)
+            result = [[value + shift for value in line] for line in both_ways(FORMULAS[shape], square)]
 
-        def store(more):
-            for q, value in pixels:
-                place, value = builder.load(builder.gep(table, [q])), value + more(q) if more else value
-                v.store(v.at_least(value.value, bound), to, builder.add(place, j))
+            def store(more):
+                """more: the beginnings of the rows of what is added, or nothing."""
+                moved = tile.index, j
+                pointers = [_row_of(builder, to, rows, rows, i, moved) for i in range(given)]
+                for q in range(given):
+                    with builder.if_then(builder.icmp_signed("<", WORD(q), left), likely=True):
+                        for i, pointer in enumerate(pointers):
+                            value = result[i][q]
+                            if more:
+                                value += Emitted(builder, v.read(more[i], nothing))
+                            v.write(v.at_least(value.value, bound), pointer, nothing)
+                    pointers, more = (
+                        [builder.gep(line, [_entry(builder, rows, STEP, i)]) for i, line in enumerate(lines)]
+                        for lines in (pointers, more)
+                    )
 
-        def residual_at(q):
-            place = builder.load(builder.gep(places, [q]))
-            return Emitted(builder, v.load(residual, builder.add(place, j)))
-
-        if shape[0] == OUTPUT:
             with builder.if_else(plain) as (without, with_residual):
                 with without:
-                    store(None)
+                    store([])
                 with with_residual:
-                    store(residual_at)
-        else:
-            store(None)
+                    store([_row_of(builder, residual, added, rows, i, (tile.index, j)) for i in range(given)])
     builder.ret_void()
 
 
-def _point(v, source, pitch, point, j):
-    return Emitted(v.builder, v.load(source, v.builder.add(v.builder.mul(pitch, WORD(point)), j)))
+def _square(v, first, pitch, taken):
+    """The points of a tile. From one line to the next in steps, or LLVM would keep 36 distances, most on the stack."""
+    builder, line, found = v.builder, first, []
+    for _ in range(taken):
+        found.append([Emitted(builder, v.load(line, builder.mul(pitch, WORD(k)))) for k in range(taken)])
+        line = builder.gep(line, [builder.mul(pitch, WORD(taken))])
+    return found
+
+
+def _row_of(builder, pointer, places, rows, i, moved):
+    """Where row i of a tile begins, at vector j."""
+    tile, j = moved
+    along = builder.add(builder.mul(tile, _entry(builder, rows, JUMP, i)), j)
+    return builder.gep(pointer, [builder.add(_entry(builder, places, PLACE, i), along)])
 
 
 # --- tiles in memory ---------------------------------------------------------------------------------------------
@@ -392,14 +458,12 @@ class Images(NamedTuple):
     outside: int
 
 
-class Stack(NamedTuple):
+class Spare(NamedTuple):
     """Small memory on a thread's stack."""
 
-    table: Any  # places of pixels
-    staged: Any  # places in the patch
-    patch: Any  # pixels of fewer channels than a vector has lanes
-    bias: Any
-    added: Any  # places in the residual
+    rows: Any  # where rows of pixels are, as `locate` leaves it
+    added: Any  # the same of the residual
+    columns: Any  # transformed columns of a run of tiles, or rows of one
 
 
 @shape_function
@@ -421,13 +485,13 @@ def apart(count):
 
 
 @shape_function
-def pieces(memory, g, width, weights):
+def pieces(memory, g, weights):
     """The workspace `memory`, cut. Rows are enough for whole register tiles. weights: for their gradient.
 
     All points of a row are neighbours: were they a block of tiles apart, each would be on a page of its own, more
     pages than the processor's table of them holds for writing.
     """
-    channels, columns, number = padded(g.channels), g.panels * width, points(g.size)
+    channels, columns, number = padded(g.channels), g.panels * g.width, points(g.size)
     zeros, rows = max(channels, columns), g.block + TILE_ROWS
     row, column = apart(number * channels), apart(number * columns)
     inputs = Points(memory, 2 * zeros, row, channels)
@@ -436,115 +500,94 @@ def pieces(memory, g, width, weights):
     return Pieces(zeros, inputs, products, sums, sums.at + (number * sums.pitch if weights else 0))
 
 
-def workspace_size(g: WinogradGeometry, itemsize: int, weights: bool = False) -> int:
+def workspace_size(g: WinogradGeometry, weights: bool = False) -> int:
     """Numbers in a thread's workspace; weights: of `winograd_backward_weights`."""
-    return pieces(None, g, tile_width(itemsize), weights).size
+    return pieces(None, g, weights).size
 
 
-@intrinsic
-def locate_pixels(typingctx, table, edge, line, row_pitch, pitch, top, left, h, w, outside):
-    """table[i * EDGE + k] = line + i * row_pitch + k * pitch for i < edge, where (top + i, left + k) is in h x w.
+@device_function
+def locate(rows, edge, images, line, left, g):
+    """Where the rows of a line of tiles begin, at column `left`; a row outside its image is one place, again and again.
 
-    It is `outside` where it is not.
+    rows[PLACE][i], rows[STEP][i], rows[JUMP][i]: a pixel of row i < edge, from it to the next, and to the next tile.
+    line: (image, row of the first pixel).
     """
-    word = types.intp
-
-    def codegen(context, builder, signature, args):
-        edge, line, row_pitch, pitch, top, left, h, w, outside = args[1:]
-        v = Vectors(context, builder, types.intp, EDGE)
-        numbers = ir.Constant(v.kind, list(range(EDGE)))
-        steps = builder.mul(numbers, v.splat(pitch))
-        columns = builder.icmp_unsigned("<", builder.add(numbers, v.splat(left)), v.splat(w))
-        into = pointer_to(context, builder, signature.args[0], args[0], WORD(0))
-        with cgutils.for_range(builder, edge) as loop:
-            start = builder.add(line, builder.mul(loop.index, row_pitch))
-            row = builder.icmp_unsigned("<", builder.add(top, loop.index), h)
-            here = builder.add(v.splat(start), steps)
-            places = builder.select(columns, here, v.splat(outside))
-            places = builder.select(row, places, v.splat(outside))
-            v.store(places, into, builder.mul(loop.index, WORD(EDGE)))
-        return context.get_dummy_value()
-
-    return types.void(table, *[word] * 9), codegen
-
-
-@device_function
-def locate(table, edge, images, n, top, left):
-    """table[i * EDGE + k] = place of pixel (top + i, left + k) of the n-th image."""
-    line = ((n * images.h + top) * images.w + left) * images.pitch + images.first
-    row_pitch = images.w * images.pitch
-    locate_pixels(table, edge, line, row_pitch, images.pitch, top, left, images.h, images.w, images.outside)
-
-
-@device_function
-def load_patch(source, edge, count, stack):
-    """Copies `count` channels of the pixels of a table, and makes it one of the copies, filled up with zeros."""
-    step = lanes_of(source)
+    n, top = line
     for i in range(edge):
-        for k in range(edge):
-            at = (i * edge + k) * step
-            clear(stack.patch, at, step)
-            keep_row(stack.patch, at, source, stack.table[i * EDGE + k], count)
-            stack.table[i * EDGE + k] = distance(source, stack.patch) + at
+        inside = 0 <= top + i < images.h
+        place = ((n * images.h + top + i) * images.w + left) * images.pitch + images.first
+        rows[PLACE * EDGE + i] = place if inside else images.outside
+        rows[STEP * EDGE + i] = images.pitch if inside else 0
+        rows[JUMP * EDGE + i] = images.pitch * g.size if inside else 0
 
 
-@device_function
-def locate_patch(table, step):
-    """The table of a patch with EDGE pixels a row."""
-    for i in range(TABLE):
-        table[i] = i * step
-
-
-@device_function
-def fill_patch(stack, edge, step, source, at, count):
-    """Copies `count` numbers of the residual to such a patch, from `at` on of the pixels of stack.added."""
-    for i in range(edge):
-        for place in range(i * EDGE, i * EDGE + edge):
-            keep_row(stack.patch, place * step, source, stack.added[place] + at, count)
-
-
-@device_function
-def store_patch(stack, edge, step, to, at, count):
-    """Copies `count` channels of such a patch to the pixels of stack.table, `at` channels further on."""
-    for i in range(edge):
-        for place in range(i * EDGE, i * EDGE + edge):
-            keep_row(to, stack.table[place] + at, stack.patch, place * step, count)
+@shape_function
+def run_of_tiles(g, tile, left):
+    """Tiles from `tile` on that are neighbours in a row, of so many left."""
+    return min(left, g.across - tile % g.across, RUN)
 
 
 # --- steps of the algorithm --------------------------------------------------------------------------------------
 
 
 @device_function
-def transform_inputs(images, g, tile, count, channels, stack, into):
+def transform_inputs(images, g, tile, count, channels, spare, into):
     """`into` = B^T d B of `count` tiles; the rows that complete a register tile are zero."""
-    source = images.data
-    for t in range(count):
-        line, left = (tile + t) // g.across, (tile + t) % g.across * g.size - g.pl
-        locate(stack.table, g.size + 2, images, line // g.down, line % g.down * g.size - g.pt, left)
-        if channels < lanes_of(source):
-            load_patch(source, g.size + 2, channels, stack)
-        many, at = max(channels, lanes_of(source)), into.at + t * into.row
-        if g.size == 4:
-            to_points(INPUT, 4, source, stack.table, many, into.data, at, into.pitch)
-        else:
-            to_points(INPUT, 2, source, stack.table, many, into.data, at, into.pitch)
+    step, done, taken = lanes_of(images.data), 0, g.size + 2
+    while done < count:
+        tiles, line = run_of_tiles(g, tile + done, count - done), (tile + done) // g.across
+        left = (tile + done) % g.across * g.size - g.pl
+        locate(spare.rows, taken, images, (line // g.down, line % g.down * g.size - g.pt), left, g)
+        columns = tiles * g.size + 2
+        first = min(max(-left, 0), columns)
+        last = max(min(columns, images.w - left), first)
+        if first > 0:
+            clear(spare.columns, 0, first * taken * step)
+        if last < columns:
+            clear(spare.columns, last * taken * step, (columns - last) * taken * step)
+        for j in range(0, channels, step):
+            start = max(min(j, channels - step), 0)  # the last vector overlaps the one before
+            at = into.at + done * into.row + start
+            if g.size == 4:
+                transform_columns(
+                    INPUT, 4, images.data, spare.rows, first, last, spare.columns, start, channels
+                )
+                transform_rows(INPUT, 4, spare.columns, tiles, into.data, at, into.row, into.pitch)
+            else:
+                transform_columns(
+                    INPUT, 2, images.data, spare.rows, first, last, spare.columns, start, channels
+                )
+                transform_rows(INPUT, 2, spare.columns, tiles, into.data, at, into.row, into.pitch)
+        done += tiles
     clear(into.data, into.at + count * into.row, (covered(count) - count) * into.row)
 
 
 @device_function
-def transform_gradients(images, g, tile, count, filters, stack, into):
+def transform_gradients(images, g, tile, count, filters, spare, into):
     """`into` = A dy A^T of `count` tiles."""
-    source = images.data
-    for t in range(count):
-        line, left = (tile + t) // g.across, (tile + t) % g.across * g.size
-        locate(stack.table, g.size, images, line // g.down, line % g.down * g.size, left)
-        if filters < lanes_of(source):
-            load_patch(source, g.size, filters, stack)
-        many, at = max(filters, lanes_of(source)), into.at + t * into.row
-        if g.size == 4:
-            to_points(GRADIENT, 4, source, stack.table, many, into.data, at, into.pitch)
-        else:
-            to_points(GRADIENT, 2, source, stack.table, many, into.data, at, into.pitch)
+    step, done = lanes_of(images.data), 0
+    while done < count:
+        tiles, line = run_of_tiles(g, tile + done, count - done), (tile + done) // g.across
+        left = (tile + done) % g.across * g.size
+        locate(spare.rows, g.size, images, (line // g.down, line % g.down * g.size), left, g)
+        columns, given = tiles * g.size, g.size + 2
+        last = min(columns, images.w - left)
+        if last < columns:
+            clear(spare.columns, last * given * step, (columns - last) * given * step)
+        for j in range(0, filters, step):
+            start = max(min(j, filters - step), 0)
+            at = into.at + done * into.row + start
+            if g.size == 4:
+                transform_columns(
+                    GRADIENT, 4, images.data, spare.rows, 0, last, spare.columns, start, filters
+                )
+                transform_rows(GRADIENT, 4, spare.columns, tiles, into.data, at, into.row, into.pitch)
+            else:
+                transform_columns(
+                    GRADIENT, 2, images.data, spare.rows, 0, last, spare.columns, start, filters
+                )
+                transform_rows(GRADIENT, 2, spare.columns, tiles, into.data, at, into.row, into.pitch)
+        done += tiles
 
 
 @device_function
@@ -565,7 +608,7 @@ def covered(count):
 @device_function
 def multiply_points(inputs, weights, at, g, columns, count, products):
     """products = inputs times the transformed weights of `columns` filters, at every point."""
-    width, number = lanes_of(weights) * TILE_VECTORS, points(g.size)
+    width, number = g.width, points(g.size)
     for point in range(number):
         for j in range(0, columns, width):
             b, i = Matrix(weights, at + (j * number + point * width) * g.channels, width), 0
@@ -588,7 +631,7 @@ def multiply_points(inputs, weights, at, g, columns, count, products):
 @device_function
 def add_products(inputs, gradients, g, channels, columns, count, sums):
     """sums += inputs^T gradients, summed over `count` tiles, at every point."""
-    width = lanes_of(sums.data) * TILE_VECTORS
+    width = g.width
     for point in range(points(g.size)):
         for j in range(0, columns, width):
             b, i = Matrix(gradients.data, gradients.at + point * gradients.pitch + j, gradients.row), 0
@@ -612,88 +655,73 @@ def add_products(inputs, gradients, g, channels, columns, count, sums):
 
 
 @device_function
-def transform_outputs(products, end, images, more, g, tile, count, columns, stack, zeros):
+def transform_outputs(products, end, images, more, g, tile, count, columns, spare, zeros):
     """y = max(A^T m A + bias + residual, lower) of `count` tiles and `columns` filters: all that writes results.
 
     images: of y; more: of the residual.
     """
-    step, source, target, added = lanes_of(images.data), products.data, images.data, more.data
-    whole, rest, lower = columns // step * step, columns % step, end.lower
-    shift, shift_at = (end.bias, images.first) if end.bias.size else (source, zeros)
-    clear(stack.bias, 0, step)
-    copy(stack.bias, 0, shift, shift_at + whole, rest)
-    locate_patch(stack.staged, step)
-    for t in range(count):
-        line, left = (tile + t) // g.across, (tile + t) % g.across * g.size
-        locate(stack.table, g.size, images, line // g.down, line % g.down * g.size, left)
-        if added.size:
-            locate(stack.added, g.size, more, line // g.down, line % g.down * g.size, left)
-        at, pitch = products.at + t * products.row, products.pitch
-        outputs(
-            g.size, source, at, pitch, whole, shift, shift_at, added, stack.added, lower, target, stack.table
-        )
-        if rest > 0:
-            patch, staged = stack.patch, stack.staged
-            if added.size:
-                fill_patch(stack, g.size, step, added, whole, rest)
-            into = patch[: added.size]  # empty without a residual
-            outputs(
-                g.size, source, at + whole, pitch, step, stack.bias, 0, into, staged, lower, patch, staged
-            )
-            store_patch(stack, g.size, step, target, whole, rest)
+    done, whole = 0, columns // lanes_of(images.data) * lanes_of(images.data)
+    while done < count:
+        tiles, line = run_of_tiles(g, tile + done, count - done), (tile + done) // g.across
+        left = (tile + done) % g.across * g.size
+        here = line // g.down, line % g.down * g.size
+        locate(spare.rows, g.size, images, here, left, g)
+        if more.data.size:
+            locate(spare.added, g.size, more, here, left, g)
+        wide = min(tiles * g.size, g.ow - left)
+        shift, shift_at = (end.bias, images.first) if end.bias.size else (products.data, zeros)
+        for j, some in ((0, whole), (whole, columns - whole)):
+            at, shift_j = products.at + done * products.row + j, shift_at + j
+            source = Points(products.data, at, products.row, products.pitch)
+            if g.size == 4:
+                from_points(
+                    OUTPUT, 4, source, tiles, wide, j, some, shift, shift_j, more.data, spare.added, end.lower,
+                    images.data, spare.rows,
+                )  # fmt: skip
+            else:
+                from_points(
+                    OUTPUT, 2, source, tiles, wide, j, some, shift, shift_j, more.data, spare.added, end.lower,
+                    images.data, spare.rows,
+                )  # fmt: skip
+        done += tiles
 
 
 @device_function
-def outputs(size, source, at, pitch, count, shift, shift_at, added, places, lower, to, table):
-    """`from_points` of outputs."""
-    if size == 4:
-        from_points(OUTPUT, 4, source, at, pitch, count, shift, shift_at, added, places, lower, to, table)
-    else:
-        from_points(OUTPUT, 2, source, at, pitch, count, shift, shift_at, added, places, lower, to, table)
-
-
-@device_function
-def transform_sums(sums, g, partials, at, channels, columns, stack, zeros):
+def transform_sums(sums, g, partials, at, channels, columns, spare, zeros):
     """partials[at + (tap * channels of a group + channel) * f + filter] = G^T s G of the sums over tiles."""
-    step, source = lanes_of(partials), sums.data
-    whole, rest, tap = columns // step * step, columns % step, g.c // g.groups * g.f
-    locate_patch(stack.staged, step)
-    for c in range(channels):
-        for i in range(3):
-            for k in range(3):
-                stack.table[i * EDGE + k] = at + (i * 3 + k) * tap + c * g.f
-        place, pitch = sums.at + c * sums.row, sums.pitch
-        weights_of(g.size, source, place, pitch, whole, zeros, partials, stack.table)
-        if rest > 0:
-            weights_of(g.size, source, place + whole, pitch, step, zeros, stack.patch, stack.staged)
-            store_patch(stack, 3, step, partials, whole, rest)
-
-
-@device_function
-def weights_of(size, source, at, pitch, count, zeros, to, table):
-    """`from_points` of gradients of weights."""
-    if size == 4:
-        from_points(
-            WEIGHTS_GRADIENT, 4, source, at, pitch, count, source, zeros, source, table, -math.inf, to, table
-        )
-    else:
-        from_points(
-            WEIGHTS_GRADIENT, 2, source, at, pitch, count, source, zeros, source, table, -math.inf, to, table
-        )
-
-
-@device_function
-def transform_weights(block, table, g, count, transformed, panel, at, width):
-    """Transforms `count` numbers of each of the 9 taps in a block."""
+    whole, tap, memory = columns // lanes_of(partials) * lanes_of(partials), g.c // g.groups * g.f, sums.data
     for i in range(3):
-        for k in range(3):
-            table[i * EDGE + k] = (i * 3 + k) * count
-    pitch = g.channels * width
-    at += panel * points(g.size) * pitch
-    if g.size == 4:
-        to_points(WEIGHTS, 4, block, table, count, transformed, at, pitch)
-    else:
-        to_points(WEIGHTS, 2, block, table, count, transformed, at, pitch)
+        spare.rows[PLACE * EDGE + i] = at + i * 3 * tap
+        spare.rows[STEP * EDGE + i] = tap
+        spare.rows[JUMP * EDGE + i] = g.f  # channels follow each other as tiles do
+    for j, some in ((0, whole), (whole, columns - whole)):
+        source = Points(memory, sums.at + j, sums.row, sums.pitch)
+        if g.size == 4:
+            from_points(
+                WEIGHTS_GRADIENT, 4, source, channels, 3 * channels, j, some, memory, zeros, memory[:0], spare.added,
+                -math.inf, partials, spare.rows,
+            )  # fmt: skip
+        else:
+            from_points(
+                WEIGHTS_GRADIENT, 2, source, channels, 3 * channels, j, some, memory, zeros, memory[:0], spare.added,
+                -math.inf, partials, spare.rows,
+            )  # fmt: skip
+
+
+@device_function
+def transform_weights(block, spare, g, count, transformed, at, pitch):
+    """transformed[at + point * pitch] = G w G^T of `count` numbers of each of the 9 taps in a block."""
+    step = lanes_of(transformed)
+    for i in range(3):
+        spare.rows[PLACE * EDGE + i] = i * 3 * count
+        spare.rows[STEP * EDGE + i] = count
+    for j in range(0, count, step):
+        if g.size == 4:
+            transform_columns(WEIGHTS, 4, block, spare.rows, 0, 3, spare.columns, j, step)
+            transform_rows(WEIGHTS, 4, spare.columns, 1, transformed, at + j, 0, pitch)
+        else:
+            transform_columns(WEIGHTS, 2, block, spare.rows, 0, 3, spare.columns, j, step)
+            transform_rows(WEIGHTS, 2, spare.columns, 1, transformed, at + j, 0, pitch)
 
 
 # --- geometry ----------------------------------------------------------------------------------------------------
@@ -702,13 +730,15 @@ def transform_weights(block, table, g, count, transformed, panel, at, width):
 def winograd_geometry(g: ConvGeometry, itemsize: int, size: int) -> WinogradGeometry:
     """Of a forward pass with tiles of size x size outputs."""
     down, across, channels = blocks(g.oh, size), blocks(g.ow, size), g.c // g.groups
-    tiles, panels = g.n * down * across, blocks(g.f // g.groups, tile_width(itemsize))
+    tiles, filters = g.n * down * across, g.f // g.groups
+    width = tile_width(itemsize) if filters > lanes(itemsize) else lanes(itemsize)
+    panels = blocks(filters, width)
     share = blocks(tiles, blocks(items_wanted(FEW_ITEMS), g.groups * panels))  # of the tiles, if they are few
     block = min(tiles, BLOCK, max(share, SMALLEST_BLOCK))
     items = blocks(tiles, block) * g.groups * panels
     wide = max(1, min(items // items_wanted(ITEMS), 2 if channels < MANY_CHANNELS else 4))
     image, cut = (g.n, g.h, g.w, g.c, g.pt, g.pl, g.oh, g.ow, g.f, g.groups), (size, down, across, block)
-    return WinogradGeometry(*image, *cut, min(wide, panels), channels, 1)
+    return WinogradGeometry(*image, *cut, width, min(wide, panels), channels, 1)
 
 
 def backwards(g: ConvGeometry) -> ConvGeometry:
@@ -719,36 +749,35 @@ def backwards(g: ConvGeometry) -> ConvGeometry:
 def gradient_geometry(g: ConvGeometry, itemsize: int, size: int) -> WinogradGeometry:
     """Of the gradient of the weights. Parts are a power of two, which two or four threads share evenly."""
     whole, inner = winograd_geometry(g, itemsize, size), g.c // g.groups
-    panels = min(GRADIENT_PANELS, blocks(g.f // g.groups, tile_width(itemsize)))
+    panels = min(GRADIENT_PANELS, blocks(g.f // g.groups, whole.width))
     channels = blocks(inner, blocks(inner, GRADIENT_CHANNELS))
-    others = gradient_items(whole._replace(panels=panels, channels=channels), itemsize)
+    others = gradient_items(whole._replace(panels=panels, channels=channels))
     parts, tiles = 1, whole.n * whole.down * whole.across
     while parts * others < ITEMS and tiles // parts >= 2 * SMALLEST_PART:
         parts *= 2
     return whole._replace(panels=panels, channels=channels, parts=parts)
 
 
-def forward_items(g: WinogradGeometry, itemsize: int) -> int:
+def forward_items(g: WinogradGeometry) -> int:
     """Work items of `winograd_forward`."""
-    columns = blocks(g.f // g.groups, g.panels * tile_width(itemsize))
+    columns = blocks(g.f // g.groups, g.panels * g.width)
     return blocks(g.n * g.down * g.across, g.block) * g.groups * columns
 
 
-def gradient_items(g: WinogradGeometry, itemsize: int) -> int:
+def gradient_items(g: WinogradGeometry) -> int:
     """Work items of `winograd_backward_weights`."""
-    columns = blocks(g.f // g.groups, g.panels * tile_width(itemsize))
+    columns = blocks(g.f // g.groups, g.panels * g.width)
     return g.parts * g.groups * blocks(g.c // g.groups, g.channels) * columns
 
 
-def weight_items(g: WinogradGeometry, itemsize: int) -> int:
+def weight_items(g: WinogradGeometry) -> int:
     """Work items of `winograd_weights`."""
-    return g.groups * blocks(g.f // g.groups, tile_width(itemsize)) * blocks(g.channels, DEPTH_BLOCK)
+    return g.groups * blocks(g.f // g.groups, g.width) * blocks(g.channels, DEPTH_BLOCK)
 
 
-def transformed_size(g: WinogradGeometry, itemsize: int) -> int:
+def transformed_size(g: WinogradGeometry) -> int:
     """Numbers in the transformed weights."""
-    width = tile_width(itemsize)
-    return points(g.size) * g.c * blocks(g.f // g.groups, width) * width
+    return points(g.size) * g.c * blocks(g.f // g.groups, g.width) * g.width
 
 
 def partial_gradients_shape(g: WinogradGeometry) -> tuple[int, int]:
@@ -759,12 +788,15 @@ def partial_gradients_shape(g: WinogradGeometry) -> tuple[int, int]:
 # --- kernels -----------------------------------------------------------------------------------------------------
 
 
-@cpu_kernel(lambda weight, transformed, g: weight_items(g, transformed.itemsize))
+@cpu_kernel(lambda weight, transformed, g: weight_items(g))
 def winograd_weights(weight, transformed, g, first, last):
     """transformed[group][panel][point][c][filter of the panel] = G w G^T, zero-filled.  weight (3,3,c/groups,f)."""
     weight, transformed = flat(weight), flat(transformed)
-    block, table = stack_array(transformed, WEIGHTS_BLOCK), stack_array(np.int64, TABLE)
-    width, filters = lanes_of(transformed) * TILE_VECTORS, g.f // g.groups
+    block = stack_array(transformed, WEIGHTS_BLOCK)
+    spare = Spare(
+        stack_array(np.int64, TABLE), stack_array(np.int64, TABLE), stack_array(transformed, COLUMNS)
+    )
+    width, filters = g.width, g.f // g.groups
     panels, depths = blocks(filters, width), blocks(g.channels, DEPTH_BLOCK)
     for item in range(first, last):
         k, panel = item % depths * DEPTH_BLOCK, item // depths
@@ -773,18 +805,23 @@ def winograd_weights(weight, transformed, g, first, last):
         for tap in range(9):
             at = (tap * g.channels + k) * g.f + group * filters + j
             pack_rows(weight, at, g.f, depth, columns, block, tap * depth * width, width)
-        transform_weights(block, table, g, depth * width, transformed, panel, k * width, width)
+        pitch = g.channels * width
+        at = panel * points(g.size) * pitch + k * width
+        transform_weights(block, spare, g, depth * width, transformed, at, pitch)
 
 
-@cpu_kernel(lambda weight, transformed, g: weight_items(g, transformed.itemsize))
+@cpu_kernel(lambda weight, transformed, g: weight_items(g))
 def winograd_weights_rotated(weight, transformed, g, first, last):
     """The same for the gradient of the input, where `g` takes dy to dx.  weight (3,3,f/groups,c) of that `g`.
 
     Channels of the gradient are the filters of the forward pass and taps are met in the opposite order.
     """
     weight, transformed = flat(weight), flat(transformed)
-    block, table = stack_array(transformed, WEIGHTS_BLOCK), stack_array(np.int64, TABLE)
-    width, filters = lanes_of(transformed) * TILE_VECTORS, g.f // g.groups
+    block = stack_array(transformed, WEIGHTS_BLOCK)
+    spare = Spare(
+        stack_array(np.int64, TABLE), stack_array(np.int64, TABLE), stack_array(transformed, COLUMNS)
+    )
+    width, filters = g.width, g.f // g.groups
     panels, depths = blocks(filters, width), blocks(g.channels, DEPTH_BLOCK)
     for item in range(first, last):
         k, panel = item % depths * DEPTH_BLOCK, item // depths
@@ -793,10 +830,12 @@ def winograd_weights_rotated(weight, transformed, g, first, last):
         for tap in range(9):
             at = ((8 - tap) * filters + j) * g.c + group * g.channels + k
             pack_columns(weight, at, g.c, depth, columns, block, tap * depth * width, width)
-        transform_weights(block, table, g, depth * width, transformed, panel, k * width, width)
+        pitch = g.channels * width
+        at = panel * points(g.size) * pitch + k * width
+        transform_weights(block, spare, g, depth * width, transformed, at, pitch)
 
 
-@cpu_kernel(lambda x, transformed, bias, residual, y, workspace, lower, g: forward_items(g, y.itemsize))
+@cpu_kernel(lambda x, transformed, bias, residual, y, workspace, lower, g: forward_items(g))
 def winograd_forward(x, transformed, bias, residual, y, workspace, lower, g, first, last, thread):
     """y[n,oy,ox,f] = max(sum over ky,kx,c of x[n,iy,ix,c] w[ky,kx,c,f] + bias[f] + residual[n,oy,ox,f], lower).
 
@@ -804,13 +843,10 @@ def winograd_forward(x, transformed, bias, residual, y, workspace, lower, g, fir
     lower may be -inf. With the weights of `winograd_weights_rotated`, it takes dy to dx.
     """
     x, transformed, y, memory = flat(x), flat(transformed), flat(y), workspace[thread]
-    width, filters, tiles = lanes_of(y) * TILE_VECTORS, g.f // g.groups, g.n * g.down * g.across
+    width, filters, tiles = g.width, g.f // g.groups, g.n * g.down * g.across
     end, nothing = Epilogue(bias, residual, lower), distance(residual, memory)
-    stack = Stack(
-        stack_array(np.int64, TABLE), stack_array(np.int64, TABLE), stack_array(y, PATCH), stack_array(y, WIDEST),
-        stack_array(np.int64, TABLE),
-    )  # fmt: skip
-    work = pieces(memory, g, width, False)
+    spare = Spare(stack_array(np.int64, TABLE), stack_array(np.int64, TABLE), stack_array(y, COLUMNS))
+    work = pieces(memory, g, False)
     clear(memory, 0, work.zeros)
     outside, dump = distance(x, memory), distance(y, memory) + work.zeros
     wide = g.panels * width
@@ -822,29 +858,26 @@ def winograd_forward(x, transformed, bias, residual, y, workspace, lower, g, fir
         count, breadth = min(g.block, tiles - tile), min(wide, filters - j)
         if block != transformed_block:  # items of one block follow each other
             images = Images(x, g.h, g.w, g.c, group * g.channels, outside)
-            transform_inputs(images, g, tile, count, g.channels, stack, work.inputs)
+            transform_inputs(images, g, tile, count, g.channels, spare, work.inputs)
             transformed_block = block
         chunk = (group * panels * width + j) * points(g.size) * g.channels
         multiply_points(work.inputs, transformed, chunk, g, breadth, count, work.products)
         results = Images(y, g.oh, g.ow, g.f, group * filters + j, dump)
         more = Images(residual, g.oh, g.ow, g.f, group * filters + j, nothing)
-        transform_outputs(work.products, end, results, more, g, tile, count, breadth, stack, 0)
+        transform_outputs(work.products, end, results, more, g, tile, count, breadth, spare, 0)
 
 
-@cpu_kernel(lambda x, dy, partials, workspace, g: gradient_items(g, partials.itemsize))
+@cpu_kernel(lambda x, dy, partials, workspace, g: gradient_items(g))
 def winograd_backward_weights(x, dy, partials, workspace, g, first, last, thread):
     """partials[part] = sum over the tiles of a part of G^T [(B^T d B) * (A dy A^T)] G, at [ky,kx,c,f].
 
     x (n,h,w,c), dy (n,oh,ow,f) -> partials (parts, 9*(c/groups)*f); their sum is the gradient of the weights.
     """
     x, dy, partials, memory = flat(x), flat(dy), flat(partials), workspace[thread]
-    width, tiles = lanes_of(x) * TILE_VECTORS, g.n * g.down * g.across
+    width, tiles = g.width, g.n * g.down * g.across
     inner, filters, wide = g.c // g.groups, g.f // g.groups, g.panels * width
-    stack = Stack(
-        stack_array(np.int64, TABLE), stack_array(np.int64, TABLE), stack_array(x, PATCH), stack_array(x, WIDEST),
-        stack_array(np.int64, TABLE),
-    )  # fmt: skip
-    work = pieces(memory, g, width, True)
+    spare = Spare(stack_array(np.int64, TABLE), stack_array(np.int64, TABLE), stack_array(x, COLUMNS))
+    work = pieces(memory, g, True)
     clear(memory, 0, work.zeros)
     rows, columns = blocks(inner, g.channels), blocks(filters, wide)
     for item in range(first, last):
@@ -858,8 +891,8 @@ def winograd_backward_weights(x, dy, partials, workspace, g, first, last, thread
         end = tiles * (part + 1) // g.parts
         for tile in range(tiles * part // g.parts, end, g.block):
             count = min(g.block, end - tile)
-            transform_inputs(images, g, tile, count, channels, stack, work.inputs)
-            transform_gradients(gradients, g, tile, count, breadth, stack, work.products)
+            transform_inputs(images, g, tile, count, channels, spare, work.inputs)
+            transform_gradients(gradients, g, tile, count, breadth, spare, work.products)
             add_products(work.inputs, work.products, g, channels, breadth, count, work.sums)
         at = (part * 9 * inner + c) * g.f + group * filters + j
-        transform_sums(work.sums, g, partials, at, channels, breadth, stack, 0)
+        transform_sums(work.sums, g, partials, at, channels, breadth, spare, 0)

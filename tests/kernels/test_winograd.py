@@ -84,7 +84,7 @@ def poisoned(shape, dtype):
 
 
 def workspace(g, dtype, weights=False):
-    return poisoned((3, workspace_size(g, np.dtype(dtype).itemsize, weights)), dtype)
+    return poisoned((3, workspace_size(g, weights)), dtype)
 
 
 def assert_close(actual, expected, terms, size):
@@ -101,7 +101,7 @@ def flat(array, dtype):
 
 def forward(case, size, x, weight, bias=None, residual=None, lower=-math.inf):
     g = winograd_geometry(case.geometry, x.itemsize, size)
-    transformed = poisoned(transformed_size(g, x.itemsize), x.dtype)
+    transformed = poisoned(transformed_size(g), x.dtype)
     winograd_weights(weight, transformed, g)
     y, more = poisoned(case.y, x.dtype), (flat(bias, x.dtype), flat(residual, x.dtype))
     winograd_forward(x, transformed, *more, y, workspace(g, x.dtype), lower, g)
@@ -110,7 +110,7 @@ def forward(case, size, x, weight, bias=None, residual=None, lower=-math.inf):
 
 def backward_data(case, size, dy, weight, residual=None):
     g = winograd_geometry(backwards(case.geometry), dy.itemsize, size)
-    transformed = poisoned(transformed_size(g, dy.itemsize), dy.dtype)
+    transformed = poisoned(transformed_size(g), dy.dtype)
     winograd_weights_rotated(weight, transformed, g)
     dx, none = poisoned(case.x, dy.dtype), np.empty(0, dy.dtype)
     winograd_forward(
