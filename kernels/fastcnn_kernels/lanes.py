@@ -24,6 +24,7 @@ from fastcnn_kernels.jit import VECTOR_BYTES, cpu_kernel, device_function, shape
 from fastcnn_kernels.microkernel import (
     Vectors,
     blocks,
+    choose,
     clear,
     constant,
     distance,
@@ -90,17 +91,13 @@ class Panel(NamedTuple):
 def _call_one(builder, name, sizes, shapes, values, emit):
     """Call the function of the shape that the sizes are, one of those; `emit(shape, builder)` writes each."""
     kind = ir.FunctionType(ir.VoidType(), [value.type for value in values])
-    key = builder.add(builder.mul(sizes[0], constant(LARGEST)), sizes[1])
-    end = builder.append_basic_block("end")
-    switch = builder.switch(key, end)
-    for shape in shapes:
-        block = builder.append_basic_block("shape")
-        switch.add_case(constant(shape[0] * LARGEST + shape[1]), block)
-        builder.position_at_end(block)
+
+    def call(shape):
         named = f"fastcnn_{name}_{shape[0]}x{shape[1]}"
         builder.call(function_once(builder.module, named, kind, partial(emit, shape)), values)
-        builder.branch(end)
-    builder.position_at_end(end)
+
+    key = builder.add(builder.mul(sizes[0], constant(LARGEST)), sizes[1])
+    choose(builder, key, {shape[0] * LARGEST + shape[1]: partial(call, shape) for shape in shapes})
 
 
 @intrinsic

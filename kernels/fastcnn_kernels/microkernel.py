@@ -439,6 +439,19 @@ def function_once(module, name, kind, emit):
     return function
 
 
+def choose(builder, key, cases):
+    """The code of the case that `key` is one of: `cases` are functions that emit it, by number."""
+    end = builder.append_basic_block("chosen")
+    switch = builder.switch(key, end)
+    for number, emit in cases.items():
+        block = builder.append_basic_block("case")
+        switch.add_case(constant(number), block)
+        builder.position_at_end(block)
+        emit()
+        builder.branch(end)
+    builder.position_at_end(end)
+
+
 @intrinsic
 def distance(typingctx, here, there):
     """How many numbers `there` begins after `here`: here[distance + i] is there[i]. For tables of places of which

@@ -46,6 +46,7 @@ from fastcnn_kernels.microkernel import (
     Matrix,
     Vectors,
     blocks,
+    choose,
     clear,
     distance,
     flat,
@@ -85,6 +86,7 @@ SMALLEST_PART = 128  # tiles; less is not worth a transform of the sums
 
 # What a transform makes: of pixels, of gradients, of weights; outputs, gradients of weights.
 INPUT, GRADIENT, WEIGHTS, OUTPUT, WEIGHTS_GRADIENT = range(5)
+SIZES = 4, 2  # of tiles
 
 
 class WinogradGeometry(NamedTuple):
@@ -244,19 +246,24 @@ def edges(kind: int, size: int) -> tuple[int, int]:
     return taken, len(FORMULAS[kind, size]([1.0] * taken))
 
 
-def _call(builder, name, shape, v, words, emit, part=False):
-    """Call the function of these words that `emit` writes. part: its vectors have as many numbers as the last word."""
-    kind = ir.FunctionType(ir.VoidType(), [w.type for w in words])
-    name = f"fastcnn_{name}_{shape[0]}_{shape[1]}_{v[1]}{'_part' * part}"
-    builder.call(function_once(builder.module, name, kind, partial(emit, v, shape, part)), words)
+def _call(builder, name, kind, size, v, words, emit, part=False):
+    """Call what `emit` writes for tiles of that size. part: its vectors have as many numbers as the last word."""
+    function_type = ir.FunctionType(ir.VoidType(), [w.type for w in words])
+
+    def call(shape):
+        named = f"fastcnn_{name}_{shape[0]}_{shape[1]}_{v[1]}{'_part' * part}"
+        function = function_once(builder.module, named, function_type, partial(emit, v, shape, part))
+        builder.call(function, words)
+
+    choose(builder, size, {number: partial(call, (kind, number)) for number in SIZES})
 
 
-def _call_for(builder, name, shape, v, words, emit):
+def _call_for(builder, name, kind, size, v, words, emit):
     """The same for whole vectors, unless the last word says that fewer numbers are present."""
     with builder.if_else(builder.icmp_signed("<", words[-1], WORD(v[2]))) as branches:
         for branch, part in zip(branches, (True, False), strict=True):
             with branch:
-                _call(builder, name, shape, v, words, emit, part)
+                _call(builder, name, kind, size, v, words, emit, part)
 
 
 def _vectors_of(context, array):
@@ -271,8 +278,8 @@ def transform_columns(typingctx, kind, size, source, rows, first, last, to, j, p
     For first <= x < last and every point p; `rows` as `locate` leaves it. Of a vector `present` numbers are read, or
     all; the rest is zero.
     """
-    shape, word = (literal(kind, "kind"), literal(size, "size")), types.intp
-    signature = types.void(kind, size, source, rows, word, word, to, word, word)
+    what, word = literal(kind, "kind"), types.intp
+    signature = types.void(kind, word, source, rows, word, word, to, word, word)
 
     def codegen(context, builder, signature, args):
         kinds, start = signature.args, WORD(0)
@@ -281,7 +288,7 @@ def transform_columns(typingctx, kind, size, source, rows, first, last, to, j, p
             for i, at in ((2, args[7]), (3, start), (6, start))
         ]
         words = [*pointers, args[4], args[5], args[8]]
-        _call_for(builder, "columns", shape, _vectors_of(context, kinds[2]), words, _emit_columns)
+        _call_for(builder, "columns", what, args[1], _vectors_of(context, kinds[2]), words, _emit_columns)
         return context.get_dummy_value()
 
     return signature, codegen
@@ -311,8 +318,8 @@ def transform_rows(typingctx, kind, size, source, tiles, to, at, row, pitch):
 
     source: what `transform_columns` left, of whose columns a tile has so many as the formula takes, from t * size on.
     """
-    shape, word = (literal(kind, "kind"), literal(size, "size")), types.intp
-    signature = types.void(kind, size, source, word, to, word, word, word)
+    what, word = literal(kind, "kind"), types.intp
+    signature = types.void(kind, word, source, word, to, word, word, word)
 
     def codegen(context, builder, signature, args):
         kinds = signature.args
@@ -320,7 +327,7 @@ def transform_rows(typingctx, kind, size, source, tiles, to, at, row, pitch):
             pointer_to(context, builder, kinds[i], args[i], at) for i, at in ((2, WORD(0)), (4, args[5]))
         ]
         words = [*pointers, args[3], args[6], args[7]]
-        _call(builder, "rows", shape, _vectors_of(context, kinds[2]), words, _emit_rows)
+        _call(builder, "rows", what, args[1], _vectors_of(context, kinds[2]), words, _emit_rows)
         return context.get_dummy_value()
 
     return signature, codegen
@@ -351,9 +358,9 @@ def from_points(
     number j are; the tiles have `columns` results in a row, of which the last tile may lack some; more is the residual
     at the places `added`, or nothing if that is empty.
     """
-    shape, word = (literal(kind, "kind"), literal(size, "size")), types.intp
+    what, word = literal(kind, "kind"), types.intp
     arrays = points, word, word, word, word, bias, word, residual, added, types.float64, to, rows
-    signature = types.void(kind, size, *arrays)
+    signature = types.void(kind, word, *arrays)
 
     def codegen(context, builder, signature, args):
         kinds, start = signature.args, WORD(0)
@@ -363,7 +370,9 @@ def from_points(
         source = pointer_to(context, builder, kinds[2].types[0], data, at)
         plain = context.make_array(kinds[9])(context, builder, args[9]).nitems
         words = [source, *pointers, row, pitch, args[3], args[4], args[11], plain, args[6]]
-        _call_for(builder, "from_points", shape, _vectors_of(context, kinds[12]), words, _emit_from_points)
+        _call_for(
+            builder, "from_points", what, args[1], _vectors_of(context, kinds[12]), words, _emit_from_points
+        )
         return context.get_dummy_value()
 
     return signature, codegen
@@ -463,7 +472,7 @@ class Spare(NamedTuple):
 
     rows: Any  # where rows of pixels are, as `locate` leaves it
     added: Any  # the same of the residual
-    columns: Any  # transformed columns of a run of tiles, or rows of one
+    columns: Any  # transformed columns of a run of tiles
 
 
 @shape_function
@@ -548,16 +557,10 @@ def transform_inputs(images, g, tile, count, channels, spare, into):
         for j in range(0, channels, step):
             start = max(min(j, channels - step), 0)  # the last vector overlaps the one before
             at = into.at + done * into.row + start
-            if g.size == 4:
-                transform_columns(
-                    INPUT, 4, images.data, spare.rows, first, last, spare.columns, start, channels
-                )
-                transform_rows(INPUT, 4, spare.columns, tiles, into.data, at, into.row, into.pitch)
-            else:
-                transform_columns(
-                    INPUT, 2, images.data, spare.rows, first, last, spare.columns, start, channels
-                )
-                transform_rows(INPUT, 2, spare.columns, tiles, into.data, at, into.row, into.pitch)
+            transform_columns(
+                INPUT, g.size, images.data, spare.rows, first, last, spare.columns, start, channels
+            )
+            transform_rows(INPUT, g.size, spare.columns, tiles, into.data, at, into.row, into.pitch)
         done += tiles
     clear(into.data, into.at + count * into.row, (covered(count) - count) * into.row)
 
@@ -577,16 +580,10 @@ def transform_gradients(images, g, tile, count, filters, spare, into):
         for j in range(0, filters, step):
             start = max(min(j, filters - step), 0)
             at = into.at + done * into.row + start
-            if g.size == 4:
-                transform_columns(
-                    GRADIENT, 4, images.data, spare.rows, 0, last, spare.columns, start, filters
-                )
-                transform_rows(GRADIENT, 4, spare.columns, tiles, into.data, at, into.row, into.pitch)
-            else:
-                transform_columns(
-                    GRADIENT, 2, images.data, spare.rows, 0, last, spare.columns, start, filters
-                )
-                transform_rows(GRADIENT, 2, spare.columns, tiles, into.data, at, into.row, into.pitch)
+            transform_columns(
+                GRADIENT, g.size, images.data, spare.rows, 0, last, spare.columns, start, filters
+            )
+            transform_rows(GRADIENT, g.size, spare.columns, tiles, into.data, at, into.row, into.pitch)
         done += tiles
 
 
@@ -673,16 +670,10 @@ def transform_outputs(products, end, images, more, g, tile, count, columns, spar
         for j, some in ((0, whole), (whole, columns - whole)):
             at, shift_j = products.at + done * products.row + j, shift_at + j
             source = Points(products.data, at, products.row, products.pitch)
-            if g.size == 4:
-                from_points(
-                    OUTPUT, 4, source, tiles, wide, j, some, shift, shift_j, more.data, spare.added, end.lower,
-                    images.data, spare.rows,
-                )  # fmt: skip
-            else:
-                from_points(
-                    OUTPUT, 2, source, tiles, wide, j, some, shift, shift_j, more.data, spare.added, end.lower,
-                    images.data, spare.rows,
-                )  # fmt: skip
+            from_points(
+                OUTPUT, g.size, source, tiles, wide, j, some, shift, shift_j, more.data, spare.added, end.lower,
+                images.data, spare.rows,
+            )  # fmt: skip
         done += tiles
 
 
@@ -696,16 +687,10 @@ def transform_sums(sums, g, partials, at, channels, columns, spare, zeros):
         spare.rows[JUMP * EDGE + i] = g.f  # channels follow each other as tiles do
     for j, some in ((0, whole), (whole, columns - whole)):
         source = Points(memory, sums.at + j, sums.row, sums.pitch)
-        if g.size == 4:
-            from_points(
-                WEIGHTS_GRADIENT, 4, source, channels, 3 * channels, j, some, memory, zeros, memory[:0], spare.added,
-                -math.inf, partials, spare.rows,
-            )  # fmt: skip
-        else:
-            from_points(
-                WEIGHTS_GRADIENT, 2, source, channels, 3 * channels, j, some, memory, zeros, memory[:0], spare.added,
-                -math.inf, partials, spare.rows,
-            )  # fmt: skip
+        from_points(
+            WEIGHTS_GRADIENT, g.size, source, channels, 3 * channels, j, some, memory, zeros, memory[:0], spare.added,
+            -math.inf, partials, spare.rows,
+        )  # fmt: skip
 
 
 @device_function
@@ -716,12 +701,8 @@ def transform_weights(block, spare, g, count, transformed, at, pitch):
         spare.rows[PLACE * EDGE + i] = i * 3 * count
         spare.rows[STEP * EDGE + i] = count
     for j in range(0, count, step):
-        if g.size == 4:
-            transform_columns(WEIGHTS, 4, block, spare.rows, 0, 3, spare.columns, j, step)
-            transform_rows(WEIGHTS, 4, spare.columns, 1, transformed, at + j, 0, pitch)
-        else:
-            transform_columns(WEIGHTS, 2, block, spare.rows, 0, 3, spare.columns, j, step)
-            transform_rows(WEIGHTS, 2, spare.columns, 1, transformed, at + j, 0, pitch)
+        transform_columns(WEIGHTS, g.size, block, spare.rows, 0, 3, spare.columns, j, step)
+        transform_rows(WEIGHTS, g.size, spare.columns, 1, transformed, at + j, 0, pitch)
 
 
 # --- geometry ----------------------------------------------------------------------------------------------------
