@@ -104,8 +104,13 @@ def tiles_off(typingctx):
 
 
 def _pairs_of_parts(parts):
-    """(i, j) of the parts whose products are taken."""
-    return [(first, rest) for first in range(parts) for rest in range(parts - first)]
+    """(i, j) of the parts whose products are taken, in an order in which only one of them changes at a time."""
+    found, j = [], 0
+    for i in reversed(range(parts)):
+        row = [j, *(other for other in range(parts - i) if other != j)]
+        found += [(i, j) for j in row]
+        j = row[-1]
+    return found
 
 
 def _emit_products(builder, parts, shape, loads):
