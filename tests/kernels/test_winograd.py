@@ -6,12 +6,11 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import reference
-from fastcnn_kernels import winograd
+from fastcnn_kernels import transforms
 from fastcnn_kernels.conv import ConvGeometry
+from fastcnn_kernels.transforms import both_ways, edges
 from fastcnn_kernels.winograd import (
     backwards,
-    both_ways,
-    edges,
     gradient_geometry,
     partial_gradients_shape,
     points,
@@ -131,7 +130,7 @@ def backward_weights(case, size, x, dy):
 
 def matrix(kind, size):
     """The matrix that a formula stands for."""
-    formula, (taken, _) = winograd.FORMULAS[kind, size], edges(kind, size)
+    formula, (taken, _) = transforms.FORMULAS[kind, size], edges(kind, size)
     return np.array([formula(list(column)) for column in np.eye(taken)]).T
 
 
@@ -144,25 +143,25 @@ def test_formulas_are_toom_and_cooks(size):
     g = np.array([[float(p**i / scale) for i in range(3)] for p, scale in zip(ps, scales, strict=True)])
     b = [[*np.poly([float(q) for q in rest])[::-1], 0.0] for rest in others]
     b, g = np.array([*b, np.poly([float(p) for p in ps])[::-1]]), np.array([*g, [0, 0, 1]])
-    signs = np.sign(matrix(winograd.WEIGHTS, size)[:, 0] * g[:, 0] + (g[:, 0] == 0))[:, None]
-    np.testing.assert_allclose(matrix(winograd.WEIGHTS, size), signs * g, atol=1e-15)
-    np.testing.assert_allclose(matrix(winograd.INPUT, size), signs * b, atol=1e-15)
-    np.testing.assert_allclose(matrix(winograd.OUTPUT, size), a, atol=1e-15)
+    signs = np.sign(matrix(transforms.WEIGHTS, size)[:, 0] * g[:, 0] + (g[:, 0] == 0))[:, None]
+    np.testing.assert_allclose(matrix(transforms.WEIGHTS, size), signs * g, atol=1e-15)
+    np.testing.assert_allclose(matrix(transforms.INPUT, size), signs * b, atol=1e-15)
+    np.testing.assert_allclose(matrix(transforms.OUTPUT, size), a, atol=1e-15)
 
 
 def test_gradients_are_transposed_formulas(size):
-    a, g = matrix(winograd.OUTPUT, size), matrix(winograd.WEIGHTS, size)
-    np.testing.assert_allclose(matrix(winograd.GRADIENT, size), a.T, atol=1e-15)
-    np.testing.assert_allclose(matrix(winograd.WEIGHTS_GRADIENT, size), g.T, atol=1e-15)
+    a, g = matrix(transforms.OUTPUT, size), matrix(transforms.WEIGHTS, size)
+    np.testing.assert_allclose(matrix(transforms.GRADIENT, size), a.T, atol=1e-15)
+    np.testing.assert_allclose(matrix(transforms.WEIGHTS_GRADIENT, size), g.T, atol=1e-15)
 
 
 def test_a_tile_is_a_convolution(size, rng):
     """y = A^T [(G w G^T) * (B^T d B)] A, by the formulas themselves."""
     d, w = rng.normal(size=(size + 2, size + 2)), rng.normal(size=(3, 3))
-    inputs = np.array(both_ways(winograd.FORMULAS[winograd.INPUT, size], d.tolist()))
-    weights = np.array(both_ways(winograd.FORMULAS[winograd.WEIGHTS, size], w.tolist()))
+    inputs = np.array(both_ways(transforms.FORMULAS[transforms.INPUT, size], d.tolist()))
+    weights = np.array(both_ways(transforms.FORMULAS[transforms.WEIGHTS, size], w.tolist()))
     assert inputs.size == points(size)
-    y = both_ways(winograd.FORMULAS[winograd.OUTPUT, size], (inputs * weights).tolist())
+    y = both_ways(transforms.FORMULAS[transforms.OUTPUT, size], (inputs * weights).tolist())
     expected = reference.conv2d(d[None, :, :, None], w[:, :, None, None])[0, :, :, 0]
     np.testing.assert_allclose(y, expected, atol=1e-13)
 
