@@ -9,7 +9,7 @@ from fastcnn.ops.shape import known
 from fastcnn.plan import chain
 from fastcnn.tensor import Tensor, TensorSpec
 
-CHUNK = 1 << 20  # bytes of a chunk's images: they stay in a second-level cache from one op to the next
+CHUNK = 1 << 19  # bytes of a chunk's images: they stay in a second-level cache from one op to the next
 WEIGHTS = 8  # so many times as large as the result the images of a chunk must be
 
 

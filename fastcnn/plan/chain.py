@@ -17,7 +17,9 @@ import numpy as np
 from fastcnn.graph import Node
 from fastcnn.tensor import Constant, Tensor, TensorSpec, Variable
 
-CACHE = 1 << 20  # bytes that the inputs and outputs of a node may have in a block: half a second-level cache
+# Bytes that the inputs and outputs of a node may have in a block: a quarter of a second-level cache, where a core's other
+# half, weights and what a kernel makes of its inputs want to be, too.
+CACHE = 1 << 19
 # Bytes that a chain computes, less the weights that each block reads again: fewer stay in a last-level cache anyway.
 WORTH = 1 << 23
 # Blocks of a batch, for threads to share; not as many as there are threads, which may change.
