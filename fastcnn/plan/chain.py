@@ -17,8 +17,8 @@ import numpy as np
 from fastcnn.graph import Node
 from fastcnn.tensor import Constant, Tensor, TensorSpec, Variable
 
-# Bytes that the inputs and outputs of a node may have in a block: a quarter of a second-level cache. Weights, what a kernel
-# makes of its inputs, and whoever runs on the other half of the core want to be there, too.
+# Bytes that the inputs and outputs of a node may have in a block: a quarter of a second-level cache. Weights, what a
+# kernel makes of its inputs, and whoever runs on the other half of the core want to be there, too.
 CACHE = 1 << 19
 # Bytes that a chain computes, less the weights that each block reads again: fewer stay in a last-level cache anyway.
 WORTH = 1 << 23
