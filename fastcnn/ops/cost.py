@@ -3,8 +3,8 @@
 Costs are in multiply-adds at full speed, so that they compare on any processor. The constants are fitted to times of
 1,400 layers on a processor with AVX-512, where they were off by 13 % on average; those of matrix tiles to 370 more
 (22 %), those of implicit products to 265 passes each way on a busy machine (19 to 30 %). What the model chose of the
-last, forward, for the input and for the weights, was 11, 7 and 6 % slower than the fastest on average; of 146 passes each
-with kernels of 3 x 3, on which Winograd's were looked at again (20 to 23 %), 6, 4 and 3 %.
+last, forward, for the input and for the weights, was 11, 7 and 6 % slower than the fastest on average; of 146 passes
+each with kernels of 3 x 3, on which Winograd's were looked at again (20 to 23 %), 6, 4 and 3 %.
 """
 
 import math
