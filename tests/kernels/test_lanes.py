@@ -48,6 +48,10 @@ CASES = [
     ),
     pytest.param(Case((2, 300, 200, 3), (3, 3), 8, pads=((1, 1), (1, 1))), id="several bands of strips"),
     pytest.param(Case((16, 5, 1, 33), (2, 1), 19), id="many channels and filters"),
+    *[  # tiles of six, of four, of both, and some that overlap
+        pytest.param(Case((16, 2, width, 2), (1, 2), 5, pads=((0, 0), (0, 1))), id=f"rows of {width}")
+        for width in range(1, 18)
+    ],
 ]
 
 
