@@ -12,6 +12,15 @@ from fastcnn.plan.chain import Chain
 from fastcnn.tensor import Constant, Tensor, TensorSpec, Variable
 
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector register
+# Where two addresses agree in the lowest 12 bits, a processor takes them for the same until it knows better: a load
+# waits for a store shortly before it. Tensors that begin alike never meet so, each place read before it is written.
+PAGE = 4096
+LARGE = 8 * PAGE  # bytes of what begins at a page
+
+
+def whole(nbytes: int, unit: int) -> int:
+    """The bytes, rounded up to whole units."""
+    return -(-nbytes // unit) * unit
 
 
 @dataclass
@@ -25,7 +34,7 @@ class Block:
 
     @property
     def padded(self) -> int:
-        return max(ALIGNMENT, -(-self.nbytes // ALIGNMENT) * ALIGNMENT)
+        return whole(max(self.nbytes, 1), PAGE if self.nbytes >= LARGE else ALIGNMENT)
 
     def overlaps(self, other: "Block") -> bool:
         return self.birth <= other.death and other.birth <= self.death
@@ -201,7 +210,7 @@ class Slots:
                     Block(max(spec.nbytes for spec in specs), i, i) for specs in zip(*wanted, strict=True)
                 ]
         scratch = [block for blocks in self._scratch.values() for block in blocks]
-        self.nbytes = place([*self._blocks.values(), *scratch])
+        self.nbytes = whole(place([*self._blocks.values(), *scratch]), PAGE)
 
     def view(self, tensor: Tensor, spec: TensorSpec, slot: np.ndarray) -> np.ndarray | None:
         """The tensor's values for a block of images, of which `spec` is the shape; None if it lives elsewhere."""

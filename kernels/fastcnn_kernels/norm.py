@@ -9,19 +9,27 @@ chunk and channel, and a second kernel combines the chunks in order.
 """
 
 import math
-from typing import Any, NamedTuple
 
 import numpy as np
 
+from fastcnn_kernels.channelwise import (
+    LINEAR,
+    RESIDUAL,
+    input_gradient,
+    kind_of,
+    normalized,
+    product_sums,
+    scaled,
+    segment,
+    shifted_sums,
+)
 from fastcnn_kernels.elementwise import flat
 from fastcnn_kernels.jit import CHUNK, cpu_kernel, device_function, scalar, shape_function, span, stack_array
-from fastcnn_kernels.reduction import TILE, chunk_range, fold, load, repeat, segment_length
+from fastcnn_kernels.reduction import TILE, chunk_range, fold, load, repeat
 
 LARGEST_CHUNK = 32768  # elements that one item of a two-stage sum reads
 MOST_CHUNKS = 64  # a combining kernel reads them all
 CHANNELS = 32  # of one item of a combining kernel
-TWO_TILES = 2 * TILE
-SEGMENTS = 16  # added up in the dtype of the data before they are added to a float64 sum
 
 
 def partial_chunks(m: int, rows: int, channels: int) -> int:
@@ -44,12 +52,13 @@ def item_count(m, r, c):
 
 
 @scalar
-def item_rows(item, r, c):
-    """(image, first row, last row) of an item."""
+def run_of_items(item, last, r, c):
+    """(image, first row, last row, next item) of those of the items [item, last) that follow each other in an image."""
     per_item = rows_per_item(c)
     items = (r + per_item - 1) // per_item
-    row = item % items * per_item
-    return item // items, row, min(r, row + per_item)
+    m, row = item // items, item % items
+    stop = min(items, row + last - item)
+    return m, row * per_item, min(r, stop * per_item), item + stop - row
 
 
 @scalar
@@ -65,16 +74,18 @@ def batch_norm_moments(x, partial, first, last):
     Sums differences from the chunk's first row: the squares of data far from zero would drown its variance.
     """
     rows, c, chunks = x.shape[1], x.shape[2], partial.shape[1]
-    xs, shift, sums = x.reshape(x.size), stack_array(x, TILE), stack_array(x, TWO_TILES)
+    xs, shift = x.reshape(x.size), stack_array(x, TILE)
     total, squares = stack_array(np.float64, TILE), stack_array(np.float64, TILE)
     for item in range(first, last):
         m, chunk = item // chunks, item % chunks
         top, bottom = chunk_range(chunk, chunks, rows)
         begin, end, count = (m * rows + top) * c, (m * rows + bottom) * c, bottom - top
         for start in range(0, c, TILE):
-            length, width = segment_length(count, c, start), min(c - start, TILE)
+            length, width = segment(x, count, c, start)
             load(shift, x[m, top], start, width, length)
-            shifted_sums(xs, shift, sums, total, squares, begin + start, end, length, c)
+            clear(total, squares)
+            place = begin + start, end, max(length, c), length
+            shifted_sums(LINEAR, (xs,), (total, squares), (shift,), *place, 1.0, math.inf)
             fold(total, width, length)
             fold(squares, width, length)
             for j in range(width):
@@ -84,35 +95,11 @@ def batch_norm_moments(x, partial, first, last):
 
 
 @device_function
-def shifted_sums(xs, shift, sums, total, squares, begin, end, length, c):
-    """total = sum of d, squares = sum of d^2, d = x - shift, of each place in the segments of [begin, end)."""
-    first, second, step = sums[:TILE], sums[TILE:], max(length, c)
-    clear(total, squares, length)
-    for block in range(begin, end, SEGMENTS * step):
-        clear(first, second, length)
-        for position in range(block, min(block + SEGMENTS * step, end), step):
-            segment = xs[position : min(position + length, end)]
-            for j in range(segment.size):
-                d = segment[j] - shift[j]
-                first[j] += d
-                second[j] += d * d
-        add_to(total, squares, first, second, length)
-
-
-@device_function
-def clear(first, second, length):
-    """The first `length` of both are zero."""
-    for j in range(length):
+def clear(first, second):
+    """Both tiles are zero."""
+    for j in range(TILE):
         first[j] = 0.0
         second[j] = 0.0
-
-
-@device_function
-def add_to(total, other_total, sums, other_sums, length):
-    """total += sums, other_total += other_sums."""
-    for j in range(length):
-        total[j] += sums[j]
-        other_total[j] += other_sums[j]
 
 
 @cpu_kernel(lambda partial, mean, var, rows, groups: mean.shape[0] * groups)
@@ -162,27 +149,18 @@ def batch_norm_forward(x, mean, var, gamma, beta, residual, y, epsilon, slope, u
     """
     rows, c = x.shape[1], x.shape[2]
     xs, more, ys = x.reshape(x.size), residual.reshape(residual.size), y.reshape(y.size)
-    slope, upper = x.dtype.type(slope), x.dtype.type(upper)
     centre, scale, shift = stack_array(x, TILE), stack_array(x, TILE), stack_array(x, TILE)
-    for item in range(first, last):
-        m, top, bottom = item_rows(item, rows, c)
+    kind, item = kind_of(slope, upper) + (RESIDUAL if more.size else 0), first
+    while item < last:
+        m, top, bottom, item = run_of_items(item, last, rows, c)
         begin, end = (m * rows + top) * c, (m * rows + bottom) * c
         for start in range(0, c, TILE):
-            length, width = segment_length(bottom - top, c, start), min(c - start, TILE)
+            length, width = segment(x, bottom - top, c, start)
             load(centre, mean[m], start, width, length)
             load(shift, beta, start, width, length)
             load_scale(scale, gamma, var[m], epsilon, start, width, length)
-            for position in range(begin + start, end, max(length, c)):
-                stop = min(position + length, end)
-                source, target = xs[position:stop], ys[position:stop]
-                if more.size:
-                    addend = more[position:stop]
-                    for j in range(source.size):
-                        value = (source[j] - centre[j]) * scale[j] + shift[j] + addend[j]
-                        target[j] = rectify(value, slope, upper)
-                else:
-                    for j in range(source.size):
-                        target[j] = rectify((source[j] - centre[j]) * scale[j] + shift[j], slope, upper)
+            place = begin + start, end, max(length, c), length
+            normalized(kind, (xs, more), (ys,), (centre, scale, shift), *place, slope, upper)
 
 
 @device_function
@@ -201,61 +179,29 @@ def batch_norm_sums(x, dy, mean, var, gamma, beta, partial, epsilon, slope, uppe
     x, dy (m,r,c); mean, var (m,c), or (1,c) for all m; gamma, beta (c,); partial (m,k,2,c) float64.
     """
     rows, c, chunks = x.shape[1], x.shape[2], partial.shape[1]
-    xs, dys, centre, sums = (
-        x.reshape(x.size),
-        dy.reshape(dy.size),
-        stack_array(x, TILE),
-        stack_array(x, TWO_TILES),
-    )
-    scale, shift = stack_array(x, TILE), stack_array(x, TILE)
-    slope, upper = x.dtype.type(slope), x.dtype.type(upper)
+    sources = x.reshape(x.size), dy.reshape(dy.size)
+    centre, scale, shift = stack_array(x, TILE), stack_array(x, TILE), stack_array(x, TILE)
     total, product = stack_array(np.float64, TILE), stack_array(np.float64, TILE)
+    tiles, kind = (centre, scale, shift), kind_of(slope, upper)
     for item in range(first, last):
         m, chunk = item // chunks, item % chunks
         own = min(m, mean.shape[0] - 1)
         top, bottom = chunk_range(chunk, chunks, rows)
         begin, end = (m * rows + top) * c, (m * rows + bottom) * c
         for start in range(0, c, TILE):
-            length, width = segment_length(bottom - top, c, start), min(c - start, TILE)
+            length, width = segment(x, bottom - top, c, start)
             load(centre, mean[own], start, width, length)
             load(shift, beta, start, width, length)
             load_scale(scale, gamma, var[own], epsilon, start, width, length)
-            v = Affine(centre, scale, shift, slope, upper)
-            product_sums(xs, dys, v, sums, total, product, begin + start, end, length, c)
+            clear(total, product)
+            place = begin + start, end, max(length, c), length
+            product_sums(kind, sources, (total, product), tiles, *place, slope, upper)
             fold(total, width, length)
             fold(product, width, length)
             for j in range(width):
                 ch = start + j
                 partial[m, chunk, 0, ch] = total[j]
                 partial[m, chunk, 1, ch] = product[j] * inverse_deviation(np.float64(var[own, ch]), epsilon)
-
-
-class Affine(NamedTuple):
-    """v = (x - centre) scale + shift of each place in a segment, and the constants of `rectify`."""
-
-    centre: Any
-    scale: Any
-    shift: Any
-    slope: Any
-    upper: Any
-
-
-@device_function
-def product_sums(xs, dys, v, sums, total, product, begin, end, length, c):
-    """total = sum of dv, product = sum of dv (x - centre), of each place in the segments of [begin, end)."""
-    first, second, step = sums[:TILE], sums[TILE:], max(length, c)
-    clear(total, product, length)
-    for block in range(begin, end, SEGMENTS * step):
-        clear(first, second, length)
-        for position in range(block, min(block + SEGMENTS * step, end), step):
-            stop = min(position + length, end)
-            source, gradient = xs[position:stop], dys[position:stop]
-            for j in range(source.size):
-                d = source[j] - v.centre[j]
-                dv = rectify_grad(gradient[j], d * v.scale[j] + v.shift[j], v.slope, v.upper)
-                first[j] += dv
-                second[j] += dv * d
-        add_to(total, product, first, second, length)
 
 
 @cpu_kernel(lambda partial, dgamma, dbeta: -(-dgamma.size // CHANNELS))
@@ -302,45 +248,37 @@ def batch_norm_backward_input(x, dy, mean, beta, coefficients, dx, slope, upper,
     x, dy, dx (m,r,c); mean (m,c); beta (c,); coefficients (m,3,c).
     """
     rows, c = x.shape[1], x.shape[2]
-    xs, dys, dxs = x.reshape(x.size), dy.reshape(dy.size), dx.reshape(dx.size)
-    p, q, t, centre = stack_array(x, TILE), stack_array(x, TILE), stack_array(x, TILE), stack_array(x, TILE)
-    shift, slope, upper = stack_array(x, TILE), x.dtype.type(slope), x.dtype.type(upper)
-    for item in range(first, last):
-        m, top, bottom = item_rows(item, rows, c)
+    sources, target = (x.reshape(x.size), dy.reshape(dy.size)), (dx.reshape(dx.size),)
+    centre, shift = stack_array(x, TILE), stack_array(x, TILE)
+    p, q, t = stack_array(x, TILE), stack_array(x, TILE), stack_array(x, TILE)
+    tiles, kind, item = (centre, shift, p, q, t), kind_of(slope, upper), first
+    while item < last:
+        m, top, bottom, item = run_of_items(item, last, rows, c)
         begin, end = (m * rows + top) * c, (m * rows + bottom) * c
         for start in range(0, c, TILE):
-            length, width = segment_length(bottom - top, c, start), min(c - start, TILE)
+            length, width = segment(x, bottom - top, c, start)
+            load(centre, mean[m], start, width, length)
+            load(shift, beta, start, width, length)
             load(p, coefficients[m, 0], start, width, length)
             load(q, coefficients[m, 1], start, width, length)
             load(t, coefficients[m, 2], start, width, length)
-            load(centre, mean[m], start, width, length)
-            load(shift, beta, start, width, length)
-            for position in range(begin + start, end, max(length, c)):
-                stop = min(position + length, end)
-                source, gradient, target = xs[position:stop], dys[position:stop], dxs[position:stop]
-                for j in range(source.size):
-                    d = source[j] - centre[j]
-                    dv = rectify_grad(gradient[j], d * p[j] + shift[j], slope, upper)
-                    target[j] = p[j] * dv + q[j] * d + t[j]
+            place = begin + start, end, max(length, c), length
+            input_gradient(kind, sources, target, tiles, *place, slope, upper)
 
 
 @cpu_kernel(lambda dy, var, gamma, dx, epsilon: item_count(*dy.shape))
 def batch_norm_frozen_backward_input(dy, var, gamma, dx, epsilon, first, last):
     """dx = gamma dy / sqrt(var + epsilon), the statistics being constants.  dy, dx (m,r,c); var (m,c); gamma (c,)."""
     rows, c = dy.shape[1], dy.shape[2]
-    dys, dxs = dy.reshape(dy.size), dx.reshape(dx.size)
-    scale = stack_array(dy, TILE)
-    for item in range(first, last):
-        m, top, bottom = item_rows(item, rows, c)
+    dys, dxs, scale, item = dy.reshape(dy.size), dx.reshape(dx.size), stack_array(dy, TILE), first
+    while item < last:
+        m, top, bottom, item = run_of_items(item, last, rows, c)
         begin, end = (m * rows + top) * c, (m * rows + bottom) * c
         for start in range(0, c, TILE):
-            length, width = segment_length(bottom - top, c, start), min(c - start, TILE)
+            length, width = segment(dy, bottom - top, c, start)
             load_scale(scale, gamma, var[m], epsilon, start, width, length)
-            for position in range(begin + start, end, max(length, c)):
-                stop = min(position + length, end)
-                gradient, target = dys[position:stop], dxs[position:stop]
-                for j in range(gradient.size):
-                    target[j] = gradient[j] * scale[j]
+            place = begin + start, end, max(length, c), length
+            scaled(LINEAR, (dys,), (dxs,), (scale,), *place, 1.0, math.inf)
 
 
 @cpu_kernel(flat)
@@ -360,21 +298,20 @@ def layer_norm_forward(x, gamma, beta, y, mean, scale, epsilon, first, last):
 
     x, y (r,c); gamma, beta (c,); mean, scale (r,), which the backward wants.
     """
-    for item in range(first, last):
-        _, top, bottom = item_rows(item, x.shape[0], x.shape[1])
-        for row in range(top, bottom):
-            xs, ys = x[row], y[row]
-            total, squares = 0.0, 0.0
-            for j in range(xs.size):
-                total += xs[j]
-            centre = total / xs.size
-            for j in range(xs.size):
-                squares += (xs[j] - centre) * (xs[j] - centre)
-            s = inverse_deviation(squares / xs.size, epsilon)
-            for j in range(xs.size):
-                ys[j] = (xs[j] - centre) * s * gamma[j] + beta[j]
-            mean[row] = centre
-            scale[row] = s
+    _, top, bottom, _ = run_of_items(first, last, x.shape[0], x.shape[1])
+    for row in range(top, bottom):
+        xs, ys = x[row], y[row]
+        total, squares = 0.0, 0.0
+        for j in range(xs.size):
+            total += xs[j]
+        centre = total / xs.size
+        for j in range(xs.size):
+            squares += (xs[j] - centre) * (xs[j] - centre)
+        s = inverse_deviation(squares / xs.size, epsilon)
+        for j in range(xs.size):
+            ys[j] = (xs[j] - centre) * s * gamma[j] + beta[j]
+        mean[row] = centre
+        scale[row] = s
 
 
 @cpu_kernel(lambda x, dy, gamma, mean, scale, dx: item_count(1, *x.shape))
@@ -383,19 +320,18 @@ def layer_norm_backward_input(x, dy, gamma, mean, scale, dx, first, last):
 
     x, dy, dx (r,c); gamma (c,); mean, scale (r,).
     """
-    for item in range(first, last):
-        _, top, bottom = item_rows(item, x.shape[0], x.shape[1])
-        for row in range(top, bottom):
-            xs, dys, dxs = x[row], dy[row], dx[row]
-            total, product = 0.0, 0.0
-            for j in range(xs.size):
-                weighted = np.float64(gamma[j] * dys[j])
-                total += weighted
-                product += weighted * (xs[j] - mean[row])
-            s = scale[row]
-            t, q = x.dtype.type(total / xs.size), x.dtype.type(product * s * s / xs.size)
-            for j in range(xs.size):
-                dxs[j] = s * (gamma[j] * dys[j] - t - q * (xs[j] - mean[row]))
+    _, top, bottom, _ = run_of_items(first, last, x.shape[0], x.shape[1])
+    for row in range(top, bottom):
+        xs, dys, dxs = x[row], dy[row], dx[row]
+        total, product = 0.0, 0.0
+        for j in range(xs.size):
+            weighted = np.float64(gamma[j] * dys[j])
+            total += weighted
+            product += weighted * (xs[j] - mean[row])
+        s = scale[row]
+        t, q = x.dtype.type(total / xs.size), x.dtype.type(product * s * s / xs.size)
+        for j in range(xs.size):
+            dxs[j] = s * (gamma[j] * dys[j] - t - q * (xs[j] - mean[row]))
 
 
 @cpu_kernel(lambda x, dy, mean, scale, partial: partial.shape[1])

@@ -12,7 +12,7 @@ from fastcnn_kernels import elementary
 from fastcnn_kernels.elementwise import combine_row, larger, largest_of, smaller
 from fastcnn_kernels.jit import CHUNK, cpu_kernel, device_function, scalar, shape_function, stack_array
 
-TILE = 256  # running results on the stack
+TILE = 256  # numbers of an array on the stack: running results, or constants
 LONG = 32768  # elements that make a reduction worth one more chunk
 MOST_CHUNKS = 64
 
@@ -68,15 +68,17 @@ def segment_length(rows, i, start):
 @device_function
 def repeat(tile, width, length):
     """The first `width` elements of the tile, over and over."""
-    for j in range(width, length):
-        tile[j] = tile[j - width]
+    for j in range(width, length, width):
+        for i in range(width):
+            tile[j + i] = tile[i]
 
 
 @device_function
 def load(tile, values, start, width, length):
     """tile[j] = the value of the inner position of a segment's element j.  values (i,)."""
-    for j in range(width):
-        tile[j] = values[start + j]
+    some = values[start : start + width]
+    for j in range(some.size):
+        tile[j] = some[j]
     repeat(tile, width, length)
 
 
