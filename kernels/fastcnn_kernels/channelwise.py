@@ -33,9 +33,8 @@ GROUP = 4 if VECTOR_BYTES == 64 or IS_ARM else 2  # vectors that are taken throu
 LINES = 16  # segments added up in the dtype of the data before they are added to a float64 sum
 BLOCK = 8192  # numbers that all groups are taken through before the next: they stay in a first-level cache
 
-LINEAR, SHARP, GENERAL = range(
-    3
-)  # kinds of y = min(x, upper) where x > 0, else slope x: y = x; slope 0; any other
+# Kinds of rectifiers, y = min(x, upper) where x > 0, else slope x: those that change nothing, of slope 0, all others.
+LINEAR, SHARP, GENERAL = range(3)
 RESIDUAL = 3  # more than the kind, where `normalized` adds a residual
 INFINITY = float("inf")
 
