@@ -4,6 +4,7 @@ Window row `ky` of output row `oy` is input row `iy = oy * sh - pt + ky`; column
 """
 
 import math
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -13,13 +14,24 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from fastcnn_kernels.elementwise import larger
-from fastcnn_kernels.jit import cpu_kernel, device_function, scalar, shape_function, stack_array
-from fastcnn_kernels.microkernel import Vectors, constant, copy, itemsize_of, lanes, pointer_to
+from fastcnn_kernels.jit import VECTOR_BYTES, cpu_kernel, device_function, scalar, shape_function, stack_array
+from fastcnn_kernels.microkernel import (
+    Vectors,
+    choose,
+    constant,
+    copy,
+    function_once,
+    itemsize_of,
+    lanes,
+    pointer_to,
+)
 from fastcnn_kernels.microkernel import clear as clear_run
 
 BLOCK = 256  # channels whose running results are kept on the stack
 FEW = 12  # channels: with fewer, a loop over them is too short to be worth its start
 SPAN = 16  # numbers that are computed instead: what is beyond the channels belongs to the next window, or to nobody
+SIDES = 2, 3  # of the usual windows, which have code of their own
+MASKS = VECTOR_BYTES > 16  # whether a processor reads and writes parts of a vector in one instruction
 BUFFER = 8192  # numbers of rows that are kept on the stack
 
 
@@ -68,6 +80,14 @@ def last_window(i, stride, pad, out):
 def cells_along(o, stride, pad, kernel, size):
     """How many cells of window `o` lie in the image."""
     return max(1, window_stop(o, stride, pad, kernel, size) - window_start(o, stride, pad))
+
+
+@device_function
+def run_of_windows(ox, g):
+    """(first column of window ox, one past its last, how many windows from it on are as wide, and not cut off)."""
+    left, right = window_start(ox, g.sw, g.pl), window_stop(ox, g.sw, g.pl, g.kw, g.w)
+    whole = min((g.w - g.kw + g.pl) // g.sw + 1, g.ow) - ox
+    return left, right, max(whole if ox * g.sw >= g.pl else 1, 1)
 
 
 @scalar
@@ -149,6 +169,12 @@ def spread_span(typingctx, dy, at, channels, scale, count, dx, dx_at):
 
 
 @shape_function
+def overlap(g):
+    """Whether a cell may be in several windows."""
+    return g.kw > g.sw or g.kh > g.sh
+
+
+@shape_function
 def fits_spans(g):
     """Whether channels are few, and rows short enough for the stack."""
     return g.c < FEW and max(g.w, g.ow) * g.c + SPAN <= BUFFER
@@ -203,6 +229,193 @@ def spread_row(dy, dx, n, iy, g):
     copy(dx, (n * g.h + iy) * line, row, 0, line)
 
 
+# --- many channels: vectors of them, window after window of a row --------------------------------------------------
+
+# Windows of a row are (how many, distance, rows, columns, distance of rows, channels). All have as many columns.
+
+
+def _for_vectors(context, builder, array, channels, vectors, emit):
+    """`emit(v, places)` for groups of vectors, single ones, and what is left of the channels."""
+    number, start = lanes(itemsize_of(context, array)), constant(0)
+    for group in (vectors, 1):
+        wide = constant(number * group)
+        stop = builder.mul(builder.sdiv(channels, wide), wide)
+        with cgutils.for_range_slice(builder, start, stop, wide) as (j, _):
+            places = [builder.add(j, constant(k * number)) for k in range(group)]
+            emit(Vectors(context, builder, array.dtype, number), places)
+        start = stop
+    rest = builder.sub(channels, start)
+    half = builder.icmp_signed("<=", rest, constant(number // 2))
+    with builder.if_then(builder.icmp_signed("<", start, channels)), builder.if_else(half) as cases:
+        for case, size in zip(cases, (number // 2, number), strict=True):
+            with case:
+                emit(Vectors(context, builder, array.dtype, size, rest), [start])
+
+
+def _call_for_shape(context, builder, name, array, words, emit):
+    """Call the function that `emit` writes for windows of so many cells; the last words are those of the windows."""
+    function_type = ir.FunctionType(ir.VoidType(), [w.type for w in words])
+    rows, columns = words[-4:-2]
+
+    def call(shape):
+        named = f"fastcnn_{name}_{shape or 'any'}_{array.dtype}"
+        write = partial(emit, context, array, shape)
+        builder.call(function_once(builder.module, named, function_type, write), words)
+
+    square = builder.select(builder.icmp_signed("==", rows, columns), rows, constant(0))
+    usual = builder.or_(*(builder.icmp_signed("==", square, constant(side)) for side in SIDES))
+    key = builder.select(usual, square, constant(0))
+    choose(builder, key, {side: partial(call, side) for side in (0, *SIDES)})
+
+
+def _for_cells(builder, side, windows, first, last, visit):
+    """`visit` the place of every cell of the rows [first, last), in order; of all `side` x `side` if that is given."""
+    columns, row, channels = windows
+    if side:
+        for r in range(side):
+            for c in range(side):
+                visit(builder.add(builder.mul(constant(r), row), builder.mul(constant(c), channels)))
+        return
+    with cgutils.for_range(builder, last, start=first) as r, cgutils.for_range(builder, columns) as c:
+        visit(builder.add(builder.mul(r.index, row), builder.mul(c.index, channels)))
+
+
+@intrinsic
+def largest_of_windows(typingctx, x, at, y, result, windows):
+    """y[result + i * channels + j] = the largest x[at + i * distance + ...] of window i and channel j; NaN wins."""
+
+    def codegen(context, builder, signature, args):
+        kinds = signature.args
+        pointers = [pointer_to(context, builder, kinds[i], args[i], args[i + 1]) for i in (0, 2)]
+        words = [*pointers, *cgutils.unpack_tuple(builder, args[4])]
+        _call_for_shape(context, builder, "largest_of_windows", kinds[0], words, _emit_largest)
+        return context.get_dummy_value()
+
+    return types.void(x, types.intp, y, types.intp, windows), codegen
+
+
+def _emit_largest(context, array, side, builder):
+    px, py, number, step, rows, columns, row, channels = builder.function.args
+    with cgutils.for_range(builder, number) as window:
+        source = builder.gep(px, [builder.mul(window.index, step)])
+        target = builder.gep(py, [builder.mul(window.index, channels)])
+
+        def find(v, places):
+            lowest = v.splat(ir.Constant(v.scalar, -math.inf))
+            largest = [v.variable(lowest) for _ in places]
+
+            def compare(cell):
+                for place, slot in zip(places, largest, strict=True):
+                    x, before = v.read(source, builder.add(cell, place)), builder.load(slot)
+                    above = builder.fcmp_ordered(">", x, before)
+                    wins = builder.or_(above, builder.fcmp_unordered("uno", x, x))
+                    builder.store(builder.select(wins, x, before), slot)
+
+            _for_cells(builder, side, (columns, row, channels), constant(0), rows, compare)
+            for place, slot in zip(places, largest, strict=True):
+                v.write(builder.load(slot), target, place)
+
+        _for_vectors(context, builder, array, channels, 2, find)
+    builder.ret_void()
+
+
+@intrinsic
+def route_windows(typingctx, x, at, y, dy, result, dx, floor, windows):
+    """dx[at + i * distance + ...] = dy[result + i * channels + j] where x is the first maximum y, or NaN, of window i
+    and channel j, else 0. Where y is not above the floor, there is no gradient.
+    """
+
+    def codegen(context, builder, signature, args):
+        kinds = signature.args
+        words = [*_routed_arrays(context, builder, kinds, args), *cgutils.unpack_tuple(builder, args[7])]
+        _call_for_shape(context, builder, "route_windows", kinds[0], words, _emit_routes)
+        return context.get_dummy_value()
+
+    return types.void(x, types.intp, y, dy, types.intp, dx, x.dtype, windows), codegen
+
+
+@intrinsic
+def add_routes(typingctx, x, at, y, dy, result, dx, floor, above, windows):
+    """The same for windows that overlap: dx += ... above: rows of the windows that are only looked at."""
+
+    def codegen(context, builder, signature, args):
+        kinds = signature.args
+        words = [
+            *_routed_arrays(context, builder, kinds, args),
+            args[7],
+            *cgutils.unpack_tuple(builder, args[8]),
+        ]
+        function_type = ir.FunctionType(ir.VoidType(), [w.type for w in words])
+        write = partial(_emit_added_routes, context, kinds[0])
+        named = f"fastcnn_add_routes_{kinds[0].dtype}"
+        builder.call(function_once(builder.module, named, function_type, write), words)
+        return context.get_dummy_value()
+
+    return types.void(x, types.intp, y, dy, types.intp, dx, x.dtype, types.intp, windows), codegen
+
+
+def _routed_arrays(context, builder, kinds, args):
+    """Pointers into x, y, dy and dx, and the floor."""
+    places = (0, 1), (2, 4), (3, 4), (5, 1)
+    return [*(pointer_to(context, builder, kinds[i], args[i], args[at]) for i, at in places), args[6]]
+
+
+def _emit_routes(context, array, side, builder):
+    *arrays, floor, number, step, rows, columns, row, channels = builder.function.args
+
+    def route(v, place, source, target, look):
+        def write(cell, routed):
+            v.write(routed, target, cell)
+
+        look(constant(0), rows, write)
+
+    _emit_routing(context, array, side, arrays, floor, (number, step, columns, row, channels), route, builder)
+
+
+def _emit_added_routes(context, array, builder):
+    *arrays, floor, above, number, step, rows, columns, row, channels = builder.function.args
+
+    def route(v, place, source, target, look):
+        def add(cell, routed):
+            v.write(builder.fadd(v.read(target, cell), routed), target, cell)
+
+        look(constant(0), above, lambda cell, routed: None)
+        look(above, rows, add)
+
+    _emit_routing(context, array, 0, arrays, floor, (number, step, columns, row, channels), route, builder)
+
+
+def _emit_routing(context, array, side, arrays, floor, windows, route, builder):
+    """For all windows and vectors of channels, what `route` writes: `look` tells it what of dy each cell gets."""
+    (px, py, pdy, pdx), (number, step, columns, row, channels) = arrays, windows
+    with cgutils.for_range(builder, number) as window:
+        cells, results = builder.mul(window.index, step), builder.mul(window.index, channels)
+        source, target = (builder.gep(pointer, [cells]) for pointer in (px, pdx))
+        maxima, gradient = (builder.gep(pointer, [results]) for pointer in (py, pdy))
+
+        def vector(v, places):
+            (place,) = places
+            nothing, maximum = ir.Constant(v.kind, None), v.read(maxima, place)
+            counts = builder.fcmp_unordered(">", maximum, v.splat(floor))
+            waiting = v.variable(builder.select(counts, v.read(gradient, place), nothing))
+
+            def look(first, last, found):
+                def visit(cell):
+                    cell = builder.add(cell, place)
+                    x, before = v.read(source, cell), builder.load(waiting)
+                    equal = builder.fcmp_ordered("==", x, maximum)
+                    hit = builder.or_(equal, builder.fcmp_unordered("uno", x, x))
+                    builder.store(builder.select(hit, nothing, before), waiting)
+                    found(cell, builder.select(hit, before, nothing))
+
+                _for_cells(builder, side, (columns, row, channels), first, last, visit)
+
+            route(v, place, source, target, look)
+
+        _for_vectors(context, builder, array, channels, 1, vector)
+    builder.ret_void()
+
+
 # --- kernels -------------------------------------------------------------------------------------------------------
 
 
@@ -212,87 +425,29 @@ def max_pool_forward(x, y, g, first, last):
     flat_x, flat_y = x.reshape(x.size), y.reshape(y.size)
     for item in range(first, last):
         n, oy = item // g.oh, item % g.oh
-        if fits_spans(g):
+        if fits_spans(g) and (overlap(g) or not MASKS):
             pool_row(flat_x, flat_y, n, oy, g)
             continue
-        for ox in range(g.ow):
-            ys = y[n, oy, ox]
-            for ch in range(g.c):
-                ys[ch] = -math.inf
-            for iy in range(window_start(oy, g.sh, g.pt), window_stop(oy, g.sh, g.pt, g.kh, g.h)):
-                for ix in range(window_start(ox, g.sw, g.pl), window_stop(ox, g.sw, g.pl, g.kw, g.w)):
-                    xs = x[n, iy, ix]
-                    for ch in range(g.c):
-                        ys[ch] = larger(ys[ch], xs[ch])
-
-
-@intrinsic
-def route_window(typingctx, x, at, y, dy, result, dx, floor, window):
-    """The gradient of a window whose maxima are y[result + j] goes to the first x[at + ...] of each channel j that is
-    the maximum, or NaN: it is added to dx there, or written if windows do not overlap.
-
-    window: (rows, columns, row, channels, above, overlap): how many cells it has, how far its rows are apart, and how
-    many of them are only looked at. Where y is not above the floor, there is no gradient.
-    """
-
-    def codegen(context, builder, signature, args):
-        kinds, (px, py, pdy, pdx) = signature.args, (
-            pointer_to(context, builder, signature.args[i], args[i], args[place])
-            for i, place in ((0, 1), (2, 4), (3, 4), (5, 1))
-        )  # fmt: skip
-        window = cgutils.unpack_tuple(builder, args[7])
-        channels, width = window[3], lanes(itemsize_of(context, kinds[0]))
-        whole = builder.mul(builder.sdiv(channels, constant(width)), constant(width))
-        pointers = [px, py, pdy, pdx]
-        with cgutils.for_range_slice(builder, constant(0), whole, constant(width)) as (j, _):
-            v = Vectors(context, builder, kinds[0].dtype, width)
-            _route_vector(v, [builder.gep(p, [j]) for p in pointers], args[6], window)
-        rest, pointers = builder.sub(channels, whole), [builder.gep(p, [whole]) for p in pointers]
-        half = builder.icmp_signed("<=", rest, constant(width // 2))
-        with builder.if_then(builder.icmp_signed("<", whole, channels)), builder.if_else(half) as cases:
-            for case, size in zip(cases, (width // 2, width), strict=True):
-                with case:
-                    v = Vectors(context, builder, kinds[0].dtype, size, rest)
-                    _route_vector(v, pointers, args[6], window)
-        return context.get_dummy_value()
-
-    word = types.intp
-    return types.void(x, word, y, dy, word, dx, x.dtype, window), codegen
-
-
-def _route_vector(v, pointers, floor, window):
-    """The same for a vector of channels."""
-    builder, (px, py, pdy, pdx), (rows, columns, row, channels, above, overlap) = v.builder, pointers, window
-    nothing, zero = ir.Constant(v.kind, None), constant(0)
-    maximum = v.read(py, zero)
-    counts = builder.fcmp_unordered(">", maximum, v.splat(floor))
-    waiting = v.variable(builder.select(counts, v.read(pdy, zero), nothing))
-
-    def look(first, last, found):
-        with cgutils.for_range(builder, last, start=first) as r, cgutils.for_range(builder, columns) as c:
-            place = builder.add(builder.mul(r.index, row), builder.mul(c.index, channels))
-            number, before = v.read(px, place), builder.load(waiting)
-            hit = builder.or_(
-                builder.fcmp_ordered("==", number, maximum), builder.fcmp_unordered("uno", number, number)
-            )
-            builder.store(builder.select(hit, nothing, before), waiting)
-            found(place, builder.select(hit, before, nothing))
-
-    def add(place, routed):
-        v.write(builder.fadd(v.read(pdx, place), routed), pdx, place)
-
-    look(zero, above, lambda place, routed: None)
-    with builder.if_else(builder.icmp_signed("!=", overlap, zero)) as (windows_meet, they_do_not):
-        with windows_meet:
-            look(above, rows, add)
-        with they_do_not:  # a cell that is read just after its neighbours were written waits for them
-            look(above, rows, lambda place, routed: v.write(routed, pdx, place))
+        top, bottom = window_start(oy, g.sh, g.pt), window_stop(oy, g.sh, g.pt, g.kh, g.h)
+        ox = 0
+        while ox < g.ow:
+            left, right, some = run_of_windows(ox, g)
+            windows = some, g.sw * g.c, bottom - top, right - left, g.w * g.c, g.c
+            cell = ((n * g.h + top) * g.w + left) * g.c
+            largest_of_windows(flat_x, cell, flat_y, ((n * g.oh + oy) * g.ow + ox) * g.c, windows)
+            ox += some
 
 
 @shape_function
 def band_count(g):
     """The input rows fall into bands of sh rows, such that window row oy starts where band oy does."""
     return (g.h - 1 + g.pt) // g.sh + 1
+
+
+@shape_function
+def covers(g):
+    """Whether every cell of the rows that windows see is in exactly one of them."""
+    return g.kh == g.sh and g.kw == g.sw and g.ow * g.sw - g.pl >= g.w
 
 
 @cpu_kernel(lambda x, y, dy, dx, floor, g: g.n * band_count(g))
@@ -303,7 +458,7 @@ def max_pool_backward(x, y, dy, dx, floor, g, first, last):
     output of the forward. x, dx (n,h,w,c); y, dy (n,oh,ow,c). An item writes one band of dx; it walks every window
     that reaches into the band from the window's top, so that "first" is known.
     """
-    bands, floor, overlap = band_count(g), x.dtype.type(floor), int(g.kw > g.sw or g.kh > g.sh)
+    bands, floor = band_count(g), x.dtype.type(floor)
     flat_x, flat_y = x.reshape(x.size), y.reshape(y.size)
     flat_dx, flat_dy = dx.reshape(dx.size), dy.reshape(dy.size)
     for item in range(first, last):
@@ -311,15 +466,21 @@ def max_pool_backward(x, y, dy, dx, floor, g, first, last):
         top, bottom = window_start(band, g.sh, g.pt), window_stop(band, g.sh, g.pt, g.sh, g.h)
         if bottom <= top:  # a band of padding
             continue
-        clear(dx[n, top:bottom])
+        if band >= g.oh or not covers(g):
+            clear(dx[n, top:bottom])
         for oy in range(first_window(top, g.sh, g.pt, g.kh), min(g.oh, band + 1)):
             up, down = window_start(oy, g.sh, g.pt), min(bottom, window_stop(oy, g.sh, g.pt, g.kh, g.h))
             above = max(top - up, 0)  # rows of the window that are another item's
-            for ox in range(g.ow):
-                left, right = window_start(ox, g.sw, g.pl), window_stop(ox, g.sw, g.pl, g.kw, g.w)
+            ox = 0
+            while ox < g.ow:
+                left, right, some = run_of_windows(ox, g)
                 result, cell = ((n * g.oh + oy) * g.ow + ox) * g.c, ((n * g.h + up) * g.w + left) * g.c
-                window = down - up, right - left, g.w * g.c, g.c, above, overlap
-                route_window(flat_x, cell, flat_y, flat_dy, result, flat_dx, floor, window)
+                windows = some, g.sw * g.c, down - up, right - left, g.w * g.c, g.c
+                if overlap(g):
+                    add_routes(flat_x, cell, flat_y, flat_dy, result, flat_dx, floor, above, windows)
+                else:  # not added: a cell that is read just after its neighbours were written waits for them
+                    route_windows(flat_x, cell, flat_y, flat_dy, result, flat_dx, floor, windows)
+                ox += some
 
 
 @device_function
