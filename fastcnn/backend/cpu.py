@@ -3,8 +3,8 @@
 - `kernels`: an object whose attributes are the kernels; `kernels.NAME.bind(*arrays)` makes a launch;
 - `allocate(nbytes)`: 64-byte aligned memory of a plan's arena, as bytes;
 - `Program(launches)`: launches made ready to run as one, with `run()`;
-- `Blocks(lists, workspace).launch`: a launch that executes lists of launches, several at a time; such lists are bound
-  inside of `on_one_thread()`;
+- `Blocks(lists, workspace).launch`: a launch that executes lists of launches, several at a time, each on one thread;
+  such lists are bound to the first row of the workspace, inside of `on_one_thread()`;
 - `compile_launches(launches, ready)`: makes their code ready ahead of a program;
 - `num_threads()`, `set_num_threads(n)`;
 - `Transfer(inputs, outputs, variables, changed)`: the arrays through which the world meets those of a plan, and what is

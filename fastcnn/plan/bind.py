@@ -46,7 +46,7 @@ class Binding:
 
     def _bind_block(self, number: int, first: int, last: int) -> list:
         """The launches for the images [first, last), which is the block of that number."""
-        slot, found = self.memory[number % len(self.memory)], []
+        slot, found = self.memory[0], []  # of the first thread: the backend knows how to move to another's
         for bound in self.steps:
             node = bound.node
             if node.operation.alias:

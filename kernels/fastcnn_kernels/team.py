@@ -261,11 +261,13 @@ class Program:
         words = [_words(launch.args) for launch in self.launches]
         layouts = [_layout_of(launch) for launch in self.launches]
         entries = entry_points(set(layouts))
-        self._blocks = np.array(
+        self.arguments = np.array(
             [w for code, ws in zip(codes, words, strict=True) for w in (code, *ws)], np.int64
         )
+        places = [place for launch in self.launches for place in (False, *_places(launch.args))]
+        self.places = np.array(places, bool)  # which of them are addresses
         self.table = np.empty((len(self.launches), ROW // 8), np.int64)
-        address = self._blocks.ctypes.data
+        address = self.arguments.ctypes.data
         for row, (launch, ws, layout) in enumerate(zip(self.launches, words, layouts, strict=True)):
             sharing = _most_threads(launch) if _is_large(launch) else 1
             self.table[row] = entries[layout], address, launch.items, sharing
@@ -279,31 +281,35 @@ class Program:
         _team.run(self)
 
 
-@cpu_kernel(lambda table, starts, workspace: workspace.shape[0])
-def run_blocks(table, starts, workspace, first, last, thread):
+@cpu_kernel(lambda table, starts, arguments, workspace: starts.size - 1)
+def run_blocks(table, starts, arguments, workspace, first, last, thread):
     """Run the rows [starts[b], starts[b + 1]) of a program's table, for every block b, each row as a whole.
 
-    Item `slot` takes the blocks slot, slot + slots, ... one after the other: their rows may use the same memory.
+    A thread has memory of its own, workspace[thread], and arguments that say so, arguments[thread]. The table has the
+    addresses of the first thread's.
     """
-    slots = workspace.shape[0]
-    for slot in range(first, last):
-        for block in range(slot, starts.size - 1, slots):
-            for row in range(starts[block], starts[block + 1]):
-                call_entry(table[row, 0], table[row, 1], 0, table[row, 2], thread)
+    own = thread * arguments.strides[0]
+    for block in range(first, last):
+        for row in range(starts[block], starts[block + 1]):
+            call_entry(table[row, 0], table[row, 1] + own, 0, table[row, 2], thread)
 
 
 class Blocks:
-    """Lists of launches that do not depend on each other, to be shared out among threads by whole lists.
+    """Lists of launches that do not depend on each other: a thread that is through with a list takes another one.
 
-    workspace: an array with a row for each of the slots that lists may run in at the same time; launches of list b
-    may write to row b % slots of it.
+    workspace: bytes, a row for each thread. Launches are bound to the first row; another thread's are to the
+    same place in its own.
     """
 
     def __init__(self, lists: list[list[Launch]], workspace: np.ndarray):
-        self._program = Program([launch for block in lists for launch in block])
+        self._program = program = Program([launch for block in lists for launch in block])
         counts = [sum(launch.items > 0 for launch in block) for block in lists]
-        starts = np.cumsum([0, *counts])
-        self.launch = run_blocks.bind(self._program.table, starts, workspace)
+        threads, nbytes = workspace.shape
+        first = workspace.ctypes.data
+        inside = program.places & (first <= program.arguments) & (program.arguments < first + nbytes)
+        arguments = program.arguments + np.outer(np.arange(threads) * nbytes, inside)
+        table = program.table + [0, arguments.ctypes.data - program.arguments.ctypes.data, 0, 0]
+        self.launch = run_blocks.bind(table, np.cumsum([0, *counts]), arguments, workspace)
 
 
 def run(launches: list[Launch]) -> None:
@@ -337,6 +343,13 @@ def _words(value) -> list[int]:
     if isinstance(value, float):
         return [struct.unpack("q", struct.pack("d", value))[0]]
     return [int(value)]
+
+
+def _places(value) -> list[bool]:
+    """Which of a kernel argument's words are the addresses of arrays."""
+    if isinstance(value, tuple):
+        return [place for item in value for place in _places(item)]
+    return [isinstance(value, np.ndarray) and i == 4 for i in range(len(_words(value)))]
 
 
 def _layout_of(launch: Launch) -> str:

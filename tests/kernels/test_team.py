@@ -553,12 +553,12 @@ def test_workspaces_are_not_shared(threads, workspaces):
 @pytest.mark.parametrize("threads", THREADS)
 @pytest.mark.parametrize("slots", [1, 2, 8])
 def test_blocks_run_their_lists_in_order(threads, slots):
-    """Every list is a chain of `mirror` through the slot's memory; run_blocks gives each list to one thread."""
+    """Every list is a chain of `mirror` through a thread's memory; run_blocks gives each list to one thread."""
     set_num_threads(threads)
     memory, x = np.zeros((slots, 2, 2048)), np.arange(13 * 2048.0).reshape(13, 2048)
     y, lists = np.zeros_like(x), []
     for i in range(13):
-        first, second = memory[i % slots]
+        first, second = memory[0]
         lists.append(
             [mirror.bind(x[i], first, 1.0), mirror.bind(first, second, 1.0), mirror.bind(second, y[i], 1.0)]
         )
