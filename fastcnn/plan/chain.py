@@ -21,7 +21,7 @@ from fastcnn.tensor import Constant, Tensor, TensorSpec, Variable
 # kernel makes of its inputs, and whoever runs on the other half of the core want to be there, too.
 CACHE = 1 << 19
 # Bytes that a chain computes, less the weights that each block reads again: fewer stay in a last-level cache anyway.
-WORTH = 1 << 23
+WORTH = 1 << 22
 # Blocks of a batch, for threads to share; not as many as there are threads, which may change.
 LEAST = max(4, os.cpu_count() or 1)
 SIMILAR = 4  # nodes whose best blocks differ by more than this factor go into different chains
