@@ -43,6 +43,7 @@ class Op:
     mutates: tuple[int, ...] = ()  # positions of the inputs (variables) that running it changes
     weights: ClassVar[tuple[int, ...]] = ()  # positions of the inputs that `prepare` reads
     sums_chunks = False  # it sums over chunks of images, for plans that execute it block by block
+    narrow = False  # it makes a few numbers of many, as fast for a few images at a time as for many
     cheap = False  # to compute it again from its inputs costs less than to keep the result in memory
     images_at_once = 1  # fewer take as long
     images: tuple[int, ...] | None = None  # what `by_image` says, where it is the same for all shapes

@@ -260,6 +260,7 @@ class BatchMoments(Op):
     """Mean and sum of squared differences from it, of each chunk of images and channel.  x (n, ..., c)."""
 
     images = (0,)
+    narrow = True
 
     def infer(self, x: Tensor) -> TensorSpec:
         return partial_sums(x)
@@ -294,6 +295,7 @@ class BatchNormSums(Op):
     slope: float
     upper: float
     images = (0, 1)
+    narrow = True
 
     def infer(self, x: Tensor, *others: Tensor) -> TensorSpec:
         return partial_sums(x)

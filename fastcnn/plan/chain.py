@@ -134,9 +134,16 @@ def _continues(run: list[Node], node: Node) -> bool:
         return False
     if LEAST * max(needed(run[0], images), needed(node, images)) > images:
         return False
-    sizes = [best(other, images) for other in run if not other.operation.alias]
+    sizes = [best(other, images) for other in run if not _suits_any_block(other)]
     size = best(node, images)
-    return node.operation.alias or not sizes or (size < SIMILAR * min(sizes) and size * SIMILAR > max(sizes))
+    return (
+        _suits_any_block(node) or not sizes or (size < SIMILAR * min(sizes) and size * SIMILAR > max(sizes))
+    )
+
+
+def _suits_any_block(node: Node) -> bool:
+    """Whether a node takes what others have just computed as it comes."""
+    return node.operation.alias or node.operation.narrow
 
 
 def _close(run: list[Node]) -> Iterable[Chain]:
