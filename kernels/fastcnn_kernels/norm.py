@@ -6,6 +6,8 @@ m = n, and the channels of a group have equal statistics.
 
 Two-stage sums: x is cut into k chunks of rows an image, `partial` (m, k, 2, c) float64 takes one pair of numbers a
 chunk and channel, and a second kernel combines the chunks in order.
+
+rectify(v) = min(v, upper) where v > 0, else slope v: the activation behind a normalisation, computed with it.
 """
 
 import math
@@ -125,20 +127,6 @@ def batch_norm_statistics(partial, mean, var, rows, groups, first, last):
         for ch in range(start, start + width):
             mean[m, ch] = centre
             var[m, ch] = squares / (rows * width)
-
-
-@scalar
-def rectify(x, slope, upper):
-    """min(x, upper) where x > 0, else slope x. Of every x itself where slope is 1 and upper infinite."""
-    y = (type(x)(0) if slope == 0 else slope * x) if x <= 0 else x
-    return upper if y > upper else y
-
-
-@scalar
-def rectify_grad(dy, x, slope, upper):
-    """dx of `rectify`."""
-    below = type(dy)(0) if slope == 0 else slope * dy
-    return below if x <= 0 else (type(dy)(0) if x >= upper else dy)
 
 
 @cpu_kernel(lambda x, mean, var, gamma, beta, residual, y, epsilon, slope, upper: item_count(*x.shape))

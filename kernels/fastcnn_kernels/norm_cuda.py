@@ -19,7 +19,8 @@ from fastcnn_kernels.cuda import (
     rows,
     tensor_kernel_with,
 )
-from fastcnn_kernels.norm import inverse_deviation, rectify, rectify_grad
+from fastcnn_kernels.jit import scalar
+from fastcnn_kernels.norm import inverse_deviation
 from fastcnn_kernels.reduction import chunk_range, plus
 
 ROWS = 4  # that a thread of an elementwise kernel takes, for what it has to prepare to be worth it
@@ -42,6 +43,20 @@ def _stripes(x, *others) -> Shape:
     width = min(c, THREADS)
     blocks = covering(r, THREADS // width * ROWS)
     return Shape((min(blocks, MOST_BLOCKS), covering(c, width), m), THREADS)
+
+
+@scalar
+def rectify(x, slope, upper):
+    """min(x, upper) where x > 0, else slope x. Of every x itself where slope is 1 and upper infinite."""
+    y = (type(x)(0) if slope == 0 else slope * x) if x <= 0 else x
+    return upper if y > upper else y
+
+
+@scalar
+def rectify_grad(dy, x, slope, upper):
+    """dx of `rectify`."""
+    below = type(dy)(0) if slope == 0 else slope * dy
+    return below if x <= 0 else (type(dy)(0) if x >= upper else dy)
 
 
 @cuda_kernel(_chunks)
