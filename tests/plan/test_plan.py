@@ -10,7 +10,7 @@ from fastcnn.backend import cpu
 from fastcnn.backend.cpu import num_threads, set_num_threads
 from fastcnn.graph import Trace, gradients, tracing
 from fastcnn.plan import Function, Plan, describe
-from fastcnn.plan.memory import Block, place
+from fastcnn.plan.memory import LARGE, PAGE, Block, place
 from fastcnn.tensor import Tensor, TensorSpec
 
 
@@ -18,12 +18,12 @@ def test_blocks_alive_together_never_overlap():
     rng = np.random.default_rng(0)
     for _ in range(50):
         blocks = [
-            Block(int(rng.integers(1, 5000)), int(b), int(b + rng.integers(0, 6)))
+            Block(int(rng.integers(1, 5000) * rng.choice([1, 20])), int(b), int(b + rng.integers(0, 6)))
             for b in rng.integers(0, 20, 40)
         ]
         total = place(blocks)
         for i, a in enumerate(blocks):
-            assert a.offset % 64 == 0 and a.offset + a.nbytes <= total
+            assert a.offset % (PAGE if a.nbytes >= LARGE else 64) == 0 and a.offset + a.nbytes <= total
             for b in blocks[:i]:
                 if a.overlaps(b):
                     assert a.offset + a.nbytes <= b.offset or b.offset + b.nbytes <= a.offset
