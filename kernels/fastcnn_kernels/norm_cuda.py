@@ -54,7 +54,7 @@ def rectify(x, slope, upper):
 
 @scalar
 def rectify_grad(dy, x, slope, upper):
-    """dx of `rectify`."""
+    """dx of `rectify`: dy where 0 < x < upper, slope dy where x <= 0, else 0."""
     below = type(dy)(0) if slope == 0 else slope * dy
     return below if x <= 0 else (type(dy)(0) if x >= upper else dy)
 

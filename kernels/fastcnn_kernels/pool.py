@@ -253,18 +253,21 @@ def _for_vectors(context, builder, array, channels, vectors, emit):
 
 
 def _call_for_shape(context, builder, name, array, words, emit):
-    """Call the function that `emit` writes for windows of so many cells; the last words are those of the windows."""
+    """Call the function that `emit` writes for one of the SIDES, or for any windows: the last words."""
     function_type = ir.FunctionType(ir.VoidType(), [w.type for w in words])
     rows, columns = words[-4:-2]
 
-    def call(shape):
-        named = f"fastcnn_{name}_{shape or 'any'}_{array.dtype}"
-        write = partial(emit, context, array, shape)
+    def call(side):
+        named = f"fastcnn_{name}_{side or 'any'}_{array.dtype}"
+        write = partial(emit, context, array, side)
         builder.call(function_once(builder.module, named, function_type, write), words)
 
-    square = builder.select(builder.icmp_signed("==", rows, columns), rows, constant(0))
-    usual = builder.or_(*(builder.icmp_signed("==", square, constant(side)) for side in SIDES))
-    key = builder.select(usual, square, constant(0))
+    key = constant(0)
+    for side in SIDES:
+        square = builder.and_(
+            *(builder.icmp_signed("==", count, constant(side)) for count in (rows, columns))
+        )
+        key = builder.select(square, constant(side), key)
     choose(builder, key, {side: partial(call, side) for side in (0, *SIDES)})
 
 
