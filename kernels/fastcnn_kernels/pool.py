@@ -31,6 +31,7 @@ BLOCK = 256  # channels whose running results are kept on the stack
 FEW = 12  # channels: with fewer, a loop over them is too short to be worth its start
 SPAN = 16  # numbers that are computed instead: what is beyond the channels belongs to the next window, or to nobody
 SIDES = 2, 3  # of the usual windows, which have code of their own
+CELLS = 4  # of windows side by side: more, of few channels, are quicker row by row
 MASKS = VECTOR_BYTES > 16  # whether a processor reads and writes parts of a vector in one instruction
 BUFFER = 8192  # numbers of rows that are kept on the stack
 
@@ -428,7 +429,7 @@ def max_pool_forward(x, y, g, first, last):
     flat_x, flat_y = x.reshape(x.size), y.reshape(y.size)
     for item in range(first, last):
         n, oy = item // g.oh, item % g.oh
-        if fits_spans(g) and (overlap(g) or not MASKS):
+        if fits_spans(g) and (overlap(g) or g.kh * g.kw > CELLS or not MASKS):
             pool_row(flat_x, flat_y, n, oy, g)
             continue
         top, bottom = window_start(oy, g.sh, g.pt), window_stop(oy, g.sh, g.pt, g.kh, g.h)
