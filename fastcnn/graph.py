@@ -171,6 +171,13 @@ class Op:
         """What does the work of `source`, whose result only `node` reads, and of `node`, which is of this op."""
         return None
 
+    def join(self, node: Node, reader: Node) -> Op | None:
+        """What does the work of `node`, which is of this op, and of `reader`, which reads nothing but its first output.
+
+        It has the inputs of `node`, and the outputs of both: `node`'s first.
+        """
+        return None
+
     def flops(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> int:
         """Floating-point operations, a multiply-add counting two."""
         return sum(spec.size for spec in outputs)

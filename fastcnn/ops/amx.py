@@ -18,7 +18,7 @@ from fastcnn.errors import Error
 from fastcnn.graph import Op, operation
 from fastcnn.ops.conv import Conv, ConvInputGrad, ConvKernelGrad, ConvTranspose, Transposed
 from fastcnn.ops.cost import IMPOSSIBLE, Cost, amx_cost, amx_gradient_cost
-from fastcnn.ops.epilogue import bias_and_residual, floor_of
+from fastcnn.ops.epilogue import bias_and_residual, combined, floor_of, moments_or_none
 from fastcnn.ops.matmul import Dense, MatMul
 from fastcnn.ops.shape import known
 from fastcnn.tensor import TensorSpec
@@ -82,13 +82,14 @@ class _Passes:
         return launches
 
     def launch(self, k: Any, inputs: Any, outputs: Any, scratch: Any) -> list:
-        x, (y,), (*prepared, work), launches = inputs[0], outputs, scratch, []
-        lower, more = floor_of(self.lower), bias_and_residual(self, inputs, y)
-        for (p, taps), packed in zip(self.passes(inputs, outputs), prepared, strict=True):
+        x, y, passes, launches = inputs[0], outputs[0], self.passes(inputs, outputs), []
+        prepared, (*moments, work) = scratch[: len(passes)], scratch[len(passes) :]
+        more = *bias_and_residual(self, inputs, y), moments_or_none(moments)
+        for (p, taps), packed in zip(passes, prepared, strict=True):
             plan, tables = tile_geometry.plan_of(p, self.terms), tile_geometry.tables_of(p, taps, self.terms)
-            where = tables.runs, tables.offsets, tables.places
-            launches.append(k.amx_forward.bind(x, packed, *more, y, work, lower, *where, plan, self.terms))
-        return launches
+            rest = floor_of(self.lower), tables.runs, tables.offsets, tables.places, plan, self.terms
+            launches.append(k.amx_forward.bind(x, packed, *more, y, work, *rest))
+        return [*launches, *combined(k, moments, outputs)]
 
 
 @operation
@@ -96,6 +97,10 @@ class AmxConv(_Passes, Conv):
     """`Conv` on matrix tiles, of two parts each number."""
 
     rounding = 2
+
+    def moment_parts(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> int:
+        (plan,) = self.plans(inputs, outputs)
+        return tile_geometry.forward_parts(plan)
 
     def passes(
         self, inputs: Sequence[Any], outputs: Sequence[Any]

@@ -77,6 +77,9 @@ class Stored:
 class ColumnsConv(Stored, Conv):
     """`Conv` by explicit columns."""
 
+    def moment_parts(self, inputs: Any, outputs: Any) -> int:
+        return 0
+
     def scratch(self, inputs: Sequence[TensorSpec], outputs: Any) -> list[TensorSpec]:
         return [columns_spec(self.geometry_of(inputs, outputs), inputs[0].dtype)]
 

@@ -11,8 +11,15 @@ from dataclasses import field, replace
 from typing import Any, ClassVar
 
 import numpy as np
-from fastcnn_kernels.conv import ConvGeometry, packed_size, packed_transposed_size, partials_shape
+from fastcnn_kernels.conv import (
+    ConvGeometry,
+    forward_parts,
+    packed_size,
+    packed_transposed_size,
+    partials_shape,
+)
 from fastcnn_kernels.depthwise import depthwise_partials_shape
+from fastcnn_kernels.depthwise import forward_parts as depthwise_parts
 
 from fastcnn import config
 from fastcnn.errors import Error, did_you_mean
@@ -21,7 +28,17 @@ from fastcnn.ops import reduction
 from fastcnn.ops.chunks import by_chunks
 from fastcnn.ops.core import convert, op_function
 from fastcnn.ops.cost import LANES, Cost, implicit_cost, implicit_gradient_cost
-from fastcnn.ops.epilogue import absorbed, accumulated, bias_and_residual, floor_of, no_bias, with_images
+from fastcnn.ops.epilogue import (
+    absorbed,
+    accumulated,
+    bias_and_residual,
+    combined,
+    floor_of,
+    moments_as_stored,
+    moments_spec,
+    no_bias,
+    with_images,
+)
 from fastcnn.ops.pooling import window_padding
 from fastcnn.ops.shape import expand_dims, known, require_same_dtype, reshape, squeeze, tile
 from fastcnn.tensor import Shape, Tensor, TensorSpec
@@ -125,11 +142,12 @@ def check_groups(channels: int | None, inner: int, filters: int) -> None:
 class Conv(Correlation):
     """y = max(x * kernel + bias + residual, lower): x (n,h,w,c), kernel (kh,kw,c/groups,f) -> (n,oh,ow,f).
 
-    bias (f,), if any; a residual like y, if there is one, put there by plans.
+    bias (f,), if any. Plans put there: a residual like y; moments, a second output, which is `BatchMoments` of y.
     """
 
     lower: float | None = None
     residual: bool = False
+    moments: bool = False
 
     def infer(self, x: Tensor, kernel: Tensor, *bias: Tensor) -> TensorSpec:
         *_, inner, filters = known(kernel.shape)
@@ -147,6 +165,13 @@ class Conv(Correlation):
 
     def absorb(self, node: Node, reader: Node) -> Fused | None:
         return accumulated(node, reader) or absorbed(node, reader, known(node.inputs[1].shape[-1:]))
+
+    def join(self, node: Node, reader: Node) -> Op | None:
+        return moments_as_stored(node, reader)
+
+    def moment_parts(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> int:
+        """How many rows of moments are written with the results; 0 where that cannot be."""
+        return forward_parts(self.geometry_of(inputs, outputs), np.dtype(inputs[0].dtype).itemsize)
 
     def by_image(self, inputs: Sequence[Any], outputs: Any) -> Sequence[int]:
         return with_images(self, inputs)
@@ -167,10 +192,14 @@ class Conv(Correlation):
     def prepare(self, k: Any, inputs: Any, outputs: Any, prepared: Any) -> list:
         return [k.conv_pack_weights.bind(inputs[1], prepared[0], self.geometry_of(inputs, outputs))]
 
+    def scratch(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> list[TensorSpec]:
+        return [moments_spec(self.moment_parts(inputs, outputs), outputs[0])] if self.moments else []
+
     def launch(self, k: Any, inputs: Any, outputs: Any, scratch: Any) -> list:
-        x, (y,), (packed,) = inputs[0], outputs, scratch
-        g, more = self.geometry_of(inputs, outputs), bias_and_residual(self, inputs, y)
-        return [k.conv_forward.bind(x, packed, *more, y, floor_of(self.lower), g)]
+        x, y, (packed, *moments) = inputs[0], outputs[0], scratch
+        given, rest = (x, packed, *bias_and_residual(self, inputs, y)), (y, floor_of(self.lower))
+        g, kernel = self.geometry_of(inputs, outputs), k.conv_forward_moments if moments else k.conv_forward
+        return [kernel.bind(*given, *moments, *rest, g), *combined(k, moments, outputs)]
 
 
 class Transposed(Correlation):
@@ -376,10 +405,11 @@ def joined(k: Any, planes: Any, tensor: Any, multiplier: int) -> list:
 class DepthwiseConv(Correlation):
     """y[..., c mult + m] = max(x[..., c] * kernel[..., c, m] + bias, lower), every channel by itself.
 
-    x (n,h,w,c), kernel (kh,kw,c,mult), bias (c mult,) if any -> (n,oh,ow,c mult).
+    x (n,h,w,c), kernel (kh,kw,c,mult), bias (c mult,) if any -> (n,oh,ow,c mult). moments as of `Conv`.
     """
 
     lower: float | None = None
+    moments: bool = False
     residual: ClassVar[bool] = False
     images = (0,)
 
@@ -403,16 +433,30 @@ class DepthwiseConv(Correlation):
     def absorb(self, node: Node, reader: Node) -> Fused | None:
         return absorbed(node, reader, known(node.inputs[1].shape[-2:]))
 
+    def join(self, node: Node, reader: Node) -> Op | None:
+        return moments_as_stored(node, reader)
+
+    def moment_parts(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> int:
+        """How many rows of moments are written with the results; 0 where that cannot be."""
+        return depthwise_parts(self.geometry_of(inputs, outputs)) if inputs[1].shape[-1] == 1 else 0
+
+    def geometry_of(self, inputs: Sequence[Any], outputs: Sequence[Any]) -> ConvGeometry:
+        return self.geometry(inputs[0].shape, (*known(inputs[1].shape[:2]), 1), outputs[0].shape)
+
     def flops(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> int:
         return 2 * outputs[0].size * math.prod(known(inputs[1].shape[:2]))
 
     def scratch(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> list[TensorSpec]:
+        if self.moments:
+            return [moments_spec(self.moment_parts(inputs, outputs), outputs[0])]
         return planes_of([*inputs[1:], *outputs], inputs[1].shape[-1])
 
     def launch(self, k: Any, inputs: Any, outputs: Any, scratch: Any) -> list:
-        (x, *weights), (y,) = inputs, outputs
+        (x, *weights), y, g = inputs, outputs[0], self.geometry_of(inputs, outputs)
         multiplier = weights[0].shape[-1]
-        g = self.geometry(x.shape, (*weights[0].shape[:2], 1), y.shape)
+        if self.moments:
+            given = x, weights[0], no_bias(weights[1:], y), *scratch, y, floor_of(self.lower), g
+            return [k.depthwise_forward_moments.bind(*given), *combined(k, scratch, outputs)]
         *parts, planes = scratch or (*weights, y)
         filtered = k.depthwise_forward.bind(
             x, parts[0], no_bias(parts[1:], y), planes, floor_of(self.lower), g

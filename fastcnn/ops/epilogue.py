@@ -5,6 +5,8 @@
 The residual is a tensor of the shape of y, behind all other inputs: what a block of a network adds to its result, or
 the other part of a gradient that is a sum. Dense layers take none.
 
+Convolutions can also keep the moments of what they store, a few numbers a part, for a batch normalisation behind them.
+
 Plans let an op with such an epilogue take over the layers behind it.
 """
 
@@ -15,14 +17,18 @@ from typing import Any
 
 import numpy as np
 
-from fastcnn.graph import Fused, Node
+from fastcnn.graph import Fused, Node, Op
 from fastcnn.ops.activation import Relu
 from fastcnn.ops.elementwise import Add, rsqrt
-from fastcnn.ops.normalization import BatchNormInference
+from fastcnn.ops.normalization import BatchMoments, BatchNormInference
 from fastcnn.ops.shape import reshape
-from fastcnn.tensor import Constant, Shape, Variable
+from fastcnn.tensor import Constant, Shape, TensorSpec, Variable
 
 __all__: list[str] = []  # for ops, not for users
+
+SMALL_SHARE = (
+    4  # so many times the bytes of their parts' moments results have, or these are left to an op of their own
+)
 
 
 def no_bias(bias: Sequence[Any], like: Any) -> Any:
@@ -40,6 +46,32 @@ def bias_and_residual(operation: Any, inputs: Sequence[Any], like: Any) -> tuple
 def with_images(operation: Any, inputs: Sequence[Any]) -> tuple[int, ...]:
     """`Op.by_image` of an op whose images are its first input, and the residual."""
     return (0, len(inputs) - 1) if operation.residual else (0,)
+
+
+def moments_as_stored(node: Node, reader: Node) -> Op | None:
+    """`Op.join` of an op that can write the `moment_parts` of its result: of these, `BatchMoments` is then made."""
+    operation: Any = node.operation
+    if not isinstance(reader.operation, BatchMoments) or operation.moments:
+        return None
+    (y,) = (y.spec for y in node.outputs)
+    parts = operation.moment_parts([x.spec for x in node.inputs], [y])
+    worth = 0 < parts * moments_spec(1, y).nbytes * SMALL_SHARE <= y.nbytes
+    return replace(operation, moments=True) if worth else None
+
+
+def moments_spec(parts: int, y: Any) -> TensorSpec:
+    """Memory for the moments of parts of y."""
+    return TensorSpec((parts, 3, y.shape[-1]), "float64")
+
+
+def moments_or_none(moments: Sequence[Any]) -> Any:
+    """The memory, or the empty array that kernels take for none."""
+    return moments[0] if moments else np.empty((0, 3, 0))
+
+
+def combined(k: Any, moments: Sequence[Any], outputs: Sequence[Any]) -> list:
+    """Launches that make the second output of the moments of parts, if there are any."""
+    return [k.combine_moments.bind(moments[0], outputs[1])] if moments else []
 
 
 def floor_of(lower: float | None) -> float:

@@ -8,13 +8,19 @@ from typing import Any, ClassVar
 
 import numpy as np
 from fastcnn_kernels.conv import ConvGeometry
-from fastcnn_kernels.lanes import lanes_backwards, lanes_partials_shape, lanes_parts, lanes_workspace_size
+from fastcnn_kernels.lanes import (
+    lanes_backwards,
+    lanes_moment_parts,
+    lanes_partials_shape,
+    lanes_parts,
+    lanes_workspace_size,
+)
 from fastcnn_kernels.microkernel import lanes
 
 from fastcnn.graph import operation
 from fastcnn.ops.conv import Conv, ConvInputGrad, ConvKernelGrad, reduced
 from fastcnn.ops.cost import Cost, lanes_cost
-from fastcnn.ops.epilogue import bias_and_residual, floor_of
+from fastcnn.ops.epilogue import bias_and_residual, combined, floor_of, moments_or_none
 from fastcnn.tensor import TensorSpec
 
 __all__: list[str] = []  # chosen by plans, not called
@@ -45,6 +51,9 @@ class LanesConv(Conv):
     def cost(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], ready: bool) -> Cost:
         return cost(self.geometry_of(inputs, outputs), inputs)
 
+    def moment_parts(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> int:
+        return lanes_moment_parts(self.geometry_of(inputs, outputs), itemsize_of(inputs))
+
     def prepared(self, inputs: Sequence[TensorSpec], outputs: Any) -> list[TensorSpec]:
         return []
 
@@ -55,9 +64,12 @@ class LanesConv(Conv):
         return workspace(self.geometry_of(inputs, outputs), inputs)
 
     def launch(self, k: Any, inputs: Any, outputs: Any, scratch: Any) -> list:
-        (x, kernel, *_), (y,), (work,) = inputs, outputs, scratch
-        g, more = self.geometry_of(inputs, outputs), bias_and_residual(self, inputs, y)
-        return [k.lanes_forward.bind(x, kernel, *more, y, work, floor_of(self.lower), g)]
+        (x, kernel, *_), y, (*moments, work) = inputs, outputs[0], scratch
+        given = x, kernel, *bias_and_residual(self, inputs, y), moments_or_none(moments)
+        forward = k.lanes_forward.bind(
+            *given, y, work, floor_of(self.lower), self.geometry_of(inputs, outputs)
+        )
+        return [forward, *combined(k, moments, outputs)]
 
 
 @operation
@@ -80,9 +92,9 @@ class LanesConvInputGrad(ConvInputGrad):
         return workspace(lanes_backwards(self.geometry_of(inputs)), inputs)
 
     def launch(self, k: Any, inputs: Any, outputs: Any, scratch: Any) -> list:
-        dy, (dx,), (rotated, work) = inputs[0], outputs, scratch
-        g, more = lanes_backwards(self.geometry_of(inputs)), bias_and_residual(self, inputs, dx)
-        return [k.lanes_forward.bind(dy, rotated, *more, dx, work, floor_of(None), g)]
+        (dx,), (rotated, work), g = outputs, scratch, lanes_backwards(self.geometry_of(inputs))
+        given = inputs[0], rotated, *bias_and_residual(self, inputs, dx), moments_or_none(())
+        return [k.lanes_forward.bind(*given, dx, work, floor_of(None), g)]
 
 
 @operation

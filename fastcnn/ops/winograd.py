@@ -12,6 +12,7 @@ import numpy as np
 from fastcnn_kernels.winograd import (
     WinogradGeometry,
     backwards,
+    forward_parts,
     gradient_geometry,
     partial_gradients_shape,
     transformed_size,
@@ -22,7 +23,7 @@ from fastcnn_kernels.winograd import (
 from fastcnn.graph import operation
 from fastcnn.ops.conv import Conv, ConvInputGrad, ConvKernelGrad, reduced
 from fastcnn.ops.cost import Cost, winograd_cost, winograd_gradient_cost
-from fastcnn.ops.epilogue import bias_and_residual, floor_of
+from fastcnn.ops.epilogue import bias_and_residual, combined, floor_of, moments_or_none
 from fastcnn.tensor import TensorSpec
 
 __all__: list[str] = []  # chosen by plans, not called
@@ -52,6 +53,9 @@ class WinogradConv(Conv):
     def cost(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], ready: bool) -> Cost:
         return winograd_cost(self.geometry_of(inputs, outputs), self.size, ready)
 
+    def moment_parts(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> int:
+        return forward_parts(self.cut(inputs, outputs))
+
     def prepared(self, inputs: Sequence[TensorSpec], outputs: Any) -> list[TensorSpec]:
         size = transformed_size(self.cut(inputs, outputs))
         return [TensorSpec((size,), inputs[0].dtype)]
@@ -63,9 +67,10 @@ class WinogradConv(Conv):
         return workspace(self.cut(inputs, outputs), inputs)
 
     def launch(self, k: Any, inputs: Any, outputs: Any, scratch: Any) -> list:
-        x, (y,), (weights, work), g = inputs[0], outputs, scratch, self.cut(inputs, outputs)
-        more, lower = bias_and_residual(self, inputs, y), floor_of(self.lower)
-        return [k.winograd_forward.bind(x, weights, *more, y, work, lower, g)]
+        y, (weights, *moments, work), g = outputs[0], scratch, self.cut(inputs, outputs)
+        given = inputs[0], weights, *bias_and_residual(self, inputs, y), moments_or_none(moments)
+        forward = k.winograd_forward.bind(*given, y, work, floor_of(self.lower), g)
+        return [forward, *combined(k, moments, outputs)]
 
 
 @operation
@@ -99,9 +104,9 @@ class WinogradConvInputGrad(ConvInputGrad):
         return workspace(self.cut(inputs), inputs)
 
     def launch(self, k: Any, inputs: Any, outputs: Any, scratch: Any) -> list:
-        dy, (dx,), (weights, work), g = inputs[0], outputs, scratch, self.cut(inputs)
-        more, lower = bias_and_residual(self, inputs, dx), floor_of(None)
-        return [k.winograd_forward.bind(dy, weights, *more, dx, work, lower, g)]
+        (dx,), (weights, work), g = outputs, scratch, self.cut(inputs)
+        given = inputs[0], weights, *bias_and_residual(self, inputs, dx), moments_or_none(())
+        return [k.winograd_forward.bind(*given, dx, work, floor_of(None), g)]
 
 
 @operation

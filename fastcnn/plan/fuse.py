@@ -38,6 +38,17 @@ def take_apart(rewrite: Rewrite) -> None:
                 rewrite.expand(node, outputs)
 
 
+def sum_as_stored(rewrite: Rewrite) -> None:
+    """An op that can also make a few numbers of its results as it stores them does so: a convolution their moments."""
+    for serial in sorted(rewrite.nodes):
+        node = rewrite.nodes.get(serial)
+        for reader in rewrite.readers(node.outputs[0]) if node and node.outputs else ():
+            both = node.operation.join(node, reader)
+            if both is not None:
+                rewrite.join(node, reader, both)
+                break
+
+
 def compute_again(rewrite: Rewrite) -> None:
     """What is cheap is not kept from the forward to the backward pass, where sums over chunks of images read it."""
     for node in list(rewrite.nodes.values()):

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from types import ModuleType
 
-from fastcnn.graph import Fused, Node, ancestors
+from fastcnn.graph import Fused, Node, Op, ancestors
 from fastcnn.tensor import Constant, Tensor, Variable
 
 
@@ -73,6 +73,18 @@ class Rewrite:
         for before, after in zip(old, new.outputs, strict=True):
             self._replace(before, after)
         return True
+
+    def join(self, node: Node, reader: Node, operation: Op) -> None:
+        """Put one node with the outputs of both in the place of `node`, and of `reader`, which reads only that."""
+        old = [*node.outputs, *reader.outputs]
+        new = Node(operation, node.inputs, [y.spec for y in old], node.scope)
+        new.serial, new.mixed = node.serial, node.mixed
+        self._remove(reader)
+        self._remove(node)
+        self.nodes[new.serial] = new
+        self._register(new)
+        for before, after in zip(old, new.outputs, strict=True):
+            self._replace(before, after)
 
     def expand(self, node: Node, outputs: Sequence[Tensor]) -> None:
         """Put the nodes that have just been made to compute `outputs` in the place of `node`."""

@@ -14,7 +14,7 @@ from fastcnn.graph import Node, Report, ancestors, variables_of
 from fastcnn.plan.algorithms import choose_algorithms
 from fastcnn.plan.bind import Binding, Bound
 from fastcnn.plan.chain import Chain, continues, form_chains, local_first
-from fastcnn.plan.fuse import absorb_readers, compute_again, take_apart
+from fastcnn.plan.fuse import absorb_readers, compute_again, sum_as_stored, take_apart
 from fastcnn.plan.memory import Storage
 from fastcnn.plan.progress import compile_kernels
 from fastcnn.plan.rewrite import Rewrite
@@ -22,7 +22,9 @@ from fastcnn.tensor import Clock, Tensor, Variable
 
 # What happens to the nodes before they get memory and kernels, in this order.
 PASSES: list[Callable[[Rewrite], None]] = [absorb_readers, choose_algorithms]
-BLOCK_PASSES: list[Callable[[Rewrite], None]] = [take_apart, compute_again]  # for backends with blocks
+BLOCK_PASSES: list[Callable[[Rewrite], None]] = [
+    take_apart, sum_as_stored, compute_again,
+]  # for backends with blocks  # fmt: skip
 
 
 class Place(NamedTuple):

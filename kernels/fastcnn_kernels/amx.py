@@ -26,6 +26,7 @@ from fastcnn_kernels.microkernel import (
     pack_rows,
     transpose_square,
 )
+from fastcnn_kernels.moments import keep_moments
 from fastcnn_kernels.tile_geometry import BLOCK, DEPTH, ROWS, STAGE, TILE, Plan
 from fastcnn_kernels.tile_products import (
     block_forward,
@@ -217,11 +218,32 @@ def amx_pack_weights(weight, packed, taps, p, run, pitches, parts, first, last):
                 _split_pair(parts, stage, upper, stage, upper + BLOCK, packed, place, 2 * TILE)
 
 
-@cpu_kernel(lambda x, packed, bias, residual, out, workspace, lower, runs, offsets, places, p, parts: p.items)
+@cpu_kernel(
+    lambda x, packed, bias, residual, moments, out, workspace, lower, runs, offsets, places, p, parts: p.items
+)
 def amx_forward(
-    x, packed, bias, residual, out, workspace, lower, runs, offsets, places, p, parts, first, last, thread
+    x,
+    packed,
+    bias,
+    residual,
+    moments,
+    out,
+    workspace,
+    lower,
+    runs,
+    offsets,
+    places,
+    p,
+    parts,
+    first,
+    last,
+    thread,
 ):
-    """out = max(x * weights + bias + residual, lower), for a `Pass` that `Plan` p and the tables describe."""
+    """out = max(x * weights + bias + residual, lower), for a `Pass` that `Plan` p and the tables describe.
+
+    moments of out, (`forward_parts`,3,filters) float64 for `combine_moments`, or empty: for passes that store whole
+    pixels one behind the other.
+    """
     x, packed, out, cells = flat(x), flat(packed), flat(out), workspace[thread]
     stage, zeros, end = stack_array(x, STAGES), stack_array(x, BLOCK), Epilogue(bias, residual, lower)
     clear(zeros, 0, BLOCK)
@@ -263,6 +285,11 @@ def amx_forward(
                         )  # fmt: skip
                         if k + near >= p.depth_blocks:
                             finish(stage, slot, places, q, left, columns, end, at_bias, zeros, out, to, limit)
+        if moments.size:
+            left = share * panels // p.shares * BLOCK
+            filters, pitch = min((share + 1) * panels // p.shares * BLOCK, p.filters) - left, moments.shape[2]
+            pixels = images * min(p.output_strip, p.output_image - strip * p.output_strip) // pitch
+            keep_moments(out, to + left, pixels, filters, pitch, moments, rest, group * p.filters + left)
     tiles_off()
 
 

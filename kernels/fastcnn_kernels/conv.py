@@ -43,6 +43,7 @@ from fastcnn_kernels.microkernel import (
     rows_of_tile,
     tile_width,
 )
+from fastcnn_kernels.moments import keep_moments
 from fastcnn_kernels.strips import (
     PIXEL_STRIP,
     PIXELS,
@@ -188,8 +189,14 @@ def weight_parts(g, width):
 
 def _forward_items(g: ConvGeometry, itemsize: int) -> int:
     width = tile_width(itemsize)
-    tall, wide = forward_block(g, width)
-    return row_blocks(g.n * g.oh * g.ow, tall * TILE_ROWS) * g.groups * blocks(g.f // g.groups, wide * width)
+    _, wide = forward_block(g, width)
+    return forward_parts(g, itemsize) * g.groups * blocks(g.f // g.groups, wide * width)
+
+
+def forward_parts(g: ConvGeometry, itemsize: int) -> int:
+    """Blocks of rows whose moments `conv_forward_moments` writes."""
+    tall, _ = forward_block(g, tile_width(itemsize))
+    return row_blocks(g.n * g.oh * g.ow, tall * TILE_ROWS)
 
 
 def _backward_items(g: ConvGeometry, itemsize: int) -> int:
@@ -443,6 +450,23 @@ def class_start(g, ry, rx):
     return above + beside
 
 
+@device_function
+def forward_item(x, packed, end, y, g, cut, item, work):
+    """An item of `conv_forward`: (rows of y that are stored before, rows, first filter, filters)."""
+    width, filters, total = lanes_of(y) * TILE_VECTORS, g.f // g.groups, g.kh * g.kw * (g.c // g.groups)
+    tall, wide = forward_block(g, width)
+    height, breadth, rows = tall * TILE_ROWS, wide * width, g.n * g.oh * g.ow
+    column_blocks, panels = blocks(filters, breadth), blocks(filters, width)
+    left, group = item % column_blocks * breadth, item // column_blocks % g.groups
+    top, right = item // column_blocks // g.groups * height, min(left + breadth, filters)
+    bottom = block_end(top, height, rows)
+    o, s = Landing(g.oh, g.ow, g.f, group * filters, 1, 1, 0, 0), forward_sampling(g, group)
+    convolve(
+        x, s, cut, packed, group * panels * total * width, total, end, y, o, (top, bottom, left, right), work
+    )
+    return top, bottom - top, group * filters + left, right - left
+
+
 @cpu_kernel(lambda x, packed, bias, residual, y, lower, g: _forward_items(g, y.itemsize))
 def conv_forward(x, packed, bias, residual, y, lower, g, first, last):
     """y[n,oy,ox,f] = max(sum over ky,kx,c of x[n,iy,ix,c] w[ky,kx,c,f] + bias[f] + residual[n,oy,ox,f], lower).
@@ -457,18 +481,26 @@ def conv_forward(x, packed, bias, residual, y, lower, g, first, last):
         stack_array(np.int64, TILE_ROWS),
     )  # fmt: skip
     clear(work.zeros, 0, WIDEST)
-    width, filters, total = lanes_of(y) * TILE_VECTORS, g.f // g.groups, g.kh * g.kw * (g.c // g.groups)
-    tall, wide = forward_block(g, width)
-    height, breadth, rows = tall * TILE_ROWS, wide * width, g.n * g.oh * g.ow
-    column_blocks, panels = blocks(filters, breadth), blocks(filters, width)
     cut = cut_of(forward_sampling(g, 0))  # the same for all groups
     for item in range(first, last):
-        left, group = item % column_blocks * breadth, item // column_blocks % g.groups
-        top = item // column_blocks // g.groups * height
-        block = top, block_end(top, height, rows), left, min(left + breadth, filters)
-        o = Landing(g.oh, g.ow, g.f, group * filters, 1, 1, 0, 0)
-        s = forward_sampling(g, group)
-        convolve(x, s, cut, packed, group * panels * total * width, total, end, y, o, block, work)
+        forward_item(x, packed, end, y, g, cut, item, work)
+
+
+@cpu_kernel(lambda x, packed, bias, residual, moments, y, lower, g: _forward_items(g, y.itemsize))
+def conv_forward_moments(x, packed, bias, residual, moments, y, lower, g, first, last):
+    """`conv_forward`, and the moments of what it stores, (`forward_parts`,3,f) float64, for `combine_moments`."""
+    x, packed, y, end = flat(x), flat(packed), flat(y), Epilogue(bias, residual, lower)
+    work = Workspace(
+        stack_array(y, STRIP), stack_array(np.int64, STRIP_ROWS), stack_array(np.int64, STRIP),
+        stack_array(y, TILE_SIZE), stack_array(y, WIDEST), stack_array(y, TILE_SIZE),
+        stack_array(np.int64, TILE_ROWS),
+    )  # fmt: skip
+    clear(work.zeros, 0, WIDEST)
+    cut = cut_of(forward_sampling(g, 0))
+    tall, _ = forward_block(g, lanes_of(y) * TILE_VECTORS)
+    for item in range(first, last):
+        top, rows, f, filters = forward_item(x, packed, end, y, g, cut, item, work)
+        keep_moments(y, top * g.f + f, rows, filters, g.f, moments, top // (tall * TILE_ROWS), f)
 
 
 @cpu_kernel(lambda dy, packed, bias, residual, dx, lower, g: _backward_items(g, dx.itemsize))

@@ -41,6 +41,7 @@ from fastcnn_kernels.microkernel import (
     literal,
     window_of,
 )
+from fastcnn_kernels.moments import keep_moments
 
 MASKED = VECTOR_BYTES == 64  # vectors can be loaded and stored in part
 # Results in registers: SIDE x SIDE pixels of a vector, SIDE pixels of VECTORS vectors or 2 SIDE pixels of one.
@@ -77,6 +78,11 @@ def item_rows(g, height):
 def item_count(g, height):
     """Work items: blocks of channels of blocks of rows of images."""
     return g.n * blocks(height, item_rows(g, height)) * channel_blocks(g)
+
+
+def forward_parts(g) -> int:
+    """Blocks of rows of images whose moments `depthwise_forward_moments` writes."""
+    return item_count(g, g.oh) // channel_blocks(g)
 
 
 @shape_function
@@ -520,6 +526,25 @@ def valid_range(origin, step, size, count):
     return first, max(min(blocks(size - origin, step), count), first)
 
 
+@device_function
+def forward_item(x, weight, bias, y, lower, g, item):
+    """An item of `depthwise_forward`: (rows of pixels of y that are stored before, rows, first channel, channels)."""
+    cuts, tall, begun = channel_blocks(g), item_rows(g, g.oh), ROW if bias.size else NOTHING
+    lines, (channel, size) = blocks(g.oh, tall), channels_of(g, item % cuts)
+    top, image = item // cuts % lines * tall, item // cuts // lines
+    plane, n, bottom = image // g.n, image % g.n, min(top + tall, g.oh)
+    w = Matrix(weight, plane * g.kh * g.kw * g.c + channel, 0)
+    start = Matrix(bias, plane * g.c + channel, 0)
+    for oy in range(top, bottom, SIDE if is_square(g, 1) else 1):
+        source = Matrix(x, ((n * g.h + oy * g.sh - g.pt) * g.w - g.pl) * g.c + channel, 0)
+        out = Matrix(y, (image * g.oh + oy) * g.ow * g.c + channel, 0)
+        if is_square(g, 1):
+            filter_squares(0, size, forward_square(g, oy, bottom), source, w, begun, start, lower, out)
+        else:
+            filter_pixels(size, forward_row(g, oy), source, w, begun, start, lower, out)
+    return image * g.oh + top, bottom - top, channel, size
+
+
 @cpu_kernel(lambda x, weight, bias, y, lower, g: g.f // g.c * item_count(g, g.oh))
 def depthwise_forward(x, weight, bias, y, lower, g, first, last):
     """y[m,n,oy,ox,c] = max(sum over ky,kx of x[n,iy,ix,c] w[m,ky,kx,c] + bias[m,c], lower).
@@ -527,24 +552,18 @@ def depthwise_forward(x, weight, bias, y, lower, g, first, last):
     x (n,h,w,c), weight (mult,kh,kw,c), bias (mult,c) or empty -> y (mult,n,oh,ow,c). lower may be -inf.
     """
     x, weight, bias, y = flat(x), flat(weight), flat(bias), flat(y)
-    cuts, tall, begun = channel_blocks(g), item_rows(g, g.oh), ROW if bias.size else NOTHING
-    lines = blocks(g.oh, tall)
     for item in range(first, last):
-        channel, size = channels_of(g, item % cuts)
-        top, image = item // cuts % lines * tall, item // cuts // lines
-        plane, n = image // g.n, image % g.n
-        w, start = (
-            Matrix(weight, plane * g.kh * g.kw * g.c + channel, 0),
-            Matrix(bias, plane * g.c + channel, 0),
-        )
-        for oy in range(top, min(top + tall, g.oh), SIDE if is_square(g, 1) else 1):
-            source = Matrix(x, ((n * g.h + oy * g.sh - g.pt) * g.w - g.pl) * g.c + channel, 0)
-            out = Matrix(y, (image * g.oh + oy) * g.ow * g.c + channel, 0)
-            if is_square(g, 1):
-                square = forward_square(g, oy, min(top + tall, g.oh))
-                filter_squares(0, size, square, source, w, begun, start, lower, out)
-            else:
-                filter_pixels(size, forward_row(g, oy), source, w, begun, start, lower, out)
+        forward_item(x, weight, bias, y, lower, g, item)
+
+
+@cpu_kernel(lambda x, weight, bias, moments, y, lower, g: item_count(g, g.oh))
+def depthwise_forward_moments(x, weight, bias, moments, y, lower, g, first, last):
+    """`depthwise_forward` with mult = 1, and the moments of y, (`forward_parts`,3,c) float64, for `combine_moments`."""
+    x, weight, bias, y = flat(x), flat(weight), flat(bias), flat(y)
+    for item in range(first, last):
+        line, lines, channel, size = forward_item(x, weight, bias, y, lower, g, item)
+        at = line * g.ow * g.c + channel
+        keep_moments(y, at, lines * g.ow, size, g.c, moments, item // channel_blocks(g), channel)
 
 
 @device_function

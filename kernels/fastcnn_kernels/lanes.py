@@ -35,6 +35,8 @@ from fastcnn_kernels.microkernel import (
     lanes_of,
     pointer_to,
 )
+from fastcnn_kernels.moments import Sums, add_run, keep_sums, run_of
+from fastcnn_kernels.reduction import TILE
 
 # Sums in registers at a time, as filters x pixels, or as taps x filters of the weights' gradient.
 FILTERS = 4
@@ -336,6 +338,11 @@ def lane_bands(g, width):
     return blocks(g.n * strips(g, width), width) * blocks(strip_rows(g, width), band_rows(g, width))
 
 
+def lanes_moment_parts(g: ConvGeometry, itemsize: int) -> int:
+    """Bands whose moments `lanes_forward` writes; 0 where filters are too many for that."""
+    return lane_bands(g, lanes(itemsize)) if g.f <= TILE else 0
+
+
 @shape_function
 def input_size(g, width):
     """Numbers in the panel of the image."""
@@ -487,6 +494,22 @@ def store_results(panel, y, residual, lower, g, top, rows, table):
         done += count
 
 
+@device_function
+def keep_lane_moments(y, g, top, rows, table, moments, row):
+    """Write a row of moments: of the rows [top, top + rows) of the strips of y."""
+    sums = Sums(stack_array(y, TILE), stack_array(np.float64, TILE), stack_array(np.float64, TILE))
+    width, line, done, pixels = lanes_of(y), g.ow * g.f, 0, 0
+    run, spare = run_of(y, rows * g.ow, 0, g.f, g.f), distance(y, table.spare)
+    while done < rows:
+        count = next_rows(g, top, done, rows, width)
+        aim(table, width, top + done, 1, g.oh, g.oh * line, line, 0, spare)
+        for j in range(width):
+            if table.steps[j]:
+                pixels = add_run(sums, y, table.places[j], count * g.ow, g.f, run, pixels)
+        done += count
+    keep_sums(sums, pixels, run, moments, row, 0)
+
+
 # --- kernels -----------------------------------------------------------------------------------------------------
 
 
@@ -501,11 +524,14 @@ def lanes_rotate_weights(weight, rotated, g, first, last):
                 rotated[to + f * g.c + c] = weight[at + c * g.f + f]
 
 
-@cpu_kernel(lambda x, weight, bias, residual, y, workspace, lower, g: lane_bands(g, lanes(y.itemsize)))
-def lanes_forward(x, weight, bias, residual, y, workspace, lower, g, first, last, thread):
+@cpu_kernel(
+    lambda x, weight, bias, residual, moments, y, workspace, lower, g: lane_bands(g, lanes(y.itemsize))
+)
+def lanes_forward(x, weight, bias, residual, moments, y, workspace, lower, g, first, last, thread):
     """y as in the module's docstring.
 
     x (n,h,w,c), weight (kh,kw,c,f), bias (f,) or empty, residual flat or empty -> y (n,oh,ow,f).
+    moments of y, (`lanes_moment_parts`,3,f) float64 for `combine_moments`, or empty.
     """
     x, weight, y = flat(x), flat(weight), flat(y)
     width, start = lanes_of(y), stack_array(y, MOST_FILTERS)
@@ -525,6 +551,8 @@ def lanes_forward(x, weight, bias, residual, y, workspace, lower, g, first, last
         for row in range(rows):
             filter_row(panel, row, top + row, weight, start, bound, out, g)
         store_results(out, y, residual, lower, g, top, rows, table)
+        if moments.size:
+            keep_lane_moments(y, g, top, rows, table, moments, item)
 
 
 @device_function

@@ -23,11 +23,11 @@ from fastcnn_kernels.channelwise import (
     product_sums,
     scaled,
     segment,
-    shifted_sums,
 )
 from fastcnn_kernels.elementwise import flat
 from fastcnn_kernels.jit import CHUNK, cpu_kernel, device_function, scalar, shape_function, span, stack_array
-from fastcnn_kernels.reduction import TILE, chunk_range, fold, load, repeat
+from fastcnn_kernels.moments import COUNT, MEAN, SQUARES, moments_of_rows
+from fastcnn_kernels.reduction import TILE, chunk_range, clear, fold, load, repeat
 
 LARGEST_CHUNK = 32768  # elements that one item of a two-stage sum reads
 MOST_CHUNKS = 64  # a combining kernel reads them all
@@ -71,37 +71,52 @@ def inverse_deviation(var, epsilon):
 
 @cpu_kernel(lambda x, partial: partial.shape[0] * partial.shape[1])
 def batch_norm_moments(x, partial, first, last):
-    """partial[m,k] = (mean, sum of (x - mean)^2) over the rows of a chunk.  x (m,r,c), partial (m,k,2,c) float64.
-
-    Sums differences from the chunk's first row: the squares of data far from zero would drown its variance.
-    """
-    rows, c, chunks = x.shape[1], x.shape[2], partial.shape[1]
-    xs, shift = x.reshape(x.size), stack_array(x, TILE)
-    total, squares = stack_array(np.float64, TILE), stack_array(np.float64, TILE)
+    """partial[m,k] = (mean, sum of (x - mean)^2) over the rows of a chunk.  x (m,r,c), partial (m,k,2,c) float64."""
+    rows, c, chunks, xs = x.shape[1], x.shape[2], partial.shape[1], x.reshape(x.size)
     for item in range(first, last):
         m, chunk = item // chunks, item % chunks
         top, bottom = chunk_range(chunk, chunks, rows)
-        begin, end, count = (m * rows + top) * c, (m * rows + bottom) * c, bottom - top
-        for start in range(0, c, TILE):
-            length, width = segment(x, count, c, start)
-            load(shift, x[m, top], start, width, length)
-            clear(total, squares)
-            place = begin + start, end, max(length, c), length
-            shifted_sums(LINEAR, (xs,), (total, squares), (shift,), *place, 1.0, math.inf)
-            fold(total, width, length)
-            fold(squares, width, length)
+        into = partial[m, chunk]
+        moments_of_rows(xs, (m * rows + top) * c, bottom - top, c, c, into[0], into[1])
+
+
+@cpu_kernel(lambda moments, partial: -(-moments.shape[2] // TILE))
+def combine_moments(moments, partial, first, last):
+    """partial[r] = (mean, sum of (x - mean)^2 / rows of partial), the same for all r, from the moments of parts.
+
+    moments (k,3,c), partial (r,2,c) float64: as if each of r chunks of equal size had the moments of the whole
+    (Chan, Golub & LeVeque 1979).
+    """
+    chunks, channels = partial.shape[0], moments.shape[2]
+    count, centre, squares = (
+        stack_array(np.float64, TILE), stack_array(np.float64, TILE), stack_array(np.float64, TILE)
+    )  # fmt: skip
+    for item in range(first, last):
+        start = item * TILE
+        width = min(TILE, channels - start)
+        clear(count)
+        clear(centre)
+        clear(squares)
+        for k in range(moments.shape[0]):
+            weights, means = moments[k, COUNT, start:], moments[k, MEAN, start:]
             for j in range(width):
-                rest = squares[j] - total[j] * total[j] / count
-                partial[m, chunk, 0, start + j] = shift[j] + total[j] / count
-                partial[m, chunk, 1, start + j] = 0.0 if rest < 0.0 else rest
-
-
-@device_function
-def clear(first, second):
-    """Both tiles are zero."""
-    for j in range(TILE):
-        first[j] = 0.0
-        second[j] = 0.0
+                count[j] += weights[j]
+                centre[j] += weights[j] * means[j]
+        for j in range(width):
+            centre[j] /= count[j]
+        for k in range(moments.shape[0]):
+            weights, means, rest = (
+                moments[k, COUNT, start:],
+                moments[k, MEAN, start:],
+                moments[k, SQUARES, start:],
+            )
+            for j in range(width):
+                apart = means[j] - centre[j]
+                squares[j] += rest[j] + weights[j] * apart * apart
+        for r in range(chunks):
+            for j in range(width):
+                partial[r, 0, start + j] = centre[j]
+                partial[r, 1, start + j] = squares[j] / chunks
 
 
 @cpu_kernel(lambda partial, mean, var, rows, groups: mean.shape[0] * groups)
@@ -181,7 +196,8 @@ def batch_norm_sums(x, dy, mean, var, gamma, beta, partial, epsilon, slope, uppe
             load(centre, mean[own], start, width, length)
             load(shift, beta, start, width, length)
             load_scale(scale, gamma, var[own], epsilon, start, width, length)
-            clear(total, product)
+            clear(total)
+            clear(product)
             place = begin + start, end, max(length, c), length
             product_sums(kind, sources, (total, product), tiles, *place, slope, upper)
             fold(total, width, length)

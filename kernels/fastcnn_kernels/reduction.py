@@ -83,6 +83,13 @@ def load(tile, values, start, width, length):
 
 
 @device_function
+def clear(tile):
+    """tile = 0."""
+    for j in range(TILE):
+        tile[j] = 0.0
+
+
+@device_function
 def fold(tile, width, length):
     """tile[j] = sum of what a segment's elements of inner position j have collected, last to first."""
     for j in range(length - 1, width - 1, -1):

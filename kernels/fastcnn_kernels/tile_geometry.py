@@ -291,6 +291,11 @@ def plan_of(p: Pass, parts: int) -> Plan:
     )  # fmt: skip
 
 
+def forward_parts(p: Plan) -> int:
+    """Groups of images and strips whose moments `amx_forward` writes."""
+    return p.items // (p.shares * p.groups)
+
+
 def _are_rows(p: Pass, cut: _Cut) -> bool:
     """Whether the images are rows of a matrix, which can be put in any order; other cells are read by several taps."""
     return cut.image_cells == p.groups == p.ny * p.nx == 1 and p.channels >= DEPTH

@@ -47,6 +47,8 @@ from fastcnn_kernels.microkernel import (
     product_tile,
     tile_width,
 )
+from fastcnn_kernels.moments import Sums, add_run, keep_sums, run_of
+from fastcnn_kernels.reduction import TILE
 from fastcnn_kernels.transforms import (
     COLUMNS,
     EDGE,
@@ -350,6 +352,24 @@ def transform_outputs(products, end, images, more, g, tile, count, columns, spar
 
 
 @device_function
+def keep_tile_moments(y, g, tile, count, first, columns, moments, row):
+    """Write a row of moments, of `columns` filters from `first` on: of the results of `count` tiles."""
+    sums = Sums(stack_array(y, TILE), stack_array(np.float64, TILE), stack_array(np.float64, TILE))
+    run, done, pixels = run_of(y, g.size * g.ow, 0, columns, g.f), 0, 0
+    while done < count:
+        line, left = (tile + done) // g.across, (tile + done) % g.across
+        tiles, top = min(count - done, g.across - left), line % g.down * g.size
+        wide, tall = min(tiles * g.size, g.ow - left * g.size), min(g.size, g.oh - top)
+        if wide == g.ow:  # whole lines are neighbours in memory
+            wide, tall = wide * tall, 1
+        for i in range(tall):
+            at = ((line // g.down * g.oh + top + i) * g.ow + left * g.size) * g.f + first
+            pixels = add_run(sums, y, at, wide, g.f, run, pixels)
+        done += tiles
+    keep_sums(sums, pixels, run, moments, row, first)
+
+
+@device_function
 def transform_sums(sums, g, partials, at, channels, columns, spare, zeros):
     """partials[at + (tap * channels of a group + channel) * f + filter] = G^T s G of the sums over tiles."""
     whole, tap, memory = columns // lanes_of(partials) * lanes_of(partials), g.c // g.groups * g.f, sums.data
@@ -414,7 +434,12 @@ def gradient_geometry(g: ConvGeometry, itemsize: int, size: int) -> WinogradGeom
 def forward_items(g: WinogradGeometry) -> int:
     """Work items of `winograd_forward`."""
     columns = blocks(g.f // g.groups, g.panels * g.width)
-    return blocks(g.n * g.down * g.across, g.block) * g.groups * columns
+    return forward_parts(g) * g.groups * columns
+
+
+def forward_parts(g: WinogradGeometry) -> int:
+    """Blocks of tiles whose moments `winograd_forward` writes."""
+    return blocks(g.n * g.down * g.across, g.block)
 
 
 def gradient_items(g: WinogradGeometry) -> int:
@@ -488,12 +513,13 @@ def winograd_weights_rotated(weight, transformed, g, first, last):
         transform_weights(block, spare, g, depth * width, transformed, at, pitch)
 
 
-@cpu_kernel(lambda x, transformed, bias, residual, y, workspace, lower, g: forward_items(g))
-def winograd_forward(x, transformed, bias, residual, y, workspace, lower, g, first, last, thread):
+@cpu_kernel(lambda x, transformed, bias, residual, moments, y, workspace, lower, g: forward_items(g))
+def winograd_forward(x, transformed, bias, residual, moments, y, workspace, lower, g, first, last, thread):
     """y[n,oy,ox,f] = max(sum over ky,kx,c of x[n,iy,ix,c] w[ky,kx,c,f] + bias[f] + residual[n,oy,ox,f], lower).
 
     x (n,h,w,c), transformed as `winograd_weights` left it, bias (f,) or empty, residual flat or empty -> y (n,oh,ow,f).
-    lower may be -inf. With the weights of `winograd_weights_rotated`, it takes dy to dx.
+    lower may be -inf. moments of y, (`forward_parts`,3,f) float64 for `combine_moments`, or empty. With the weights of
+    `winograd_weights_rotated`, it takes dy to dx.
     """
     x, transformed, y, memory = flat(x), flat(transformed), flat(y), workspace[thread]
     width, filters, tiles = g.width, g.f // g.groups, g.n * g.down * g.across
@@ -518,6 +544,8 @@ def winograd_forward(x, transformed, bias, residual, y, workspace, lower, g, fir
         results = Images(y, g.oh, g.ow, g.f, group * filters + j, dump)
         more = Images(residual, g.oh, g.ow, g.f, group * filters + j, nothing)
         transform_outputs(work.products, end, results, more, g, tile, count, breadth, spare, 0)
+        if moments.size:
+            keep_tile_moments(y, g, tile, count, results.first, breadth, moments, tile // g.block)
 
 
 @cpu_kernel(lambda x, dy, partials, workspace, g: gradient_items(g))

@@ -19,6 +19,7 @@ THREADS = 4
 # Of the largest result: bfloat16 numbers have 8 bits, so have their products' errors; two have 16, three as many as
 # float32.
 NONE = np.empty(0, "float32")  # bias or residual
+NO_MOMENTS = np.empty((0, 3, 0))
 ERRORS = {1: 8e-3, 2: 2e-5, 3: 2e-6}
 
 
@@ -70,8 +71,9 @@ def memory(size: int, dtype: str) -> np.ndarray:
 
 
 def through(
-    p: tile_geometry.Pass, taps: np.ndarray, x, weight, pitches, bias, residual, out, lower: float, parts: int
-) -> list:
+    p: tile_geometry.Pass, taps: np.ndarray, x, weight, pitches, bias, residual, out, lower: float, parts: int,
+    moments: np.ndarray = NO_MOMENTS,
+) -> list:  # fmt: skip
     """The launches of a pass."""
     plan, tables = tile_geometry.plan_of(p, parts), tile_geometry.tables_of(p, taps, parts)
     packed = memory(-(-max(tile_geometry.packed_size(plan, parts), 64) // 64) * 64, "uint16")[0]
@@ -79,7 +81,7 @@ def through(
     work = memory(tile_geometry.workspace_size(plan, parts), "uint16")
     return [
         amx.amx_pack_weights.bind(weight, packed, taps, plan, tile_geometry.run_of(p), pitches, parts),
-        amx.amx_forward.bind(x, packed, bias, residual, out, work, lower, *where, plan, parts),
+        amx.amx_forward.bind(x, packed, bias, residual, moments, out, work, lower, *where, plan, parts),
     ]
 
 
@@ -90,7 +92,7 @@ def assert_close(actual: np.ndarray, expected: np.ndarray, parts: int) -> None:
 @needs_products
 @pytest.mark.parametrize("parts", [1, 2, 3])
 @pytest.mark.parametrize("case", CASES)
-def test_amx_forward(case: Case, parts: int, on_threads: Callable) -> None:
+def test_amx_forward(case: Case, parts: int, on_threads: Callable, assert_moments: Callable) -> None:
     x, weight, bias, g = draw(case.x), draw(case.weight, 1), draw(case.weight[3:], 2), case.geometry
     p, taps = tile_geometry.forward_pass(g)
     pitches, more = (p.channels * g.f, g.f, 1, p.filters), draw(case.y, 3)
@@ -99,10 +101,12 @@ def test_amx_forward(case: Case, parts: int, on_threads: Callable) -> None:
         plain, floored, added = (np.full(case.y, np.nan, "float32") for _ in range(3))
         run(through(p, taps, x, weight, pitches, NONE, NONE, plain, -np.inf, parts))
         run(through(p, taps, x, weight, pitches, bias, NONE, floored, 0.0, parts))
-        run(through(p, taps, x, weight, pitches, bias, more.reshape(-1), added, 0.0, parts))
-        return [plain, floored, added]
+        moments = np.full((tile_geometry.forward_parts(tile_geometry.plan_of(p, parts)), 3, g.f), np.nan)
+        run(through(p, taps, x, weight, pitches, bias, more.reshape(-1), added, 0.0, parts, moments))
+        return [plain, floored, added, moments]
 
-    plain, floored, added = on_threads(compute)
+    plain, floored, added, moments = on_threads(compute)
+    assert_moments(moments, added)
     expected = reference.conv2d(x, weight, **case.options)
     assert_close(plain, expected, parts)
     assert_close(floored, np.maximum(expected + bias, 0), parts)

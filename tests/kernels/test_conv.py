@@ -12,8 +12,10 @@ from fastcnn_kernels.conv import (
     conv_backward_data,
     conv_backward_weights,
     conv_forward,
+    conv_forward_moments,
     conv_pack_weights,
     conv_pack_weights_transposed,
+    forward_parts,
     im2col,
     packed_size,
     packed_transposed_size,
@@ -164,6 +166,27 @@ def test_conv_forward(case, dtype, rng):
     more = random(rng, case.y, dtype)
     assert_close(forward(case, x, weight, bias, more, 0.25), np.maximum(expected + more, 0.25), terms)
     assert_close(forward(case, x, weight, residual=more), expected - bias + more, terms)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_conv_forward_moments(case, dtype, rng, on_threads, assert_moments):
+    x, weight, bias, more = (
+        random(rng, shape, dtype) + 1 for shape in (case.x, case.weight, case.y[3:], case.y)
+    )
+    g, packed = case.geometry, poisoned(packed_size(case.geometry, x.itemsize), dtype)
+    conv_pack_weights(weight, packed, g)
+
+    def compute():
+        y, moments = (
+            poisoned(case.y, dtype),
+            poisoned((forward_parts(g, x.itemsize), 3, case.y[3]), "float64"),
+        )
+        conv_forward_moments(x, packed, bias, more.reshape(-1), moments, y, 0.5, g)
+        return y, moments
+
+    y, moments = on_threads(compute)
+    np.testing.assert_array_equal(y, forward(case, x, weight, bias, more, 0.5))
+    assert_moments(moments, y)
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -10,7 +10,9 @@ from fastcnn_kernels.depthwise import (
     depthwise_backward_data,
     depthwise_backward_weights,
     depthwise_forward,
+    depthwise_forward_moments,
     depthwise_partials_shape,
+    forward_parts,
     join_planes,
     split_planes,
 )
@@ -108,6 +110,23 @@ def test_depthwise_forward(case, dtype, rng, on_threads):
     assert_close(on_threads(lambda: compute(bias, -math.inf))[0], expected, terms)
     assert_close(compute(bias, 0.25)[0], np.maximum(expected, 0.25), terms)
     assert_close(compute(np.empty(0, dtype), -math.inf)[0], expected - bias, terms)
+
+
+@pytest.mark.parametrize("case", [p for p in CASES if p.values[0].weight[3] == 1])
+def test_depthwise_forward_moments(case, dtype, rng, on_threads, assert_moments):
+    x, weight, bias = (random(rng, shape, dtype) + 1 for shape in (case.x, case.weight, case.y[3:]))
+    g, weights = case.geometry, (planes(weight, case), planes(bias, case))
+    expected = poisoned(case.y, dtype)
+    depthwise_forward(x, *weights, expected, 0.5, g)
+
+    def compute():
+        y, moments = poisoned(case.y, dtype), poisoned((forward_parts(g), 3, case.y[3]), "float64")
+        depthwise_forward_moments(x, *weights, moments, y, 0.5, g)
+        return y, moments
+
+    y, moments = on_threads(compute)
+    np.testing.assert_array_equal(y, expected)
+    assert_moments(moments, y)
 
 
 @pytest.mark.parametrize("case", CASES)

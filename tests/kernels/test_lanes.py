@@ -10,6 +10,7 @@ from fastcnn_kernels.lanes import (
     lanes_backward_weights,
     lanes_backwards,
     lanes_forward,
+    lanes_moment_parts,
     lanes_partials_shape,
     lanes_rotate_weights,
     lanes_workspace_size,
@@ -55,6 +56,9 @@ CASES = [
 ]
 
 
+NO_MOMENTS = np.empty((0, 3, 0))
+
+
 def draw(shape, dtype, seed=0):
     return np.random.default_rng(seed).normal(size=shape).astype(dtype)
 
@@ -70,18 +74,22 @@ def assert_close(actual: np.ndarray, expected: np.ndarray, dtype: str, terms: in
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_lanes_forward(case: Case, dtype: str, on_threads: Callable) -> None:
+def test_lanes_forward(case: Case, dtype: str, on_threads: Callable, assert_moments: Callable) -> None:
     x, weight, bias = draw(case.x, dtype), draw(case.weight, dtype, 1), draw(case.weight[3:], dtype, 2)
     g, more, none = case.geometry, draw(case.y, dtype, 3), np.empty(0, dtype)
+    parts = lanes_moment_parts(g, x.itemsize)
 
     def compute() -> list[np.ndarray]:
         plain, floored, added = (np.full(case.y, np.nan, dtype) for _ in range(3))
-        lanes_forward(x, weight, none, none, plain, workspace(g, dtype), -np.inf, g)
-        lanes_forward(x, weight, bias, none, floored, workspace(g, dtype), 0.0, g)
-        lanes_forward(x, weight, bias, more.reshape(-1), added, workspace(g, dtype), 0.0, g)
-        return [plain, floored, added]
+        moments = np.full((parts, 3, case.y[3]), np.nan)
+        lanes_forward(x, weight, none, none, NO_MOMENTS, plain, workspace(g, dtype), -np.inf, g)
+        lanes_forward(x, weight, bias, none, NO_MOMENTS, floored, workspace(g, dtype), 0.0, g)
+        lanes_forward(x, weight, bias, more.reshape(-1), moments, added, workspace(g, dtype), 0.0, g)
+        return [plain, floored, added, moments]
 
-    plain, floored, added = on_threads(compute)
+    plain, floored, added, moments = on_threads(compute)
+    if parts:
+        assert_moments(moments, added)
     expected = reference.conv2d(x, weight, **case.options)
     terms = int(np.prod(case.weight[:3]))
     assert_close(plain, expected, dtype, terms)
@@ -98,7 +106,15 @@ def test_lanes_backward_data(case: Case, dtype: str, on_threads: Callable) -> No
         rotated, dx = np.full(weight.size, np.nan, dtype), np.full(case.x, np.nan, dtype)
         lanes_rotate_weights(weight, rotated, case.geometry)
         lanes_forward(
-            dy, rotated, np.empty(0, dtype), np.empty(0, dtype), dx, workspace(g, dtype), -np.inf, g
+            dy,
+            rotated,
+            np.empty(0, dtype),
+            np.empty(0, dtype),
+            NO_MOMENTS,
+            dx,
+            workspace(g, dtype),
+            -np.inf,
+            g,
         )
         return [dx]
 
@@ -151,7 +167,10 @@ def test_lanes_of_any_convolution(case: Case) -> None:
         case.geometry,
     )
     y, more = np.full(case.y, np.nan, "float32"), draw(case.y, "float32", 3)
-    lanes_forward(x, weight, np.empty(0, "float32"), more.reshape(-1), y, workspace(g, "float32"), -np.inf, g)
+    none, parts = np.empty(0, "float32"), lanes_moment_parts(g, 4)
+    moments = np.full((parts, 3, case.y[3]), np.nan)
+    lanes_forward(x, weight, none, more.reshape(-1), moments, y, workspace(g, "float32"), -np.inf, g)
+    assert parts == 0 or moments[:, 0].sum(0).tolist() == [np.prod(case.y[:3])] * case.y[3]
     expected = reference.conv2d(x, weight, **case.options) + more
     assert_close(y, expected, "float32", int(np.prod(case.weight[:3])))
     partials = np.full(lanes_partials_shape(g, 4), np.nan, "float32")

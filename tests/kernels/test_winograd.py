@@ -11,6 +11,7 @@ from fastcnn_kernels.conv import ConvGeometry
 from fastcnn_kernels.transforms import both_ways, edges
 from fastcnn_kernels.winograd import (
     backwards,
+    forward_parts,
     gradient_geometry,
     partial_gradients_shape,
     points,
@@ -98,12 +99,15 @@ def flat(array, dtype):
     return np.empty(0, dtype) if array is None else array.reshape(-1)
 
 
-def forward(case, size, x, weight, bias=None, residual=None, lower=-math.inf):
+NO_MOMENTS = np.empty((0, 3, 0))
+
+
+def forward(case, size, x, weight, bias=None, residual=None, lower=-math.inf, moments=NO_MOMENTS):
     g = winograd_geometry(case.geometry, x.itemsize, size)
     transformed = poisoned(transformed_size(g), x.dtype)
     winograd_weights(weight, transformed, g)
     y, more = poisoned(case.y, x.dtype), (flat(bias, x.dtype), flat(residual, x.dtype))
-    winograd_forward(x, transformed, *more, y, workspace(g, x.dtype), lower, g)
+    winograd_forward(x, transformed, *more, moments, y, workspace(g, x.dtype), lower, g)
     return y
 
 
@@ -113,7 +117,7 @@ def backward_data(case, size, dy, weight, residual=None):
     winograd_weights_rotated(weight, transformed, g)
     dx, none = poisoned(case.x, dy.dtype), np.empty(0, dy.dtype)
     winograd_forward(
-        dy, transformed, none, flat(residual, dy.dtype), dx, workspace(g, dy.dtype), -math.inf, g
+        dy, transformed, none, flat(residual, dy.dtype), NO_MOMENTS, dx, workspace(g, dy.dtype), -math.inf, g
     )
     return dx
 
@@ -181,6 +185,20 @@ def test_winograd_forward(case, size, dtype, rng):
     floored = forward(case, size, x, weight, bias, more, 0.25)
     assert_close(floored, np.maximum(expected + more, 0.25), terms, size)
     assert_close(forward(case, size, x, weight, residual=more), expected - bias + more, terms, size)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_moments_of_what_is_stored(case, size, dtype, rng, on_threads, assert_moments):
+    x, weight, bias = (random(rng, shape, dtype) + 1 for shape in (case.x, case.weight, case.y[3:]))
+    parts = forward_parts(winograd_geometry(case.geometry, x.itemsize, size))
+
+    def compute():
+        moments = poisoned((parts, 3, case.y[3]), "float64")
+        return forward(case, size, x, weight, bias, lower=0.5, moments=moments), moments
+
+    y, moments = on_threads(compute)
+    np.testing.assert_array_equal(y, forward(case, size, x, weight, bias, lower=0.5))
+    assert_moments(moments, y)
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -9,7 +9,7 @@ import pytest
 import fastcnn
 from fastcnn import layers, ops
 from fastcnn.graph import gradients
-from fastcnn.plan import Function, run
+from fastcnn.plan import Function, chain, run
 from fastcnn.tensor import TensorSpec, Variable
 
 
@@ -251,3 +251,92 @@ def test_residual_blocks_are_convolutions_alone_at_inference(monkeypatch):
         x = draw(images, 32, 32, 16, dtype="float32")
         expected = unfused_prediction(monkeypatch, model, x)
         np.testing.assert_allclose(model.predict_on_batch(x), expected, rtol=1e-3, atol=1e-3)
+
+
+# --- moments ---------------------------------------------------------------------------------------------------
+
+
+def normalised(convolve: Callable) -> Callable:
+    """A function of arrays: the mean of a convolution's result, its variance, the normalised result, a gradient."""
+
+    def body(x, w, gamma, beta):
+        y, mean, variance = ops.batch_normalization_training(convolve(x, w), gamma, beta)
+        return [mean, variance, y, *gradients(ops.sum(ops.square(ops.relu(y))), [w])]
+
+    return body
+
+
+CONVOLUTIONS = {
+    "same": (lambda x, w, by: ops.conv2d(x, w, padding="same", algorithm=by), 24),
+    "strided": (lambda x, w, by: ops.conv2d(x, w, strides=2, algorithm=by), 24),
+    "groups": (lambda x, w, by: ops.conv2d(x, w[:, :, :4], padding="same", algorithm=by), 24),
+    "depthwise": (lambda x, w, by: ops.depthwise_conv2d(x, w[..., :1], padding="same"), 8),
+    "multiplied": (lambda x, w, by: ops.depthwise_conv2d(x, w[..., :2], padding="same"), 16),
+    "with a bias and a residual": (
+        lambda x, w, by: (
+            ops.conv2d(x, w, w[0, 0, 0], padding="same", algorithm=by)
+            + ops.conv2d(x, 0.5 * w, padding="same")
+        ),
+        24,
+    ),
+}
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("case", CONVOLUTIONS.values(), ids=CONVOLUTIONS.keys())
+@pytest.mark.parametrize("images", [5, 48], ids=["whole", "in blocks"])
+def test_moments_of_convolutions(case, algorithm, images, monkeypatch):
+    """The statistics are those of the unfused op, however the convolution is computed and cut."""
+    convolve, filters = case
+    body = normalised(lambda x, w: convolve(x, w, algorithm))
+    arrays = draw(images, 21, 19, 8) + 3, draw(3, 3, 8, 24), draw(filters, seed=1), draw(filters, seed=2)
+    arrays = [array.astype("float32") for array in arrays]
+    monkeypatch.setattr(chain, "WORTH", 1 << 16)
+    for a, b in zip(Function(body)(*arrays), unfused(monkeypatch, body, *arrays), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-3 * np.abs(b).max())
+
+
+@pytest.mark.parametrize("algorithm", ["implicit", "winograd", "lanes", "amx3"])
+def test_moments_are_an_epilogue(algorithm):
+    arrays = draw(8, 32, 32, 16), draw(3, 3, 16, 32), draw(32, seed=1), draw(32, seed=2)
+    arrays = [array.astype("float32") for array in arrays]
+    function = Function(normalised(lambda x, w: ops.conv2d(x, w, padding="same", algorithm=algorithm)))
+    plan, _ = function.plan([TensorSpec(a.shape, str(a.dtype)) for a in arrays])
+    (forward,) = (node for node in plan.nodes if getattr(node.operation, "moments", False))
+    assert len(forward.outputs) == 2
+    assert "BatchMoments" not in names(function, *arrays)
+
+
+def test_moments_of_parts_that_are_many_stay_apart():
+    """Of a few pixels each, they would be as large as what they are of."""
+    arrays = draw(6, 4, 4, 64), draw(1, 1, 64, 512), draw(512, seed=1), draw(512, seed=2)
+    arrays = [array.astype("float32") for array in arrays]
+    function = Function(normalised(lambda x, w: ops.conv2d(x, w, algorithm="implicit")))
+    assert "BatchMoments" in names(function, *arrays)
+
+
+def test_moments_of_a_result_that_is_normalised_twice(monkeypatch):
+    """Only one of two readers of the result becomes part of the convolution."""
+
+    def body(x, w, gamma, beta):
+        y = ops.conv2d(x, w)
+        a, b = (ops.batch_normalization_training(y, g, beta)[0] for g in (gamma, 2.0 * gamma))
+        return [y, a, b]
+
+    arrays = draw(7, 12, 12, 4), draw(3, 3, 4, 8), draw(8, seed=1), draw(8, seed=2)
+    for a, b in zip(Function(body)(*arrays), unfused(monkeypatch, body, *arrays), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-10)
+
+
+def test_threads_give_the_same_bits_of_moments():
+    arrays = draw(48, 32, 32, 3), draw(3, 3, 3, 24), draw(24, seed=1), draw(24, seed=2)
+    arrays = [array.astype("float32") for array in arrays]
+    before, found = fastcnn.num_threads(), []
+    try:
+        for threads in (1, 2, 3):
+            fastcnn.set_num_threads(threads)
+            found.append(Function(normalised(lambda x, w: ops.conv2d(x, w)))(*arrays))
+    finally:
+        fastcnn.set_num_threads(before)
+    for other in found[1:]:
+        assert all(np.array_equal(a, b) for a, b in zip(found[0], other, strict=True))
