@@ -40,9 +40,8 @@ def take_apart(rewrite: Rewrite) -> None:
 
 def sum_as_stored(rewrite: Rewrite) -> None:
     """An op that can also make a few numbers of its results as it stores them does so: a convolution their moments."""
-    for serial in sorted(rewrite.nodes):
-        node = rewrite.nodes.get(serial)
-        for reader in rewrite.readers(node.outputs[0]) if node and node.outputs else ():
+    for node in list(rewrite.nodes.values()):
+        for reader in rewrite.readers(node.outputs[0]) if node.outputs else ():
             both = node.operation.join(node, reader)
             if both is not None:
                 rewrite.join(node, reader, both)
