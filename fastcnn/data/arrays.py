@@ -105,6 +105,8 @@ def each(arrays: Arrays | None, name: str) -> Iterator[tuple[str, np.ndarray]]:
 
 def as_arrays(value: Any, name: str) -> Arrays:
     """`value` as one array, or as a tuple or dict of arrays when it is a list, tuple or dict of such."""
+    if isinstance(value, np.ndarray):
+        return as_array(value, name)
     if isinstance(value, dict) and value:
         return {key: as_array(item, f"{name}[{key!r}]") for key, item in value.items()}
     if isinstance(value, list | tuple) and value and all(getattr(item, "ndim", 0) > 0 for item in value):

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from fastcnn.errors import Error
 from fastcnn.tensor import Shape
 
 FEW = 64  # labels; Python looks at so many before NumPy has begun
+SEEN = 64  # pairs of shapes that have been found good: steps check theirs again and again
 CHUNK = 1 << 18  # values looked at in one go: the working memory of a check
 
 
@@ -28,6 +30,7 @@ def check_samples(targets: Shape, predictions: Shape) -> None:
         )
 
 
+@lru_cache(SEEN)
 def check_elementwise(targets: Shape, predictions: Shape) -> None:
     """Targets and predictions must have one shape, where a last axis of length 1 may be left out."""
     if _is_compatible(_squeezed(targets, len(predictions)), _squeezed(predictions, len(targets))):
@@ -44,6 +47,7 @@ def check_spread(targets: Shape, predictions: Shape) -> None:
     check_elementwise((*targets[:1], *spread) if is_whole else targets, predictions)
 
 
+@lru_cache(SEEN)
 def check_one_hot(targets: Shape, predictions: Shape, axis: int = -1) -> None:
     """As `check_elementwise`, telling those who give labels what to do."""
     if predictions[axis] == 1:
@@ -62,6 +66,7 @@ def check_one_hot(targets: Shape, predictions: Shape, axis: int = -1) -> None:
     raise Error(f"{_shapes(targets, predictions)}; {advice}")
 
 
+@lru_cache(SEEN)
 def check_labels(targets: Shape, predictions: Shape, axis: int = -1) -> None:
     """There must be one label for each set of class scores along `axis`."""
     wanted = _without(predictions, axis)

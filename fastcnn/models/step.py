@@ -306,11 +306,13 @@ def _list(shapes: Any) -> list:
 
 
 def _structure(part: Arrays | None) -> Any:
+    if isinstance(part, np.ndarray):
+        return "one"
     if part is None:
         return None
     if isinstance(part, dict):
         return ("dict", *part)
-    return len(part) if isinstance(part, tuple) else "one"
+    return len(part)
 
 
 def _rebuild(structure: Any, supply: Any) -> Any:
@@ -335,8 +337,8 @@ def arrange(value: Any, names: Sequence[str], what: str, repeat: bool = False) -
 
     `repeat`: a single value counts for every output (sample weights).
     """
-    if value is None:
-        return [None] * len(names)
+    if value is None or (isinstance(value, np.ndarray) and len(names) == 1):
+        return [value] * len(names)
     if isinstance(value, Mapping):
         return [value.get(name) for name in names]
     if isinstance(value, list | tuple):

@@ -75,7 +75,7 @@ def known(shape: Sequence[int | None]) -> tuple[int, ...]:
             f"dimensions {tuple(shape)} must be known here; give Input all but the batch size, or compute in the "
             "call of a layer, which runs when shapes are known"
         )
-    return tuple(int(n) for n in shape)  # type: ignore[arg-type]
+    return tuple(map(int, shape))  # type: ignore[arg-type]
 
 
 def product(shape: Sequence[int | None]) -> int | None:
