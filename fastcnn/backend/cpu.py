@@ -2,7 +2,7 @@
 
 - `kernels`: an object whose attributes are the kernels; `kernels.NAME.bind(*arrays)` makes a launch;
 - `allocate(nbytes)`: 64-byte aligned memory of a plan's arena, as bytes;
-- `Program(launches)`: launches made ready to run as one, with `run()`;
+- `Program(launches, flush)`: launches made ready to run as one, with `run()`; flush: denormals may count as zero;
 - `Blocks(lists, workspace).launch`: a launch that executes lists of launches, several at a time, each on one thread;
   such lists are bound to the first row of the workspace, inside of `on_one_thread()`;
 - `compile_launches(launches, ready)`: makes their code ready ahead of a program;

@@ -72,9 +72,9 @@ class Plan:
         self._blocks = [backend.Blocks(b.lists, b.memory) if b.lists else None for b in bindings]
         work = [one for pair in zip(bindings, self._blocks, strict=True) for one in _in_order(*pair)]
         self.preparation = Preparation(work, rewrite.is_constant, backend)
-        self.program = backend.Program(self.preparation.rest)
-        self._clock = Clock()
         changed = {id(x): x for node in updates for x in (node.inputs[i] for i in node.operation.mutates)}
+        self.program = backend.Program(self.preparation.rest, flush=bool(changed))
+        self._clock = Clock()
         for variable in changed.values():
             variable.clocks.append(self._clock)
         self._is_changing = bool(changed)

@@ -1,13 +1,16 @@
-"""Words of memory shared by threads: atomic access by address, and the polite ways to wait."""
+"""Words of memory shared by threads: atomic access by address, and the polite ways to wait; a thread's float mode."""
 
 import os
 import platform
 
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 WORD = ir.IntType(64)
+MACHINE = platform.machine().lower()
+IS_X86, IS_ARM = MACHINE in ("x86_64", "amd64", "i686"), MACHINE in ("aarch64", "arm64")
 
 
 @intrinsic
@@ -61,21 +64,53 @@ def pause(typingctx):
     """Tell the processor that this is a spin loop, so that it saves power and memory traffic."""
 
     def codegen(context, builder, signature, args):
-        machine = platform.machine().lower()
-        if machine in ("x86_64", "amd64", "i686"):
+        if IS_X86:
             _call(builder, "llvm.x86.sse2.pause", [])
-        elif machine in ("aarch64", "arm64"):
+        elif IS_ARM:
             _call(builder, "llvm.aarch64.hint", [ir.Constant(ir.IntType(32), 1)])
         return context.get_dummy_value()
 
     return types.void(), codegen
 
 
-def _call(builder, name, args):
+# Bits of the register that rules a thread's arithmetic: denormal operands and results count as zero.
+FLUSHING = 0x8040 if IS_X86 else 1 << 24 if IS_ARM else 0
+
+
+@intrinsic
+def float_mode(typingctx):
+    """The register that rules this thread's arithmetic, as a number; 0 on processors that we know nothing of."""
+
+    def codegen(context, builder, signature, args):
+        if IS_X86:
+            place = cgutils.alloca_once(builder, ir.IntType(32))
+            _call(builder, "llvm.x86.sse.stmxcsr", [builder.bitcast(place, ir.IntType(8).as_pointer())])
+            return builder.zext(builder.load(place), WORD)
+        return _call(builder, "llvm.aarch64.get.fpcr", [], WORD) if IS_ARM else WORD(0)
+
+    return types.int64(), codegen
+
+
+@intrinsic
+def set_float_mode(typingctx, mode):
+    """Make it this number."""
+
+    def codegen(context, builder, signature, args):
+        if IS_X86:
+            place = cgutils.alloca_once_value(builder, builder.trunc(args[0], ir.IntType(32)))
+            _call(builder, "llvm.x86.sse.ldmxcsr", [builder.bitcast(place, ir.IntType(8).as_pointer())])
+        elif IS_ARM:
+            _call(builder, "llvm.aarch64.set.fpcr", [args[0]])
+        return context.get_dummy_value()
+
+    return types.void(types.int64), codegen
+
+
+def _call(builder, name, args, result=None):
     module = builder.module
-    kind = ir.FunctionType(ir.VoidType(), [arg.type for arg in args])
+    kind = ir.FunctionType(result or ir.VoidType(), [arg.type for arg in args])
     function = module.globals.get(name) or ir.Function(module, kind, name=name)
-    builder.call(function, args)
+    return builder.call(function, args)
 
 
 # Gives the rest of this time slice to another runnable thread.

@@ -302,9 +302,10 @@ class Program:
 
     The first run launches them one by one, which compiles and loads what they need. The second captures them as a
     CUDA graph, which later runs launch as a whole. Where a driver refuses that, they are launched one by one for good.
+    flush: as of a program of processors; a device is as fast with any number.
     """
 
-    def __init__(self, launches: list[CudaLaunch]):
+    def __init__(self, launches: list[CudaLaunch], flush: bool = False):
         self.launches = joined(launch for launch in launches if launch.items > 0)
         self._calls: list[Callable[[], None]] = []
         self._graph: Any = None

@@ -29,15 +29,18 @@ from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import cpu_target
 
 from fastcnn_kernels.atomics import (
+    FLUSHING,
     acquire_lock,
     atomic_add,
     atomic_load,
     atomic_replace,
     atomic_store,
     call_entry,
+    float_mode,
     new_lock,
     pause,
     release_lock,
+    set_float_mode,
     yield_thread,
 )
 from fastcnn_kernels.jit import (
@@ -51,7 +54,15 @@ from fastcnn_kernels.jit import (
 
 # Byte offsets of the words that the threads share. What different threads write is on different cache lines.
 BUSY, TURN, DONE, JOINED = 0, 64, 128, 192  # TURN: the number of the open row, which tells it from all others
-OPEN, END, BEGIN, ITEMS, SHARING, MEMBERS = 256, 264, 272, 280, 288, 296  # of the program of the moment
+OPEN, END, BEGIN, ITEMS, SHARING, MEMBERS, FLUSH = (
+    256,
+    264,
+    272,
+    280,
+    288,
+    296,
+    304,
+)  # of the program of the moment
 DESKS = 320  # one line a thread:
 DESK, STATE, LOCK, TICKET = (
     64,
@@ -84,6 +95,15 @@ def wait_while(address, value, most):
         spins += 1
         if spins % POLITE_SPINS == 0:
             yield_thread()
+
+
+@device_function
+def flush_denormals(flush):
+    """From now on, numbers below the smallest normal one count as zero in this thread, or (0) do not."""
+    mode = float_mode()
+    wanted = (mode | FLUSHING) if flush else (mode & ~FLUSHING)
+    if wanted != mode:
+        set_float_mode(wanted)
 
 
 @device_function
@@ -170,6 +190,7 @@ def take_part(shared, thread, turn):
         atomic_load(shared + ITEMS),
         atomic_load(shared + SHARING),
     )
+    flush_denormals(atomic_load(shared + FLUSH))
     for step in range(sharing if thread < sharing else 0):
         other = (thread + step) % sharing
         place = shared + DESKS + DESK * other + TICKET
@@ -215,8 +236,9 @@ def serve(shared):
 
 
 @device_function
-def run_together(shared, row, begin, end, threads):
+def run_together(shared, row, begin, end, threads, flush):
     """Go on from an item of a row with up to `threads` - 1 workers, of which the caller has disposal."""
+    atomic_store(shared + FLUSH, flush)
     atomic_store(shared + MEMBERS, threads)
     atomic_store(shared + END, end)
     seen = atomic_load(shared + TURN)
@@ -230,13 +252,22 @@ def run_together(shared, row, begin, end, threads):
             seen = turn
 
 
-@host_function("void(intp, int64, int64, int64)")
-def lead(table, rows, threads, shared):
-    """Run a program with up to `threads` - 1 workers; alone as long as another caller has them, piece by piece."""
-    row, end, begin = table, table + ROW * rows, 0
+@host_function("void(intp, int64, int64, int64, int64)")
+def lead(table, rows, threads, flush, shared):
+    """Run a program and leave the caller's arithmetic as it was."""
+    mode = float_mode()
+    flush_denormals(flush)
+    run_rows(table, table + ROW * rows, threads, flush, shared)
+    set_float_mode(mode)
+
+
+@device_function
+def run_rows(row, end, threads, flush, shared):
+    """Run rows with up to `threads` - 1 workers; alone as long as another caller has them, piece by piece."""
+    begin = 0
     while row < end:
         if threads > 1 and atomic_load(shared + BUSY) == 0 and atomic_replace(shared + BUSY, 0, 1):
-            run_together(shared, row, begin, end, threads)
+            run_together(shared, row, begin, end, threads, flush)
             atomic_store(shared + BUSY, 0)
             return
         items = atomic_load(row + 16)
@@ -252,10 +283,15 @@ def lead(table, rows, threads, shared):
 
 
 class Program:
-    """Launches made ready to run: machine code, argument blocks, one table. Keeps its arrays alive."""
+    """Launches made ready to run: machine code, argument blocks, one table. Keeps its arrays alive.
 
-    def __init__(self, launches: list[Launch]):
+    flush: numbers below the smallest normal one (1.2e-38 in float32) count as zero, as processors take a hundred times
+    as long for them.
+    """
+
+    def __init__(self, launches: list[Launch], flush: bool = False):
         compile_host_functions()
+        self.flush = int(flush)
         self.launches = [launch for launch in launches if launch.items > 0]
         codes = [launch.kernel.compile(launch.args) for launch in self.launches]
         words = [_words(launch.args) for launch in self.launches]
@@ -436,7 +472,7 @@ class Team:
         threads = self.threads if program.is_parallel else 1
         if threads - 1 > self._started:
             self._start_workers(threads - 1)
-        lead(program.address, program.rows, threads, self._shared)
+        lead(program.address, program.rows, threads, program.flush, self._shared)
 
     def _start_workers(self, wanted: int) -> None:
         while self._started < wanted:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
-from fastcnn_kernels import team
+from fastcnn_kernels import atomics, elementwise, team
 from fastcnn_kernels.jit import cpu_kernel
 from fastcnn_kernels.team import MOST_THREADS, Program, num_threads, set_num_threads
 
@@ -574,3 +574,51 @@ def test_blocks_may_be_empty():
     nothing = team.Blocks([[], [mirror.bind(np.zeros(0), np.zeros(0), 0.0)], []], np.zeros((2, 64), np.uint8))
     assert nothing.launch.kernel is team.run_blocks
     Program([nothing.launch]).run()
+
+
+# --- denormal numbers ------------------------------------------------------------------------------------------
+
+can_flush = pytest.mark.skipif(not atomics.FLUSHING, reason="nothing is known of this processor's arithmetic")
+SMALLEST = np.finfo("float64").smallest_normal
+
+
+def halves(flush: bool) -> set[float]:
+    """What many halves of the smallest normal number are; they may be shared among the threads."""
+    x, y, z = np.full(100_000, SMALLEST), np.full(100_000, 0.5), np.full(100_000, np.nan)
+    Program([elementwise.multiply.bind(x, y, z)], flush).run()
+    return set(z)
+
+
+@can_flush
+@pytest.mark.parametrize("threads", THREADS)
+def test_denormal_numbers_count_as_zero_where_a_program_says_so(threads: int) -> None:
+    gather(threads)
+    for _ in range(20):  # in turn: who has run the one runs the other
+        assert halves(True) == {0.0}
+        assert halves(False) == {SMALLEST / 2}
+
+
+@can_flush
+def test_denormal_operands_count_as_zero() -> None:
+    x, y = np.full(5, SMALLEST / 4), np.full(5, np.nan)
+    Program([elementwise.multiply.bind(x, np.full(5, 4.0), y)], flush=True).run()
+    assert set(y) == {0.0}
+
+
+@can_flush
+def test_the_caller_computes_as_before() -> None:
+    halves(True)
+    assert SMALLEST / 2 > 0 and set(np.full(1000, SMALLEST) / 2) == {SMALLEST / 2}
+
+
+@can_flush
+def test_programs_of_two_callers_do_not_mix_their_arithmetic() -> None:
+    def flushing() -> None:
+        for _ in range(200):
+            assert halves(True) == {0.0}
+
+    def exact() -> None:
+        for _ in range(200):
+            assert halves(False) == {SMALLEST / 2}
+
+    together(flushing, exact, exact, flushing)

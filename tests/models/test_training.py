@@ -128,6 +128,17 @@ def test_same_seed_same_bits_whatever_the_threads(images):
             np.testing.assert_array_equal(a, b)
 
 
+def test_averages_of_a_weight_without_gradient_become_zero():
+    """They shrink by a tenth a step; rounded, the smallest denormal numbers would stay what they are for ever."""
+    model = linear()
+    model.compile(keras.optimizers.Adam(), "mse")
+    model.train_on_batch(np.ones((1, 3)), np.ones((1, 1)))
+    for _ in range(1200):
+        model.train_on_batch(np.zeros((1, 3)), np.zeros((1, 1)))
+    (momentum,) = (v for v in model.optimizer.variables if v.path.endswith("kernel/momentum"))
+    np.testing.assert_array_equal(momentum, 0.0)
+
+
 def test_sample_weight_and_class_weight():
     x, y = np.eye(3), np.array([0.0, 1.0, 1.0])
     model = linear(kernel_initializer="ones", trainable=False)
