@@ -18,7 +18,7 @@ from fastcnn.errors import Error
 from fastcnn.graph import Op, operation
 from fastcnn.ops.conv import Conv, ConvInputGrad, ConvKernelGrad, ConvTranspose, Transposed
 from fastcnn.ops.cost import IMPOSSIBLE, Cost, amx_cost, amx_gradient_cost
-from fastcnn.ops.epilogue import bias_and_residual, combined, floor_of, moments_or_none
+from fastcnn.ops.epilogue import bias_and_residual, floor_of, moments_of, moments_or_none
 from fastcnn.ops.matmul import Dense, MatMul
 from fastcnn.ops.shape import known
 from fastcnn.tensor import TensorSpec
@@ -89,7 +89,7 @@ class _Passes:
             plan, tables = tile_geometry.plan_of(p, self.terms), tile_geometry.tables_of(p, taps, self.terms)
             rest = floor_of(self.lower), tables.runs, tables.offsets, tables.places, plan, self.terms
             launches.append(k.amx_forward.bind(x, packed, *more, y, work, *rest))
-        return [*launches, *combined(k, moments, outputs)]
+        return [*launches, *moments_of(k, moments, outputs)]
 
 
 @operation

@@ -32,10 +32,11 @@ from fastcnn.ops.epilogue import (
     absorbed,
     accumulated,
     bias_and_residual,
-    combined,
     floor_of,
+    keeping,
     moments_as_stored,
-    moments_spec,
+    moments_kept,
+    moments_of,
     no_bias,
     with_images,
 )
@@ -193,13 +194,14 @@ class Conv(Correlation):
         return [k.conv_pack_weights.bind(inputs[1], prepared[0], self.geometry_of(inputs, outputs))]
 
     def scratch(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> list[TensorSpec]:
-        return [moments_spec(self.moment_parts(inputs, outputs), outputs[0])] if self.moments else []
+        return moments_kept(self, inputs, outputs)
 
     def launch(self, k: Any, inputs: Any, outputs: Any, scratch: Any) -> list:
         x, y, (packed, *moments) = inputs[0], outputs[0], scratch
-        given, rest = (x, packed, *bias_and_residual(self, inputs, y)), (y, floor_of(self.lower))
-        g, kernel = self.geometry_of(inputs, outputs), k.conv_forward_moments if moments else k.conv_forward
-        return [kernel.bind(*given, *moments, *rest, g), *combined(k, moments, outputs)]
+        given, g = (x, packed, *bias_and_residual(self, inputs, y)), self.geometry_of(inputs, outputs)
+        rest = y, floor_of(self.lower), g
+        forward = keeping(k, "conv_forward", given, moments, rest)
+        return [forward, *moments_of(k, moments, outputs)]
 
 
 class Transposed(Correlation):
@@ -448,20 +450,18 @@ class DepthwiseConv(Correlation):
 
     def scratch(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> list[TensorSpec]:
         if self.moments:
-            return [moments_spec(self.moment_parts(inputs, outputs), outputs[0])]
+            return moments_kept(self, inputs, outputs)
         return planes_of([*inputs[1:], *outputs], inputs[1].shape[-1])
 
     def launch(self, k: Any, inputs: Any, outputs: Any, scratch: Any) -> list:
-        (x, *weights), y, g = inputs, outputs[0], self.geometry_of(inputs, outputs)
-        multiplier = weights[0].shape[-1]
-        if self.moments:
-            given = x, weights[0], no_bias(weights[1:], y), *scratch, y, floor_of(self.lower), g
-            return [k.depthwise_forward_moments.bind(*given), *combined(k, scratch, outputs)]
-        *parts, planes = scratch or (*weights, y)
-        filtered = k.depthwise_forward.bind(
-            x, parts[0], no_bias(parts[1:], y), planes, floor_of(self.lower), g
-        )
-        return [*split(k, weights, parts, multiplier), filtered, *joined(k, planes, y, multiplier)]
+        (x, *weights), y, multiplier = inputs, outputs[0], inputs[1].shape[-1]
+        moments, others = (scratch, ()) if self.moments else ((), scratch)
+        *parts, planes = others or (*weights, y)
+        given = x, parts[0], no_bias(parts[1:], y)
+        rest = planes, floor_of(self.lower), self.geometry_of(inputs, outputs)
+        filtered = keeping(k, "depthwise_forward", given, moments, rest)
+        launches = [*split(k, weights, parts, multiplier), filtered, *joined(k, planes, y, multiplier)]
+        return [*launches, *moments_of(k, moments, outputs)]
 
 
 @operation

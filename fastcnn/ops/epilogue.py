@@ -20,14 +20,14 @@ import numpy as np
 from fastcnn.graph import Fused, Node, Op
 from fastcnn.ops.activation import Relu
 from fastcnn.ops.elementwise import Add, rsqrt
-from fastcnn.ops.normalization import BatchMoments, BatchNormInference
+from fastcnn.ops.normalization import BatchMoments, BatchNormInference, in_chunks
 from fastcnn.ops.shape import reshape
 from fastcnn.tensor import Constant, Shape, TensorSpec, Variable
 
 __all__: list[str] = []  # for ops, not for users
 
 SMALL_SHARE = (
-    4  # so many times the bytes of their parts' moments results have, or these are left to an op of their own
+    4  # results have at least so many times the bytes of their parts' moments, or these are not kept
 )
 
 
@@ -53,25 +53,43 @@ def moments_as_stored(node: Node, reader: Node) -> Op | None:
     operation: Any = node.operation
     if not isinstance(reader.operation, BatchMoments) or operation.moments:
         return None
-    (y,) = (y.spec for y in node.outputs)
-    parts = operation.moment_parts([x.spec for x in node.inputs], [y])
-    worth = 0 < parts * moments_spec(1, y).nbytes * SMALL_SHARE <= y.nbytes
-    return replace(operation, moments=True) if worth else None
+    joined = replace(operation, moments=True)
+    (kept,) = moments_kept(joined, [x.spec for x in node.inputs], [y.spec for y in node.outputs])
+    return joined if kept.size else None
 
 
-def moments_spec(parts: int, y: Any) -> TensorSpec:
-    """Memory for the moments of parts of y."""
-    return TensorSpec((parts, 3, y.shape[-1]), "float64")
+def moments_kept(operation: Any, inputs: Sequence[Any], outputs: Sequence[Any]) -> list[TensorSpec]:
+    """The scratch for moments (parts, 3, filters) of what is stored. Without a part where these have few pixels: then
+    moments would be nearly as large as the results, and a kernel of its own is faster."""
+    if not operation.moments:
+        return []
+    y, parts = outputs[0], operation.moment_parts(inputs, outputs)
+    kept = TensorSpec((parts, 3, y.shape[-1]), "float64")
+    return [kept if kept.nbytes * SMALL_SHARE <= y.nbytes else TensorSpec((0, 3, y.shape[-1]), "float64")]
 
 
 def moments_or_none(moments: Sequence[Any]) -> Any:
-    """The memory, or the empty array that kernels take for none."""
+    """The memory for them, or the empty array that kernels take for none."""
     return moments[0] if moments else np.empty((0, 3, 0))
 
 
-def combined(k: Any, moments: Sequence[Any], outputs: Sequence[Any]) -> list:
-    """Launches that make the second output of the moments of parts, if there are any."""
-    return [k.combine_moments.bind(moments[0], outputs[1])] if moments else []
+def keeping(k: Any, kernel: str, given: Sequence[Any], moments: Sequence[Any], rest: Sequence[Any]) -> Any:
+    """The launch of a kernel, or where there is memory for moments, of KERNEL_moments, which writes them."""
+    kept = moments_or_none(moments)
+    if kept.size:
+        return getattr(k, f"{kernel}_moments").bind(*given, kept, *rest)
+    return getattr(k, kernel).bind(*given, *rest)
+
+
+def moments_of(k: Any, moments: Sequence[Any], outputs: Sequence[Any]) -> list:
+    """The launch that makes the second output, if there is one: of the moments of parts, or of the first."""
+    if not moments:
+        return []
+    y, partial = outputs
+    if moments[0].size:
+        return [k.combine_moments.bind(moments[0], partial)]
+    (y,), partial = in_chunks([y], partial)
+    return [k.batch_norm_moments.bind(y, partial)]
 
 
 def floor_of(lower: float | None) -> float:

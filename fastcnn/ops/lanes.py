@@ -20,7 +20,7 @@ from fastcnn_kernels.microkernel import lanes
 from fastcnn.graph import operation
 from fastcnn.ops.conv import Conv, ConvInputGrad, ConvKernelGrad, reduced
 from fastcnn.ops.cost import Cost, lanes_cost
-from fastcnn.ops.epilogue import bias_and_residual, combined, floor_of, moments_or_none
+from fastcnn.ops.epilogue import bias_and_residual, floor_of, moments_of, moments_or_none
 from fastcnn.tensor import TensorSpec
 
 __all__: list[str] = []  # chosen by plans, not called
@@ -69,7 +69,7 @@ class LanesConv(Conv):
         forward = k.lanes_forward.bind(
             *given, y, work, floor_of(self.lower), self.geometry_of(inputs, outputs)
         )
-        return [forward, *combined(k, moments, outputs)]
+        return [forward, *moments_of(k, moments, outputs)]
 
 
 @operation

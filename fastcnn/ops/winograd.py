@@ -23,7 +23,7 @@ from fastcnn_kernels.winograd import (
 from fastcnn.graph import operation
 from fastcnn.ops.conv import Conv, ConvInputGrad, ConvKernelGrad, reduced
 from fastcnn.ops.cost import Cost, winograd_cost, winograd_gradient_cost
-from fastcnn.ops.epilogue import bias_and_residual, combined, floor_of, moments_or_none
+from fastcnn.ops.epilogue import bias_and_residual, floor_of, moments_of, moments_or_none
 from fastcnn.tensor import TensorSpec
 
 __all__: list[str] = []  # chosen by plans, not called
@@ -70,7 +70,7 @@ class WinogradConv(Conv):
         y, (weights, *moments, work), g = outputs[0], scratch, self.cut(inputs, outputs)
         given = inputs[0], weights, *bias_and_residual(self, inputs, y), moments_or_none(moments)
         forward = k.winograd_forward.bind(*given, y, work, floor_of(self.lower), g)
-        return [forward, *combined(k, moments, outputs)]
+        return [forward, *moments_of(k, moments, outputs)]
 
 
 @operation

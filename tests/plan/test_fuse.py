@@ -315,6 +315,22 @@ def test_moments_of_parts_that_are_many_stay_apart():
     assert "BatchMoments" in names(function, *arrays)
 
 
+def test_blocks_of_few_pixels_take_moments_apart(monkeypatch):
+    """The whole has parts enough of many pixels; those of its blocks, or of the last one, would be small."""
+    body = normalised(lambda x, w: ops.conv2d(ops.tanh(x), w, algorithm="implicit"))
+    arrays = draw(128, 4, 4, 48), draw(1, 1, 48, 64), draw(64, seed=1), draw(64, seed=2)
+    arrays = [array.astype("float32") for array in arrays]
+    monkeypatch.setattr(chain, "WORTH", 1 << 16)
+    monkeypatch.setattr(chain, "CACHE", 1 << 15)
+    function = Function(body)
+    plan, _ = function.plan([TensorSpec(a.shape, str(a.dtype)) for a in arrays])
+    ((forward, launches),) = (step for step in plan.steps if getattr(step[0].operation, "moments", False))
+    kernels = {launch.kernel.__name__ for launch in launches}
+    assert forward.operation.name == "Conv" and "batch_norm_moments" in kernels
+    for a, b in zip(function(*arrays), unfused(monkeypatch, body, *arrays), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-3 * np.abs(b).max())
+
+
 def test_moments_of_a_result_that_is_normalised_twice(monkeypatch):
     """Only one of two readers of the result becomes part of the convolution."""
 
