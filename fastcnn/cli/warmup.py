@@ -124,14 +124,26 @@ def _layer_work(dtype: str) -> Iterator[Work]:
         yield layer.name, layer, [IMAGE if layer in on_images else ROWS]
     for filters, images in ((4, FEW_CHANNELS), (64, MANY_CHANNELS)):  # other algorithms
         yield "conv2d", layers.Conv2D(filters, 3, padding="same", dtype=dtype), [images]
-    yield (
-        "conv2d",
-        lambda x, kernel: ops.conv2d(x, kernel, algorithm="implicit"),
-        [IMAGE, (3, 3, IMAGE[-1], 4)],
-    )
+    yield "conv2d", _implicit, [IMAGE, (3, 3, IMAGE[-1], 4)]
+    channels = MANY_CHANNELS[-1]
+    for convolve, filters in ((_implicit, 8), (ops.depthwise_conv2d, 1)):  # with moments for a normalisation
+        weights = (channels if filters == 1 else filters,)
+        yield (
+            "batch_normalization",
+            functools.partial(_normalized, convolve),
+            [MANY_CHANNELS, (3, 3, channels, filters), weights, weights],
+        )
     if dtype == "float32":
         yield "conv2d", layers.Conv2D(256, 1, dtype="mixed_bfloat16"), [MANY_CHANNELS]
     yield "dot", lambda x, y: layers.Dot(axes=1)([x, y]), [ROWS, ROWS]
+
+
+def _implicit(x: Any, kernel: Any) -> Any:
+    return ops.conv2d(x, kernel, algorithm="implicit")
+
+
+def _normalized(convolve: Callable[..., Any], x: Any, kernel: Any, scale: Any, offset: Any) -> Any:
+    return ops.batch_normalization_training(convolve(x, kernel), scale, offset)[0]
 
 
 def _op_work() -> Iterator[Work]:
