@@ -314,7 +314,8 @@ class Program:
 
     def run(self) -> None:
         """Execute all launches in order, each seeing the results of those before it."""
-        _team.run(self)
+        if self.rows:
+            _team.run(self)
 
 
 @cpu_kernel(lambda table, starts, arguments, workspace: starts.size - 1)
