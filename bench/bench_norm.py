@@ -26,6 +26,27 @@ def bench_batch_norm_backward(measure: Meter, shape: Shape) -> None:
     measure.backward(train, shape, shape[-1:], shape[-1:], wanted=(0, 1, 2), training=True)
 
 
+@pytest.mark.parametrize("taps", [1, 3])
+@each_shape
+def bench_convolution_with_moments(measure: Meter, shape: Shape, taps: int) -> None:
+    """A convolution that keeps the moments of what it stores, and the normalisation that wants them."""
+    channels = shape[-1]
+    measure.forward(
+        lambda x, kernel, scale, offset: train(ops.conv2d(x, kernel, padding="same"), scale, offset),
+        shape, (taps, taps, channels, channels), (channels,), (channels,), training=True,
+    )  # fmt: skip
+
+
+@each_shape
+def bench_depthwise_with_moments(measure: Meter, shape: Shape) -> None:
+    """The same of a depthwise convolution."""
+    channels = shape[-1]
+    measure.forward(
+        lambda x, kernel, scale, offset: train(ops.depthwise_conv2d(x, kernel, padding="same"), scale, offset),
+        shape, (3, 3, channels, 1), (channels,), (channels,), training=True,
+    )  # fmt: skip
+
+
 @each_shape
 def bench_batch_norm_inference(measure: Meter, shape: Shape) -> None:
     variance = measure.uniform(0.5, 2, shape[-1])

@@ -148,9 +148,8 @@ class TorchPeer:
         self.mode, self.checked_steps, self.device = mode, -1, device
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = mode.endswith("tf32")
         torch.backends.cudnn.benchmark = True
-        torch.set_flush_denormal(
-            True
-        )  # as fastcnn does in training; before there are threads, which inherit it
+        # As fastcnn does in training. Threads inherit it, so before there are any.
+        torch.set_flush_denormal(True)
         torch.set_num_threads(threads)
         torch.manual_seed(0)
 

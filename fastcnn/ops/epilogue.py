@@ -26,9 +26,8 @@ from fastcnn.tensor import Constant, Shape, TensorSpec, Variable
 
 __all__: list[str] = []  # for ops, not for users
 
-SMALL_SHARE = (
-    4  # results have at least so many times the bytes of their parts' moments, or these are not kept
-)
+# Results have at least so many times the bytes of the moments of their parts, or these are not kept.
+SMALL_SHARE = 4
 
 
 def no_bias(bias: Sequence[Any], like: Any) -> Any:

@@ -70,12 +70,13 @@ def normalize_axes(axis: int | Sequence[int] | None, ndim: int, what: str) -> Ax
 
 def known(shape: Sequence[int | None]) -> tuple[int, ...]:
     """The shape, all of whose dimensions a plan has fixed."""
-    if None in shape:
+    sizes = [int(n) for n in shape if n is not None]
+    if len(sizes) < len(shape):
         raise OpenDimensionError(
             f"dimensions {tuple(shape)} must be known here; give Input all but the batch size, or compute in the "
             "call of a layer, which runs when shapes are known"
         )
-    return tuple(map(int, shape))  # type: ignore[arg-type]
+    return tuple(sizes)
 
 
 def product(shape: Sequence[int | None]) -> int | None:

@@ -144,6 +144,20 @@ class Workspace(NamedTuple):
     places: Any  # of rows of the output
 
 
+NUMBERS, WORDS = STRIP + 2 * TILE_SIZE + WIDEST, STRIP_ROWS + STRIP + TILE_ROWS  # of a workspace
+
+
+@device_function
+def workspace_of(numbers, words):
+    """The memory, cut; what is to be zero is. Numbers and integers of the kernel's: its stack ends with itself."""
+    spare, zeros, rows = STRIP + TILE_SIZE, STRIP + 2 * TILE_SIZE, STRIP + STRIP_ROWS
+    clear(numbers, zeros, WIDEST)
+    return Workspace(
+        numbers[:STRIP], words[STRIP:rows], words[:STRIP], numbers[STRIP:spare], numbers[zeros:],
+        numbers[spare:zeros], words[rows:],
+    )  # fmt: skip
+
+
 # --- geometry, in Python and in kernels ------------------------------------------------------------------------
 
 
@@ -475,12 +489,7 @@ def conv_forward(x, packed, bias, residual, y, lower, g, first, last):
     lower may be -inf.
     """
     x, packed, y, end = flat(x), flat(packed), flat(y), Epilogue(bias, residual, lower)
-    work = Workspace(
-        stack_array(y, STRIP), stack_array(np.int64, STRIP_ROWS), stack_array(np.int64, STRIP),
-        stack_array(y, TILE_SIZE), stack_array(y, WIDEST), stack_array(y, TILE_SIZE),
-        stack_array(np.int64, TILE_ROWS),
-    )  # fmt: skip
-    clear(work.zeros, 0, WIDEST)
+    work = workspace_of(stack_array(y, NUMBERS), stack_array(np.int64, WORDS))
     cut = cut_of(forward_sampling(g, 0))  # the same for all groups
     for item in range(first, last):
         forward_item(x, packed, end, y, g, cut, item, work)
@@ -490,12 +499,7 @@ def conv_forward(x, packed, bias, residual, y, lower, g, first, last):
 def conv_forward_moments(x, packed, bias, residual, moments, y, lower, g, first, last):
     """`conv_forward`, and the moments of what it stores, (`forward_parts`,3,f) float64, for `combine_moments`."""
     x, packed, y, end = flat(x), flat(packed), flat(y), Epilogue(bias, residual, lower)
-    work = Workspace(
-        stack_array(y, STRIP), stack_array(np.int64, STRIP_ROWS), stack_array(np.int64, STRIP),
-        stack_array(y, TILE_SIZE), stack_array(y, WIDEST), stack_array(y, TILE_SIZE),
-        stack_array(np.int64, TILE_ROWS),
-    )  # fmt: skip
-    clear(work.zeros, 0, WIDEST)
+    work = workspace_of(stack_array(y, NUMBERS), stack_array(np.int64, WORDS))
     cut = cut_of(forward_sampling(g, 0))
     tall, _ = forward_block(g, lanes_of(y) * TILE_VECTORS)
     for item in range(first, last):
@@ -514,12 +518,7 @@ def conv_backward_data(dy, packed, bias, residual, dx, lower, g, first, last):
     product of its own, without the zeros that a strided convolution's gradient is often padded with.
     """
     dy, packed, dx, end = flat(dy), flat(packed), flat(dx), Epilogue(bias, residual, lower)
-    work = Workspace(
-        stack_array(dx, STRIP), stack_array(np.int64, STRIP_ROWS), stack_array(np.int64, STRIP),
-        stack_array(dx, TILE_SIZE), stack_array(dx, WIDEST), stack_array(dx, TILE_SIZE),
-        stack_array(np.int64, TILE_ROWS),
-    )  # fmt: skip
-    clear(work.zeros, 0, WIDEST)
+    work = workspace_of(stack_array(dx, NUMBERS), stack_array(np.int64, WORDS))
     width, channels, total = lanes_of(dx) * TILE_VECTORS, g.c // g.groups, g.kh * g.kw * (g.f // g.groups)
     tall, wide = backward_block(g, width)
     height, breadth, classes = tall * TILE_ROWS, wide * width, g.sh * g.sw
