@@ -212,7 +212,7 @@ class CudaLaunch(NamedTuple):
             asked = dispatcher.get_current_device  # for its capability, where a kernel calls CPU formulas
             dispatcher.get_current_device = lambda: SimpleNamespace(compute_capability=capability)
             try:
-                return str(target.compile_ptx(self.kernel.python(self.tile), signature, cc=capability)[0])
+                return str(numba.cuda.compile_ptx(self.kernel.python(self.tile), signature, cc=capability)[0])
             finally:
                 dispatcher.get_current_device = asked
 
@@ -450,7 +450,7 @@ class OnDevice:
 def to_device(array: np.ndarray) -> Any:
     """A copy of an array on the device."""
     whole = np.ascontiguousarray(array)
-    there = numba.cuda.to_device(whole)
+    there = target.to_device(whole)
     return there if SIMULATED else OnDevice(address_of(there), whole.reshape(array.shape), there)
 
 

@@ -43,17 +43,22 @@ class Code(NamedTuple):
 
 def translated(launch: CudaLaunch, capability: Capability) -> Code:
     """Compile the kernel of a launch for devices of a compute capability."""
-    from cuda.bindings import nvjitlink
-
     ptx = launch.ptx(capability)
     entry, _, rest = ptx.partition(".visible .entry ")[2].partition("(")
     kinds = re.findall(r"\.param \.[a-z](\d+)", rest.partition(")")[0])
     if set(kinds) - {"64"}:
         raise TypeError(f"{launch.kernel!r}: parameters of {kinds} bits, where only 64 are passed")
+    return Code(entry.strip(), len(kinds), *linked(ptx, capability))
+
+
+def linked(ptx: str, capability: Capability) -> tuple[bytes, str]:
+    """Machine code of a text in the assembler of NVIDIA, and what the linker says of its resources."""
+    from cuda.bindings import nvjitlink
+
     linker = nvjitlink.create(2, [f"-arch=sm_{capability[0]}{capability[1]}", "-verbose"])
     try:
         text = ptx.encode()
-        nvjitlink.add_data(linker, nvjitlink.InputType.PTX, text, len(text), launch.kernel.__name__)
+        nvjitlink.add_data(linker, nvjitlink.InputType.PTX, text, len(text), "kernel")
         nvjitlink.complete(linker)
         cubin = bytearray(nvjitlink.get_linked_cubin_size(linker))
         nvjitlink.get_linked_cubin(linker, cubin)
@@ -61,7 +66,7 @@ def translated(launch: CudaLaunch, capability: Capability) -> Code:
         nvjitlink.get_info_log(linker, report)
     finally:
         nvjitlink.destroy(linker)
-    return Code(entry.strip(), len(kinds), bytes(cubin), report.decode().rstrip("\0"))
+    return bytes(cubin), report.decode().rstrip("\0")
 
 
 def code_of(launch: CudaLaunch, capability: Capability) -> Code:

@@ -1,7 +1,11 @@
-"""CUDA tests run where something can run them: Numba's simulator, or a device.
+"""CUDA tests run where something can run them: Numba's simulator, the machine for PTX, or a device.
 
     NUMBA_ENABLE_CUDASIM=1 NUMBA_DISABLE_JIT=1 python -m pytest tests/cuda
+    python -m pytest tests/cuda --ptx
     python -m pytest -m gpu
+
+The simulator executes what is written; the machine (`bench.ptx`) what is compiled, and complains of races, of reading
+what nobody wrote, and of places outside of arrays.
 
 What they compare with comes from CPU kernels. With the JIT switched off, as the simulator needs it, another process
 computes it.
@@ -24,6 +28,18 @@ SIMULATED = os.environ.get("NUMBA_ENABLE_CUDASIM") == "1"
 INSTALL = 'numba-cuda is not installed; pip install "fastcnn[cuda13]" brings it'
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """What executes kernels, where it is not a device."""
+    parser.addoption(
+        "--ptx", action="store_true", help="execute compiled CUDA kernels by the machine for PTX"
+    )
+
+
+def executes_ptx(config: pytest.Config) -> bool:
+    """Whether the machine does, in place of a device."""
+    return bool(config.getoption("--ptx", False))
+
+
 def reason_against() -> str | None:
     """Why no CUDA kernel can be executed; None if one can."""
     if find_spec("numba_cuda") is None:
@@ -38,8 +54,12 @@ def reason_against() -> str | None:
 
 
 @pytest.fixture(scope="session")
-def device() -> Iterator[None]:
+def device(pytestconfig: pytest.Config) -> Iterator[None]:
     """Something that executes CUDA kernels; tests are skipped without. Errors of numbers are no errors of a device."""
+    if find_spec("numba_cuda") and executes_ptx(pytestconfig):
+        from bench.ptx.driver import Device, use
+
+        use(Device())
     reason = reason_against()
     if reason is not None:
         pytest.skip(reason)
@@ -81,8 +101,8 @@ def on_the_cpu(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict
     return compute
 
 
-def pytest_collection_modifyitems(items: list[Any]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[Any]) -> None:
     """What needs something to run on needs a GPU, unless it is simulated."""
     for item in items:
-        if not SIMULATED and "device" in getattr(item, "fixturenames", ()):
+        if not SIMULATED and not executes_ptx(config) and "device" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.gpu)

@@ -1,0 +1,261 @@
+"""What instructions compute (PTX ISA, chapter 9), as functions of arrays: an element is a thread's operand.
+
+Results of float32 and float64 are rounded as on a device, but for the approximate ones (`ex2.approx` and the like),
+which are exact here to the last place or nearly. Instructions that a device has and these kernels have never used are
+missing, and named when they are met.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numba
+import numpy as np
+from llvmlite import ir
+from numba.core import types
+from numba.extending import intrinsic
+
+from bench.ptx.text import Instruction
+
+Array = np.ndarray
+DTYPES = {
+    "pred": "?", "b8": "u1", "u8": "u1", "s8": "i1", "b16": "u2", "u16": "u2", "s16": "i2", "b32": "u4", "u32": "u4",
+    "s32": "i4", "b64": "u8", "u64": "u8", "s64": "i8", "f32": "f4", "f64": "f8",
+}  # fmt: skip
+
+
+class Meaning(NamedTuple):
+    """The dtypes as which operands are read, and what is made of them."""
+
+    operands: tuple[str, ...]
+    compute: Callable[..., Array]
+
+
+def meaning(instruction: Instruction) -> Meaning:
+    """Of an instruction that reads registers and writes one."""
+    make = _MAKERS.get(instruction.name)
+    if make is None:
+        raise NotImplementedError(f"PTX: {instruction.text!r} is not known to this machine")
+    return make(*instruction.parts)
+
+
+# --- exact arithmetic ------------------------------------------------------------------------------------------------
+
+
+@intrinsic
+def _fused(typingctx, a, b, c):
+    def codegen(context, builder, signature, args):
+        kind = args[0].type
+        name = f"llvm.fma.f{32 if isinstance(kind, ir.FloatType) else 64}"
+        function = builder.module.declare_intrinsic(name, (), ir.FunctionType(kind, [kind] * 3))
+        return builder.call(function, args)
+
+    return a(a, b, c), codegen
+
+
+@numba.vectorize([types.float32(*[types.float32] * 3), types.float64(*[types.float64] * 3)])
+def fused(a, b, c):
+    """a b + c, rounded once."""
+    return _fused(a, b, c)
+
+
+def directed(rounding: str, exact: Array) -> Array:
+    """A float64 number as float32, rounded down, up or towards zero."""
+    near = exact.astype("f4")
+    if rounding == "rn":
+        return near
+    away = np.where(exact < 0, near < exact, near > exact)  # of zero
+    too_far = {"rz": away, "rm": near > exact, "rp": near < exact}[rounding]
+    to = {"rz": np.float32(0), "rm": np.float32(-np.inf), "rp": np.float32(np.inf)}[rounding]
+    return np.where(too_far & np.isfinite(near), np.nextafter(near, to), near).astype("f4")
+
+
+def divided(a: Array, b: Array) -> Array:
+    """Of integers, towards zero."""
+    return (a - np.fmod(a, b)) // np.where(b == 0, 1, b).astype(a.dtype)
+
+
+def high_product(a: Array, b: Array) -> Array:
+    """The upper half of a product of integers."""
+    if a.dtype.itemsize < 8:
+        wide = a.dtype.kind + str(2 * a.dtype.itemsize)
+        return (a.astype(wide) * b.astype(wide) >> 8 * a.dtype.itemsize).astype(a.dtype)
+    exact = a.astype(object) * b.astype(object) >> 64
+    return np.array(exact, dtype=object).astype(a.dtype)
+
+
+def saturated(x: Array, dtype: str) -> Array:
+    """Whole floating numbers as integers: what is too large becomes the largest; NaN is 0, of 64 bits the lowest."""
+    to = np.dtype(dtype)
+    limits = np.iinfo(to)
+    low, high = x <= float(limits.min), x >= float(limits.max)
+    found = np.where(low | high | np.isnan(x), 0, x).astype(to)
+    of_nan = np.array(1 << 63, "u8").astype(to) if to.itemsize == 8 else to.type(0)
+    return np.where(np.isnan(x), of_nan, np.where(low, limits.min, np.where(high, limits.max, found))).astype(
+        to
+    )
+
+
+def shifted(x: Array, by: Array, left: bool) -> Array:
+    """Bits that leave are lost; a shift by more than there are shifts all."""
+    bits = 8 * x.dtype.itemsize
+    most = np.minimum(by, bits - 1).astype(x.dtype)
+    found = x << most if left else x >> most
+    gone = np.where(x < 0, -1, 0).astype(x.dtype) if not left and x.dtype.kind == "i" else x.dtype.type(0)
+    return np.where(by >= bits, gone, found)
+
+
+def inserted(a: Array, b: Array, start: Array, length: Array) -> Array:
+    """b with `length` of the lowest bits of a in the place of those from `start` on."""
+    one = b.dtype.type(1)
+    length, start = length.astype(b.dtype), start.astype(b.dtype)
+    mask = ((one << length) - one) << start
+    return (b & ~mask) | ((a << start) & mask)
+
+
+def signed_as(a: Array, b: Array) -> Array:
+    """|b| with the sign of a."""
+    return np.copysign(b, a)
+
+
+def leading_zeros(x: Array) -> Array:
+    """From the highest bit on."""
+    bits, found = 8 * x.dtype.itemsize, np.zeros(x.shape, "u4")
+    for bit in range(bits):
+        found = np.where(x >> x.dtype.type(bit) != 0, np.uint32(bit + 1), found)
+    return (np.uint32(bits) - found).astype("u4")
+
+
+def tf32(x: Array) -> Array:
+    """float32 rounded to 11 bits, halves away from zero; as the bits of a register."""
+    bits = np.ascontiguousarray(x).view("u4")
+    rounded = (bits + np.uint32(0x1000)) & np.uint32(0xFFFFE000)
+    return np.where(np.isfinite(x), rounded, bits)
+
+
+# --- instructions ----------------------------------------------------------------------------------------------------
+
+_MAKERS: dict[str, Callable[..., Meaning]] = {}
+
+
+def _named(*names: str) -> Callable:
+    def decorate(make: Callable[..., Meaning]) -> Callable[..., Meaning]:
+        _MAKERS.update(dict.fromkeys(names, make))
+        return make
+
+    return decorate
+
+
+def _numbers(kind: str, count: int, compute: Callable[..., Any]) -> Meaning:
+    dtype = DTYPES[kind]
+    return Meaning((dtype,) * count, compute)
+
+
+def _of_two(operate: Callable[..., Array]) -> Callable[..., Meaning]:
+    def make(*parts: str) -> Meaning:
+        kind, rounding = parts[-1], set(parts) & {"rz", "rm", "rp"}
+        if rounding and kind == "f32":
+            way = rounding.pop()
+            return _numbers(kind, 2, lambda a, b: directed(way, operate(a.astype("f8"), b.astype("f8"))))
+        if rounding:
+            raise NotImplementedError(f"PTX: {parts} rounds float64 otherwise than to the nearest")
+        return _numbers(kind, 2, operate)
+
+    return make
+
+
+_MAKERS.update(add=_of_two(np.add), sub=_of_two(np.subtract))
+for _name, _operate in {"and": np.bitwise_and, "or": np.bitwise_or, "xor": np.bitwise_xor}.items():
+    _MAKERS[_name] = lambda kind, operate=_operate: _numbers(kind, 2, operate)
+for _name, _function in {"abs": np.abs, "neg": np.negative, "not": np.invert}.items():
+    _MAKERS[_name] = lambda *parts, function=_function: _numbers(parts[-1], 1, function)
+_MAKERS.update(
+    min=lambda *parts: _numbers(parts[-1], 2, np.fmin),
+    max=lambda *parts: _numbers(parts[-1], 2, np.fmax),
+    rem=lambda kind: _numbers(kind, 2, np.fmod),
+    copysign=lambda kind: _numbers(kind, 2, signed_as),
+    clz=lambda kind: _numbers(kind, 1, leading_zeros),
+    rcp=lambda *parts: _numbers(parts[-1], 1, lambda x: (1 / x).astype(x.dtype)),
+    rsqrt=lambda *parts: _numbers(parts[-1], 1, lambda x: (1 / np.sqrt(x)).astype(x.dtype)),
+    sqrt=lambda *parts: _numbers(parts[-1], 1, np.sqrt),
+    ex2=lambda *parts: _numbers(parts[-1], 1, lambda x: np.exp2(x.astype("f8")).astype(x.dtype)),
+    lg2=lambda *parts: _numbers(parts[-1], 1, lambda x: np.log2(x.astype("f8")).astype(x.dtype)),
+    shl=lambda kind: Meaning((DTYPES[kind], "u4"), lambda x, by: shifted(x, by, True)),
+    shr=lambda kind: Meaning((DTYPES[kind], "u4"), lambda x, by: shifted(x, by, False)),
+    selp=lambda kind: Meaning((DTYPES[kind], DTYPES[kind], "?"), lambda a, b, p: np.where(p, a, b)),
+    bfi=lambda kind: Meaning((DTYPES[kind], DTYPES[kind], "u4", "u4"), inserted),
+)
+
+
+@_named("div")
+def _div(*parts: str) -> Meaning:
+    return _numbers(parts[-1], 2, np.divide if parts[-1][0] == "f" else divided)
+
+
+@_named("mul")
+def _mul(*parts: str) -> Meaning:
+    kind = parts[-1]
+    if "wide" in parts:
+        wide = DTYPES[kind][0] + str(2 * np.dtype(DTYPES[kind]).itemsize)
+        return _numbers(kind, 2, lambda a, b: a.astype(wide) * b.astype(wide))
+    if "hi" in parts:
+        return _numbers(kind, 2, high_product)
+    return _of_two(np.multiply)(*parts)
+
+
+@_named("fma", "mad")
+def _fma(*parts: str) -> Meaning:
+    kind = parts[-1]
+    if kind[0] != "f":
+        product = _mul(*parts).compute
+        wide = "wide" in parts
+        last = DTYPES[kind][0] + str(2 * np.dtype(DTYPES[kind]).itemsize) if wide else DTYPES[kind]
+        return Meaning((DTYPES[kind], DTYPES[kind], last), lambda a, b, c: product(a, b) + c)
+    way = next((part for part in parts if part in ("rz", "rm", "rp")), "rn")
+    if way == "rn":
+        return _numbers(kind, 3, fused)
+    if kind == "f64":
+        raise NotImplementedError(f"PTX: fma.{'.'.join(parts)} rounds float64 otherwise than to the nearest")
+    return _numbers(kind, 3, lambda a, b, c: directed(way, a.astype("f8") * b.astype("f8") + c.astype("f8")))
+
+
+COMPARISONS: dict[str, Callable[..., Array]] = {
+    "eq": np.equal, "ne": lambda a, b: (a < b) | (a > b), "lt": np.less, "le": np.less_equal, "gt": np.greater,
+    "ge": np.greater_equal, "lo": np.less, "ls": np.less_equal, "hi": np.greater, "hs": np.greater_equal,
+    "equ": lambda a, b: ~((a < b) | (a > b)), "neu": np.not_equal, "ltu": lambda a, b: ~(a >= b),
+    "leu": lambda a, b: ~(a > b), "gtu": lambda a, b: ~(a <= b), "geu": lambda a, b: ~(a < b),
+    "num": lambda a, b: ~(np.isnan(a) | np.isnan(b)), "nan": lambda a, b: np.isnan(a) | np.isnan(b),
+}  # fmt: skip
+
+
+@_named("setp")
+def _setp(comparison: str, *parts: str) -> Meaning:
+    compare, kind = COMPARISONS[comparison], DTYPES[parts[-1]]
+    joined = next((part for part in parts if part in ("and", "or", "xor")), None)
+    if joined is None:
+        return Meaning((kind, kind), compare)
+    join = {"and": np.logical_and, "or": np.logical_or, "xor": np.logical_xor}[joined]
+    return Meaning((kind, kind, "?"), lambda a, b, p: join(compare(a, b), p))
+
+
+ROUNDINGS: dict[str, Callable[[Array], Array]] = {
+    "rni": np.rint, "rzi": np.trunc, "rmi": np.floor, "rpi": np.ceil
+}  # fmt: skip
+
+
+@_named("cvt")
+def _cvt(*parts: str) -> Meaning:
+    to, source = parts[-2:]
+    if to == "tf32":
+        return Meaning(("f4",), tf32)
+    dtype, given = DTYPES[to], DTYPES[source]
+    if source[0] != "f":
+        return Meaning((given,), lambda x: x.astype(dtype))
+    whole = next((ROUNDINGS[part] for part in parts if part in ROUNDINGS), lambda x: x)
+    if to[0] != "f":
+        return Meaning((given,), lambda x: saturated(whole(x), dtype))
+    if "sat" in parts:
+        return Meaning((given,), lambda x: np.clip(np.where(np.isnan(x), 0, whole(x)), 0, 1).astype(dtype))
+    way = next((part for part in parts if part in ("rz", "rm", "rp")), "rn")
+    if to == "f32" and way != "rn":
+        return Meaning((given,), lambda x: directed(way, x.astype("f8")))
+    return Meaning((given,), lambda x: whole(x).astype(dtype))
