@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
-from fastcnn_kernels.cuda import TILES, CudaLaunch, Tile
+from fastcnn_kernels.cuda import CudaLaunch, Tile, tiles
 from fastcnn_kernels.cuda_code import translated
 from tqdm import tqdm
 
@@ -37,7 +37,7 @@ def launches(dtype: str) -> list[CudaLaunch]:
     """One of each kernel and combination of argument types that models of this dtype use, and of each tile."""
     found: dict[tuple, CudaLaunch] = {}
     for launch in planned(dtype):
-        for tile in TILES if launch.tile and not launch.tile.cores else (launch.tile,):
+        for tile in tiles(dtype) if launch.tile and not launch.tile.cores else (launch.tile,):
             one = launch._replace(tile=tile)
             found[one.key] = one
     return sorted(found.values(), key=lambda one: (one.kernel.__name__, one.tile or ()))

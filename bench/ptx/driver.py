@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.ptx.machine import Launch, launch
+from bench.ptx.machine import Launch, Tally, launch
 from bench.ptx.memory import MachineError, Space
 from bench.ptx.text import Module, parsed
 
@@ -101,12 +101,13 @@ class Device:
 
     CUstreamCaptureMode = SimpleNamespace(CU_STREAM_CAPTURE_MODE_RELAXED=2)
 
-    def __init__(self, capability: tuple[int, int] = (9, 0), counts: bool = False):
+    def __init__(self, capability: tuple[int, int] = (9, 0), tallies: bool = False):
         self.space, self.capability = Space(), capability
-        self.counts: dict[str, Counter] = {}  # of each kernel: how many warps executed each instruction
+        self.tallies: dict[str, Tally] = {}  # of each kernel, what its warps did
+        self.label = ""  # under which launches are taken down; the kernel's own name where it is empty
         self.launches = Counter[str]()
         self.left: list[int] = []  # allocations that nobody wants any more
-        self._counting = counts
+        self._counting = tallies
         self._streams: dict[int, Stream] = {}
         self._pinned: list[tuple[int, int]] = []
         self._captured: list[Callable[[], None]] | None = None
@@ -208,7 +209,7 @@ class Device:
                 self.space,
                 one,
                 addresses,
-                self.counts.setdefault(name, Counter()) if self._counting else None,
+                self.tallies.setdefault(self.label or name, Tally()) if self._counting else None,
             )
 
         self._tell(handle, work)

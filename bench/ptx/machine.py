@@ -31,13 +31,43 @@ class Launch(NamedTuple):
     parameters: Sequence[int]
 
 
-def launch(space: Space, one: Launch, addresses: dict[str, int], counts: Counter | None = None) -> None:
-    """Execute a kernel. addresses: where the module's own variables are. counts: how often each warp did what."""
+class Tally:
+    """What warps of a kernel did: how often each instruction, and how memory answered them.
+
+    A request of a warp moves `sectors` of 32 bytes of global memory, of which it wants `wanted` bytes; of shared memory
+    it takes as many `turns` as one bank has to answer, where `least` would do if its words were spread evenly.
+    """
+
+    def __init__(self) -> None:
+        self.steps = Counter[str]()
+        self.sectors = self.wanted = self.turns = self.least = 0
+
+    def touch_global(self, at: Array, size: int, lanes: Array) -> None:
+        """Accesses of `size` bytes at addresses, by these lanes."""
+        warps = lanes // WARP << 48
+        self.sectors += np.unique(warps + at // 32).size
+        self.wanted += np.unique(warps + at).size * size
+
+    def touch_shared(self, at: Array, size: int, lanes: Array) -> None:
+        """The same of shared memory."""
+        each = max(size // 4, 1)
+        words = (at // 4)[:, None] + np.arange(each)
+        warps = np.repeat(lanes // WARP, each).reshape(words.shape)
+        several = np.unique((warps << 32) + words)
+        warp, first = np.unique(several >> 32, return_inverse=True)
+        banks = np.zeros((warp.size, 32), np.int64)
+        np.add.at(banks, (first, several % 32), 1)
+        self.turns += int(banks.max(1, initial=0).sum())
+        self.least += int((-(-banks.sum(1) // 32)).sum())
+
+
+def launch(space: Space, one: Launch, addresses: dict[str, int], tally: Tally | None = None) -> None:
+    """Execute a kernel. addresses: where the module's own variables are. tally: takes down what is done."""
     total = one.blocks[0] * one.blocks[1] * one.blocks[2]
     space.cells.begin(total, one.threads)
     at_once = max(1, MOST_LANES // one.threads)
     for first in range(0, total, at_once):
-        Blocks(space, one, addresses, first, min(at_once, total - first), counts).run()
+        Blocks(space, one, addresses, first, min(at_once, total - first), tally).run()
 
 
 class Copy(NamedTuple):
@@ -66,9 +96,9 @@ class Blocks:
         addresses: dict[str, int],
         first: int,
         count: int,
-        counts: Counter | None,
+        tally: Tally | None,
     ):
-        self.space, self.body, self.launch, self.counts = space, one.module.kernels[one.kernel], one, counts
+        self.space, self.body, self.launch, self.tally = space, one.module.kernels[one.kernel], one, tally
         self.lanes = np.arange(count * one.threads)
         self.block = np.repeat(np.arange(first, first + count), one.threads)
         self.number = self.lanes + first * one.threads
@@ -136,10 +166,10 @@ class Blocks:
         rest = places[~mask]
         limit = int(rest.min()) if rest.size else LARGEST
         mask = mask if rest.size else None
-        warps = self._warps(mask) if self.counts is not None else 0
+        warps = self._warps(mask) if self.tally else 0
         while place is not None and place < limit:
-            if self.counts is not None:
-                self.counts[place] += warps
+            if self.tally:
+                self.tally.steps[self.body.code[place].name] += warps
             place = self.steps[place](mask, place)
         if place is not None:
             self.pc[self._who(mask)] = place
@@ -439,6 +469,8 @@ class Blocks:
         def to_global(at: Array, who: Threads, size: int, writes: bool) -> tuple[Array, Array]:
             index = at - self.space.START
             self._check(one, self.space.cells, index, who, size, writes, self.space.bytes.size)
+            if self.tally:
+                self.tally.touch_global(index, size, who.lanes)
             return self.space.bytes, index
 
         def to_shared(at: Array, who: Threads, size: int, writes: bool) -> tuple[Array, Array]:
@@ -449,6 +481,8 @@ class Blocks:
             inside = who._replace(numbers=who.lanes, blocks=own)
             self._complain(one, self.on_way[own, at] >= 0, who, "meets a copy that is on its way")
             self._check(one, self.cells, index, inside, size, writes, self.shared.size)
+            if self.tally:
+                self.tally.touch_shared(at, size, who.lanes)
             return self.shared.reshape(-1), index
 
         def to_local(at: Array, who: Threads, size: int, writes: bool) -> tuple[Array, Array]:
@@ -559,7 +593,7 @@ class Blocks:
                 memory[index[some][:, None] + np.arange(4 * i, 4 * i + 4)] = there[at[:, None] + np.arange(4)]
 
     def _multiply(self, one: Instruction) -> Callable[[Array | None], None]:
-        """mma.m16n8k8 of .tf32: of lane 4 i + j, see `fastcnn_kernels.cuda_cores`; here from PTX ISA 9.7.14.5."""
+        """mma.m16n8k8 of .tf32: of lane 4 i + j, see `fastcnn_kernels.cuda_tiles`; here from PTX ISA 9.7.14.5."""
         if "m16n8k8" not in one.parts or one.parts[-4:] != ("f32", "tf32", "tf32", "f32"):
             raise NotImplementedError(f"PTX: {one.text!r} is not known to this machine")
         to, *given = (operand[1:-1].split(",") for operand in one.operands)

@@ -29,18 +29,17 @@ from fastcnn_kernels.cuda import (
     fitting_tile,
     flat,
 )
-from fastcnn_kernels.cuda_cores import (
+from fastcnn_kernels.cuda_stages import (
     STAGES,
     Stages,
-    close_group,
     copier,
-    core_multiplier,
     is_aligned,
     stage_memory,
+    stager_of_b,
     turns,
-    wait_for_copies,
+    waiting,
 )
-from fastcnn_kernels.gemm_cuda import clearer, core_storer, multiplier, row_filler, stager_of_b, storer
+from fastcnn_kernels.cuda_tiles import clearer, multiplier, storer
 
 OUTSIDE = 1 << 30  # as a pixel's coordinate: no tap of it is in the image
 
@@ -50,11 +49,11 @@ def _shape(tile: Tile, columns: int, rows: int, layers: int) -> Shape:
 
 
 def _forward_tile(*args) -> Tile:
-    return fitting_tile(args[-1].f // args[-1].groups)
+    return fitting_tile(args[-1].f // args[-1].groups, args[0].dtype)
 
 
 def _backward_tile(*args) -> Tile:
-    return fitting_tile(args[-1].c // args[-1].groups)
+    return fitting_tile(args[-1].c // args[-1].groups, args[0].dtype)
 
 
 def _forward(tile: Tile, g: ConvGeometry) -> Shape:
@@ -71,9 +70,9 @@ def _weights(tile: Tile, partials, g: ConvGeometry) -> Shape:
     return _shape(tile, g.f // g.groups, weights, g.groups * (partials.size // (weights * g.f)))
 
 
-def gatherers(tile: Tile):
-    """The functions that find a thread's row of the implicit matrix, and that fill shared memory with some columns."""
-    rows, depth, threads = tile.rows, tile.depth, tile.threads
+def locator(tile: Tile):
+    """The function that finds a thread's row of the implicit matrix."""
+    rows = tile.rows
 
     @cuda_function
     def locate(s, o, count, ys, xs, origins, places):
@@ -89,217 +88,15 @@ def gatherers(tile: Tile):
             origins[r] = ((n * s.h + y) * s.w + x) * s.pitch + s.first
             places[r] = ((n * o.h + o.by + qy * o.my) * o.w + o.bx + qx * o.mx) * o.pitch + o.first
 
-    @cuda_function
-    def gather(a, half, source, s, ys, xs, origins, ty, tx, c):
-        """a[half, k, row] = the number of tap (ty, tx) and channel c, of which every thread has another, k."""
-        k, dy, dx = cuda.threadIdx.x % depth, ty * s.sy, tx * s.sx
-        shift = (dy * s.w + dx) * s.pitch + c
-        for n in range(rows * depth // threads):
-            r = cuda.threadIdx.x // depth + n * (threads // depth)
-            y, x, value = ys[r] + dy, xs[r] + dx, source.dtype.type(0)
-            if ty < s.ny and 0 <= y and y < s.h and 0 <= x and x < s.w:
-                value = source[origins[r] + shift]
-            a[half, k, r] = value
-
-    return locate, gather
+    return locate
 
 
-def convolver(tile: Tile):
-    """The function that computes a tile of a convolution."""
-    columns, rows, results = tile.columns, tile.rows, tile.tall * tile.wide
-    depth, (pitch, b_pitch), store = tile.depth, tile.pitches, storer(tile)
-    multiply, clear, fill_rows = multiplier(tile), clearer(tile), row_filler(tile)
-    locate, gather = gatherers(tile)
-
-    @cuda_function
-    def convolve(source, s, weights, at, row, bias, residual, out, o, lower, count, right):
-        """out = max(implicit matrix * weights + bias + residual, lower) in a tile of `count` rows, `right` columns."""
-        a = cuda.shared.array((2, depth, pitch), source.dtype)
-        b = cuda.shared.array((2, depth, b_pitch), source.dtype)
-        ys = cuda.shared.array(rows, np.int32)
-        xs = cuda.shared.array(rows, np.int32)
-        origins = cuda.shared.array(rows, np.int64)
-        places = cuda.shared.array(rows, np.int64)
-        total = cuda.local.array(results, source.dtype)
-        clear(total)
-        locate(s, o, count, ys, xs, origins, places)
-        left, last = cuda.blockIdx.y * columns, s.ny * s.nx * s.channels
-        tap, c = cuda.threadIdx.x % depth // s.channels, cuda.threadIdx.x % depth % s.channels
-        ty, tx = (tap // s.nx, tap % s.nx) if s.nx > 0 else (s.ny, 0)
-        steps = (last + depth - 1) // depth
-        cuda.syncthreads()
-        for step in range(steps + 1):
-            if step < steps:
-                gather(a, step % 2, source, s, ys, xs, origins, ty, tx, c)
-                fill_rows(b, step % 2, weights, at, row, step * depth, last, left, right)
-                c += depth
-                while c >= s.channels:
-                    c, tx = c - s.channels, tx + 1
-                    if tx == s.nx:
-                        tx, ty = 0, ty + 1
-            if step > 0:
-                multiply(a, b, (step - 1) % 2, total)
-            cuda.syncthreads()
-        bias_at = o.first if bias.size > 0 else -1
-        store(
-            total,
-            out,
-            places,
-            left,
-            right,
-            bias,
-            bias_at,
-            residual,
-            residual.size > 0,
-            source.dtype.type(lower),
-        )
-
-    return convolve
-
-
-def column_gatherer(tile: Tile):
-    """The function that fills shared memory with some rows of the implicit matrix, transposed: a thread a column."""
-    depth = tile.depth
-
-    @cuda_function
-    def gather_column(a, half, x, g, first, last, weight, group):
-        """a[half, k, i] = what pixel first + k sees at the thread's tap and channel; zero from pixel `last` on."""
-        channels, i = g.c // g.groups, cuda.threadIdx.x
-        tap, c = weight // channels, group * channels + weight % channels
-        ky, kx = tap // g.kw * g.dh - g.pt, tap % g.kw * g.dw - g.pl
-        ox, line = first % g.ow, first // g.ow
-        oy, n = line % g.oh, line // g.oh
-        for k in range(depth):
-            iy, ix, value = oy * g.sh + ky, ox * g.sw + kx, x.dtype.type(0)
-            inside = 0 <= iy and iy < g.h and 0 <= ix and ix < g.w
-            if inside and first + k < last and tap < g.kh * g.kw:
-                value = x[((n * g.h + iy) * g.w + ix) * g.c + c]
-            a[half, k, i] = value
-            ox += 1
-            if ox == g.ow:
-                ox, oy = 0, oy + 1
-                if oy == g.oh:
-                    oy, n = 0, n + 1
-
-    return gather_column
-
-
-# --- kernels -----------------------------------------------------------------------------------------------------
-
-
-@cuda_kernel(lambda weight, packed, g: elements(weight.size), flatten=True)
-def conv_pack_weights(weight, packed, g):
-    """Weights as `conv_forward` reads them: as they are, (kh kw c / groups, f)."""
-    for i in range(cuda.grid(1), weight.size, cuda.gridsize(1)):
-        packed[i] = weight[i]
-
-
-@cuda_kernel(lambda weight, packed, g: elements(weight.size), flatten=True)
-def conv_pack_weights_transposed(weight, packed, g):
-    """Weights as `conv_backward_data` reads them: packed[group][tap, f][c], taps sorted by pixel class (`Taps`)."""
-    channels, filters = g.c // g.groups, g.f // g.groups
-    for i in range(cuda.grid(1), weight.size, cuda.gridsize(1)):
-        f, c, tap = i % g.f, i // g.f % channels, i // g.f // channels
-        ky, kx, group = tap // g.kw, tap % g.kw, f // filters
-        ry, rx = (ky * g.dh - g.pt) % g.sh, (kx * g.dw - g.pl) % g.sw
-        rows, columns = taps_of(ry, g.pt, g.kh, g.sh, g.dh), taps_of(rx, g.pl, g.kw, g.sw, g.dw)
-        ty, tx = (rows.highest - ky) // rows.period, (columns.highest - kx) // columns.period
-        place = group * g.kh * g.kw + class_start(g, ry, rx) + ty * columns.number + tx
-        packed[(place * filters + f % filters) * channels + c] = weight[i]
-
-
-@cuda_kernel(lambda *args: _forward(_forward_tile(*args), args[-1]), _forward_tile, True)
-def conv_forward(tile):
-    """y[n,oy,ox,f] = max(sum over ky,kx,c of x[n,iy,ix,c] w[ky,kx,c,f] + bias[f] + residual[n,oy,ox,f], lower).
-
-    x (n,h,w,c), packed as `conv_pack_weights` left it, bias (f,) or empty, residual flat or empty -> y (n,oh,ow,f).
-    lower may be -inf.
-    """
-    convolve = core_convolver(tile) if tile.cores else convolver(tile)
-
-    def kernel(x, packed, bias, residual, y, lower, g):
-        group, filters = cuda.blockIdx.z, g.f // g.groups
-        s = forward_sampling(g, group)
-        o = Landing(g.oh, g.ow, g.f, group * filters, 1, 1, 0, 0)
-        convolve(x, s, packed, group * filters, g.f, bias, residual, y, o, lower, g.n * g.oh * g.ow, filters)
-
-    return kernel
-
-
-@cuda_kernel(lambda *args: _backward(_backward_tile(*args), args[-1]), _backward_tile, True)
-def conv_backward_data(tile):
-    """dx[n,iy,ix,c] = max(sum over ky,kx,f of dy[n,oy,ox,f] w[ky,kx,c,f] + bias[c] + residual[n,iy,ix,c], lower).
-
-    dy (n,oh,ow,f), packed as `conv_pack_weights_transposed` left it -> dx (n,h,w,c), of any size.
-    """
-    convolve = core_convolver(tile) if tile.cores else convolver(tile)
-
-    def kernel(dy, packed, bias, residual, dx, lower, g):
-        classes, channels, filters = g.sh * g.sw, g.c // g.groups, g.f // g.groups
-        group, ry, rx = (
-            cuda.blockIdx.z // classes,
-            cuda.blockIdx.z % classes // g.sw,
-            cuda.blockIdx.z % g.sw,
-        )
-        s = backward_sampling(g, group, ry, rx)
-        o = Landing(g.h, g.w, g.c, group * channels, g.sh, g.sw, ry, rx)
-        at = (group * g.kh * g.kw + class_start(g, ry, rx)) * filters * channels
-        convolve(dy, s, packed, at, channels, bias, residual, dx, o, lower, g.n * s.qh * s.qw, channels)
-
-    return kernel
-
-
-@cuda_function
-def part_of_block(parts, g):
-    """(part of the pixels, group) of this block, and the range of the part's pixels."""
-    part, pixels = cuda.blockIdx.z % parts, g.n * g.oh * g.ow
-    return part, cuda.blockIdx.z // parts, pixels * part // parts, pixels * (part + 1) // parts
-
-
-@cuda_kernel(lambda *args: _weights(_forward_tile(*args), *args[-2:]), _forward_tile, True)
-def conv_backward_weights(tile):
-    """partials[part] = sum over the pixels n,oy,ox of a part of x[n,iy,ix,c] dy[n,oy,ox,f], at [ky,kx,c,f].
-
-    x (n,h,w,c), dy (n,oh,ow,f) -> partials (parts, kh*kw*(c/groups)*f); their sum is the gradient of the weights.
-    """
-    columns, rows, results = tile.columns, tile.rows, tile.tall * tile.wide
-    depth, (pitch, b_pitch), store = tile.depth, tile.pitches, storer(tile)
-    multiply, clear, fill_rows = multiplier(tile), clearer(tile), row_filler(tile)
-    gather_column = column_gatherer(tile)
-
-    def kernel(x, dy, partials, g):
-        a = cuda.shared.array((2, depth, pitch), x.dtype)
-        b = cuda.shared.array((2, depth, b_pitch), x.dtype)
-        places = cuda.shared.array(rows, np.int64)
-        total = cuda.local.array(results, x.dtype)
-        clear(total)
-        weights, filters = g.kh * g.kw * (g.c // g.groups), g.f // g.groups
-        part, group, first, last = part_of_block(partials.size // (weights * g.f), g)
-        top, left = cuda.blockIdx.x * rows, cuda.blockIdx.y * columns
-        steps, row = (last - first + depth - 1) // depth, top + cuda.threadIdx.x
-        places[cuda.threadIdx.x] = (part * weights + row) * g.f + group * filters if row < weights else -1
-        for step in range(steps + 1):
-            if step < steps:
-                p = first + step * depth
-                gather_column(a, step % 2, x, g, p, last, row, group)
-                fill_rows(b, step % 2, dy, group * filters, g.f, p, last, left, filters)
-            if step > 0:
-                multiply(a, b, (step - 1) % 2, total)
-            cuda.syncthreads()
-        store(total, partials, places, left, filters, dy, -1, dy, False, x.dtype.type(-math.inf))
-
-    return kernel
-
-
-# --- on tensor cores, which round float32 numbers to TF32 (11 bits) before they multiply -----------------------------
-
-
-def core_gatherers(tile: Tile, width: int):
+def gatherers(tile: Tile, width: int):
     """The functions that begin to fill a stage of a with rows of the implicit matrix, and with columns of it.
 
     They do so many numbers at a time, of which every thread has others.
     """
-    rows, depth, stages, copy = tile.rows, tile.depth, Stages(tile), copier(width)
+    rows, depth, stages, copy = tile.rows, tile.depth, Stages(tile), copier(tile, width)
     pitch, a_across, beside, below = stages.a_pitch, stages.a_across, depth // width, rows // width
     row_count, row_step = turns(tile, rows, beside)
     pixel_count = depth * below // tile.threads
@@ -341,30 +138,37 @@ def core_gatherers(tile: Tile, width: int):
     return stage_gathered, stage_pixels
 
 
-def core_convolver(tile: Tile):
-    """The function that computes a tile of a convolution on tensor cores."""
-    columns, rows, depth, results = tile.columns, tile.rows, tile.depth, tile.tall * tile.wide
-    stages, clear, store = Stages(tile), clearer(tile), core_storer(tile)
-    size = stages.size
-    a_size, b_size, b_start, pitch = stages.a_size, stages.b_size, stages.b_start, stages.a_pitch
-    (locate, _), multiply, stage_b = gatherers(tile), core_multiplier(tile), stager_of_b(tile)
-    (gather_four, _), (gather_one, _) = core_gatherers(tile, 4), core_gatherers(tile, 1)
+def convolver(tile: Tile):
+    """The function that computes a tile of a convolution."""
+    columns, rows, depth, width, results = (
+        tile.columns,
+        tile.rows,
+        tile.depth,
+        tile.width,
+        tile.tall * tile.wide,
+    )
+    stages, clear, multiply, store = Stages(tile), clearer(tile), multiplier(tile), storer(tile)
+    size, a_size, b_size, b_start = stages.size, stages.a_size, stages.b_size, stages.b_start
+    locate, stage_b, (close_group, wait_for_copies) = locator(tile), stager_of_b(tile), waiting(tile)
+    (gather_wide, _), (gather_one, _) = gatherers(tile, width), gatherers(tile, 1)
 
     @cuda_function
     def convolve(source, s, weights, at, row, bias, residual, out, o, lower, count, right):
         """out = max(implicit matrix * weights + bias + residual, lower) in a tile of `count` rows, `right` columns."""
-        shared = stage_memory(size)
+        shared = stage_memory(size, source)
         ys = cuda.shared.array(rows, np.int32)
         xs = cuda.shared.array(rows, np.int32)
         origins = cuda.shared.array(rows, np.int64)
         places = cuda.shared.array(rows, np.int64)
-        total = cuda.local.array(results, np.float32)
+        total = cuda.local.array(results, source.dtype)
         clear(total)
         locate(s, o, count, ys, xs, origins, places)
         left, last = cuda.blockIdx.y * columns, s.ny * s.nx * s.channels
-        wide = s.channels % 4 == 0 and s.pitch % 4 == 0 and s.first % 4 == 0 and is_aligned(source)
-        b_wide = row % 4 == 0 and at % 4 == 0 and is_aligned(weights)
-        k = cuda.threadIdx.x % (depth // 4) * 4 if wide else cuda.threadIdx.x % depth
+        wide = (
+            s.channels % width == 0 and s.pitch % width == 0 and s.first % width == 0 and is_aligned(source)
+        )
+        b_wide = row % width == 0 and at % width == 0 and is_aligned(weights)
+        k = cuda.threadIdx.x % (depth // width) * width if wide else cuda.threadIdx.x % depth
         tap, c = k // s.channels, k % s.channels
         ty, tx = (tap // s.nx, tap % s.nx) if s.nx > 0 else (s.ny, 0)
         steps = (last + depth - 1) // depth
@@ -377,7 +181,7 @@ def core_convolver(tile: Tile):
             if ahead < steps:
                 stage = ahead % STAGES
                 if wide:
-                    gather_four(shared, stage * a_size, source, s, ys, xs, origins, ty, tx, c)
+                    gather_wide(shared, stage * a_size, source, s, ys, xs, origins, ty, tx, c)
                 else:
                     gather_one(shared, stage * a_size, source, s, ys, xs, origins, ty, tx, c)
                 to = b_start + stage * b_size
@@ -390,11 +194,139 @@ def core_convolver(tile: Tile):
             close_group()
             if step >= 0:
                 stage = step % STAGES
-                multiply(shared, stage * a_size, pitch, 1, b_start + stage * b_size, total)
-        bias_at = o.first if bias.size > 0 else -1
-        store(total, out, places, left, right, bias, bias_at, residual, residual.size > 0, np.float32(lower))
+                multiply(shared, stage * a_size, True, b_start + stage * b_size, total)
+        bias_at, adds, least = o.first if bias.size > 0 else -1, residual.size > 0, source.dtype.type(lower)
+        store(total, True, out, places, left, right, bias, bias_at, residual, adds, least)
 
     return convolve
+
+
+# --- kernels -----------------------------------------------------------------------------------------------------
+
+
+@cuda_kernel(lambda weight, packed, g: elements(weight.size), flatten=True)
+def conv_pack_weights(weight, packed, g):
+    """Weights as `conv_forward` reads them: as they are, (kh kw c / groups, f)."""
+    for i in range(cuda.grid(1), weight.size, cuda.gridsize(1)):
+        packed[i] = weight[i]
+
+
+@cuda_kernel(lambda weight, packed, g: elements(weight.size), flatten=True)
+def conv_pack_weights_transposed(weight, packed, g):
+    """Weights as `conv_backward_data` reads them: packed[group][tap, f][c], taps sorted by pixel class (`Taps`)."""
+    channels, filters = g.c // g.groups, g.f // g.groups
+    for i in range(cuda.grid(1), weight.size, cuda.gridsize(1)):
+        f, c, tap = i % g.f, i // g.f % channels, i // g.f // channels
+        ky, kx, group = tap // g.kw, tap % g.kw, f // filters
+        ry, rx = (ky * g.dh - g.pt) % g.sh, (kx * g.dw - g.pl) % g.sw
+        rows, columns = taps_of(ry, g.pt, g.kh, g.sh, g.dh), taps_of(rx, g.pl, g.kw, g.sw, g.dw)
+        ty, tx = (rows.highest - ky) // rows.period, (columns.highest - kx) // columns.period
+        place = group * g.kh * g.kw + class_start(g, ry, rx) + ty * columns.number + tx
+        packed[(place * filters + f % filters) * channels + c] = weight[i]
+
+
+@cuda_kernel(lambda *args: _forward(_forward_tile(*args), args[-1]), _forward_tile, True)
+def conv_forward(tile):
+    """y[n,oy,ox,f] = max(sum over ky,kx,c of x[n,iy,ix,c] w[ky,kx,c,f] + bias[f] + residual[n,oy,ox,f], lower).
+
+    x (n,h,w,c), packed as `conv_pack_weights` left it, bias (f,) or empty, residual flat or empty -> y (n,oh,ow,f).
+    lower may be -inf.
+    """
+    convolve = convolver(tile)
+
+    def kernel(x, packed, bias, residual, y, lower, g):
+        group, filters = cuda.blockIdx.z, g.f // g.groups
+        s = forward_sampling(g, group)
+        o = Landing(g.oh, g.ow, g.f, group * filters, 1, 1, 0, 0)
+        convolve(x, s, packed, group * filters, g.f, bias, residual, y, o, lower, g.n * g.oh * g.ow, filters)
+
+    return kernel
+
+
+@cuda_kernel(lambda *args: _backward(_backward_tile(*args), args[-1]), _backward_tile, True)
+def conv_backward_data(tile):
+    """dx[n,iy,ix,c] = max(sum over ky,kx,f of dy[n,oy,ox,f] w[ky,kx,c,f] + bias[c] + residual[n,iy,ix,c], lower).
+
+    dy (n,oh,ow,f), packed as `conv_pack_weights_transposed` left it -> dx (n,h,w,c), of any size.
+    """
+    convolve = convolver(tile)
+
+    def kernel(dy, packed, bias, residual, dx, lower, g):
+        classes, channels, filters = g.sh * g.sw, g.c // g.groups, g.f // g.groups
+        group, ry, rx = (
+            cuda.blockIdx.z // classes,
+            cuda.blockIdx.z % classes // g.sw,
+            cuda.blockIdx.z % g.sw,
+        )
+        s = backward_sampling(g, group, ry, rx)
+        o = Landing(g.h, g.w, g.c, group * channels, g.sh, g.sw, ry, rx)
+        at = (group * g.kh * g.kw + class_start(g, ry, rx)) * filters * channels
+        convolve(dy, s, packed, at, channels, bias, residual, dx, o, lower, g.n * s.qh * s.qw, channels)
+
+    return kernel
+
+
+@cuda_function
+def part_of_block(parts, g):
+    """(part of the pixels, group) of this block, and the range of the part's pixels."""
+    part, pixels = cuda.blockIdx.z % parts, g.n * g.oh * g.ow
+    return part, cuda.blockIdx.z // parts, pixels * part // parts, pixels * (part + 1) // parts
+
+
+@cuda_kernel(lambda *args: _weights(_forward_tile(*args), *args[-2:]), _forward_tile, True)
+def conv_backward_weights(tile):
+    """partials[part] = sum over the pixels n,oy,ox of a part of x[n,iy,ix,c] dy[n,oy,ox,f], at [ky,kx,c,f].
+
+    x (n,h,w,c), dy (n,oh,ow,f) -> partials (parts, kh*kw*(c/groups)*f); their sum is the gradient of the weights.
+    """
+    columns, rows, depth, width, results = (
+        tile.columns,
+        tile.rows,
+        tile.depth,
+        tile.width,
+        tile.tall * tile.wide,
+    )
+    stages, clear, multiply, store = Stages(tile), clearer(tile), multiplier(tile), storer(tile)
+    size, a_size, b_size, b_start = stages.size, stages.a_size, stages.b_size, stages.b_start
+    (_, pixels_wide), (_, pixels_one) = gatherers(tile, width), gatherers(tile, 1)
+    stage_b, (close_group, wait_for_copies) = stager_of_b(tile), waiting(tile)
+
+    def kernel(x, dy, partials, g):
+        shared = stage_memory(size, x)
+        places = cuda.shared.array(rows, np.int64)
+        total = cuda.local.array(results, x.dtype)
+        clear(total)
+        weights, filters = g.kh * g.kw * (g.c // g.groups), g.f // g.groups
+        part, group, first, last = part_of_block(partials.size // (weights * g.f), g)
+        top, left = cuda.blockIdx.x * rows, cuda.blockIdx.y * columns
+        steps, row = (last - first + depth - 1) // depth, top + cuda.threadIdx.x
+        places[cuda.threadIdx.x] = (part * weights + row) * g.f + group * filters if row < weights else -1
+        wide = g.c // g.groups % width == 0 and is_aligned(x)
+        b_wide = g.f % width == 0 and filters % width == 0 and is_aligned(dy)
+        for step in range(1 - STAGES, steps):
+            ahead = step + STAGES - 1
+            if step >= 0:
+                wait_for_copies()
+                cuda.syncthreads()
+            if ahead < steps:
+                p, stage = first + ahead * depth, ahead % STAGES
+                if wide:
+                    pixels_wide(shared, stage * a_size, x, g, p, last, top, group)
+                else:
+                    pixels_one(shared, stage * a_size, x, g, p, last, top, group)
+                to = b_start + stage * b_size
+                stage_b(shared, to, dy, group * filters, g.f, 1, p, last, left, filters, b_wide)
+            close_group()
+            if step >= 0:
+                stage = step % STAGES
+                multiply(shared, stage * a_size, False, b_start + stage * b_size, total)
+        cuda.syncthreads()
+        store(total, False, partials, places, left, filters, dy, -1, dy, False, x.dtype.type(-math.inf))
+
+    return kernel
+
+
+# --- on tensor cores, which round float32 numbers to TF32 (11 bits) before they multiply -----------------------------
 
 
 @cuda_kernel(lambda *args: _forward(CORE_TILE, args[-1]), lambda *args: CORE_TILE, True)
@@ -412,46 +344,7 @@ def conv_backward_data_tf32(tile):
 @cuda_kernel(lambda *args: _weights(CORE_TILE, *args[-2:]), lambda *args: CORE_TILE, True)
 def conv_backward_weights_tf32(tile):
     """`conv_backward_weights` in TF32."""
-    columns, rows, depth, results = tile.columns, tile.rows, tile.depth, tile.tall * tile.wide
-    stages, clear, store = Stages(tile), clearer(tile), core_storer(tile)
-    size = stages.size
-    a_size, b_size, b_start, a_across = stages.a_size, stages.b_size, stages.b_start, stages.a_across
-    (_, pixels_four), (_, pixels_one) = core_gatherers(tile, 4), core_gatherers(tile, 1)
-    stage_b, multiply = stager_of_b(tile), core_multiplier(tile)
-
-    def kernel(x, dy, partials, g):
-        shared = stage_memory(size)
-        places = cuda.shared.array(rows, np.int64)
-        total = cuda.local.array(results, np.float32)
-        clear(total)
-        weights, filters = g.kh * g.kw * (g.c // g.groups), g.f // g.groups
-        part, group, first, last = part_of_block(partials.size // (weights * g.f), g)
-        top, left = cuda.blockIdx.x * rows, cuda.blockIdx.y * columns
-        steps, row = (last - first + depth - 1) // depth, top + cuda.threadIdx.x
-        places[cuda.threadIdx.x] = (part * weights + row) * g.f + group * filters if row < weights else -1
-        wide = g.c // g.groups % 4 == 0 and is_aligned(x)
-        b_wide = g.f % 4 == 0 and filters % 4 == 0 and is_aligned(dy)
-        for step in range(1 - STAGES, steps):
-            ahead = step + STAGES - 1
-            if step >= 0:
-                wait_for_copies()
-                cuda.syncthreads()
-            if ahead < steps:
-                p, stage = first + ahead * depth, ahead % STAGES
-                if wide:
-                    pixels_four(shared, stage * a_size, x, g, p, last, top, group)
-                else:
-                    pixels_one(shared, stage * a_size, x, g, p, last, top, group)
-                to = b_start + stage * b_size
-                stage_b(shared, to, dy, group * filters, g.f, 1, p, last, left, filters, b_wide)
-            close_group()
-            if step >= 0:
-                stage = step % STAGES
-                multiply(shared, stage * a_size, 1, a_across, b_start + stage * b_size, total)
-        cuda.syncthreads()
-        store(total, partials, places, left, filters, dy, -1, dy, False, np.float32(-math.inf))
-
-    return kernel
+    return conv_backward_weights.function(tile)
 
 
 # --- explicit columns ----------------------------------------------------------------------------------------------

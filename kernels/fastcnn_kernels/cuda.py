@@ -144,7 +144,7 @@ def rows_of_second(x: Any, y: Any, *others: Any) -> Shape:
 class Tile(NamedTuple):
     """rows x columns results of a product, which a block computes; a thread computes tall x wide of them.
 
-    There are as many threads as rows.
+    There are as many threads as rows, and at least as many as columns. Without tensor cores tall and wide are fours.
     """
 
     rows: int
@@ -153,6 +153,8 @@ class Tile(NamedTuple):
     wide: int
     depth: int  # rows and columns of the operands that are in shared memory at a time
     cores: bool = False  # whether tensor cores multiply, in TF32
+    itemsize: int = 4  # bytes of a number
+    asynchronous: bool = True  # whether operands come by copies that a thread need not wait for
 
     @property
     def threads(self) -> int:
@@ -160,23 +162,32 @@ class Tile(NamedTuple):
         return self.rows * self.columns // (self.tall * self.wide)
 
     @property
-    def pitches(self) -> tuple[int, int]:
-        """Numbers from one column of a to the next in shared memory, and from one row of b: neighbours of both
-        directions are in different banks."""
-        return self.rows + 4, self.columns
+    def width(self) -> int:
+        """Numbers that are copied together where they lie so."""
+        return 16 // self.itemsize
+
+    def on(self, capability: tuple[int, int]) -> "Tile":
+        """The same for devices of a compute capability: copies became asynchronous with Ampere."""
+        return self if capability >= (8, 0) else self._replace(asynchronous=False)
 
 
 # A product of few columns fills a narrow tile; in a wide one, every number that was loaded is used more often.
-TILES: tuple[Tile, ...] = (Tile(128, 16, 4, 4, 8), Tile(128, 32, 8, 4, 8), Tile(128, 64, 8, 8, 8))
+TILES: tuple[Tile, ...] = (Tile(128, 16, 4, 4, 8), Tile(128, 32, 8, 4, 8), Tile(128, 64, 8, 8, 16))
+DOUBLE_TILES: tuple[Tile, ...] = (Tile(64, 16, 4, 4, 8, itemsize=8),)
 if SIMULATED:
-    TILES = (Tile(8, 4, 2, 2, 4), Tile(8, 8, 4, 2, 4))
+    TILES, DOUBLE_TILES = (Tile(16, 16, 4, 4, 8),), (Tile(16, 16, 4, 4, 4, itemsize=8),)
 # A warp of 32 threads multiplies 32 rows by all columns.
 CORE_TILE = Tile(32, 8, 4, 2, 8, True) if SIMULATED else Tile(128, 64, 8, 8, 16, True)
 
 
-def fitting_tile(columns: int) -> Tile:
+def tiles(dtype: Any) -> tuple[Tile, ...]:
+    """Those for products of a dtype, from narrow to wide."""
+    return TILES if np.dtype(dtype).itemsize == 4 else DOUBLE_TILES
+
+
+def fitting_tile(columns: int, dtype: Any) -> Tile:
     """The tile for a product of so many columns: the narrowest that holds them, or the widest."""
-    return next((tile for tile in TILES if tile.columns >= columns), TILES[-1])
+    return next((tile for tile in tiles(dtype) if tile.columns >= columns), tiles(dtype)[-1])
 
 
 # --- kernels ---------------------------------------------------------------------------------------------------------
@@ -212,7 +223,8 @@ class CudaLaunch(NamedTuple):
             asked = dispatcher.get_current_device  # for its capability, where a kernel calls CPU formulas
             dispatcher.get_current_device = lambda: SimpleNamespace(compute_capability=capability)
             try:
-                return str(numba.cuda.compile_ptx(self.kernel.python(self.tile), signature, cc=capability)[0])
+                python = self.kernel.python(self.tile and self.tile.on(capability))
+                return str(numba.cuda.compile_ptx(python, signature, cc=capability)[0])
             finally:
                 dispatcher.get_current_device = asked
 

@@ -1,6 +1,7 @@
 """Every kernel compiled to machine code: nothing is spilled, and every launch is within what any device offers."""
 
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ if os.environ.get("NUMBA_ENABLE_CUDASIM") == "1":
 from fastcnn_kernels import cuda_code
 from fastcnn_kernels.cuda import (
     CORE_TILE,
+    DOUBLE_TILES,
     LARGEST_GRID,
     MOST_REGISTERS,
     MOST_SHARED,
@@ -34,7 +36,11 @@ from fastcnn.plan.progress import compile_progress
 from fastcnn.tensor import TensorSpec
 
 ALL = cuda_resources.launches("float32")
-WIDE = [one for one in [*ALL, *cuda_resources.launches("float64")] if one.tile in (TILES[-1], CORE_TILE)]
+WIDE = [
+    one
+    for one in [*ALL, *cuda_resources.launches("float64")]
+    if one.tile in (TILES[-1], *DOUBLE_TILES, CORE_TILE)
+]
 ROOT = Path(__file__).parents[2]
 OF_COLUMNS = {"im2col", "col2im"}  # only `set_convolution_algorithm("columns")` uses them
 
@@ -72,12 +78,16 @@ def test_product_on_newer_devices(launch: CudaLaunch, capability: tuple[int, int
     check(launch, capability)
 
 
-@pytest.mark.parametrize("launch", [one for one in ALL if one.tile == CORE_TILE], ids=named)
-def test_tensor_cores_are_fed_by_asynchronous_copies(launch: CudaLaunch) -> None:
-    ptx = launch.ptx((8, 0))
+@pytest.mark.parametrize("launch", WIDE, ids=named)
+def test_products_are_fed_by_asynchronous_copies(launch: CudaLaunch) -> None:
+    tile, ptx = launch.tile, launch.ptx((8, 0))
+    assert tile is not None
     assert "cp.async.cg.shared.global" in ptx  # 16 bytes, past registers and the first-level cache
     assert "cp.async.wait_group" in ptx
-    assert ptx.count("mma.sync") == 2 * CORE_TILE.columns // 8
+    assert ptx.count("mma.sync") == 2 * tile.columns // 8 * tile.cores
+    if not tile.cores:
+        assert "cp.async" not in launch.ptx((7, 5))  # which has none
+        assert re.search(r"ld\.shared\.v[24]\.f", ptx)  # operands four at a time, or two of eight bytes
 
 
 def test_the_saved_table_is_that_of_these_kernels() -> None:

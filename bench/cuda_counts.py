@@ -1,0 +1,103 @@
+"""python -m bench.cuda_counts: what the CUDA kernels of a training step do, counted by the machine for PTX.
+
+No device is needed, only `pip install "fastcnn[cuda13]"`. Instructions are those of PTX, each counted once for every
+warp of 32 threads that executes it; a device's own are a few more. Of global memory it counts what moves, in sectors of
+32 bytes, and how much of that is wanted; of shared memory how many turns its banks need, and how many would do.
+bench/results/cuda-counts.md is what it printed last.
+"""
+
+import argparse
+from collections import Counter
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from tqdm import tqdm
+
+from bench.networks import NETWORKS
+from bench.ptx.driver import Device, use
+from bench.ptx.machine import Tally
+
+PRODUCTS = {"fma", "mma"}
+
+
+class Row(NamedTuple):
+    """A kernel in a step: launches, instructions of warps, those that multiply and add, and its memory."""
+
+    kernel: str
+    launches: int
+    instructions: int
+    products: int
+    tally: Tally
+
+    def cells(self, total: int) -> list[str]:
+        """As the table shows it; total: instructions of the step."""
+        tally, moved = self.tally, 32 * self.tally.sectors
+        shares = 100 * self.instructions / total, 100 * self.products / max(self.instructions, 1)
+        return [
+            self.kernel, str(self.launches), f"{self.instructions / 1e3:,.0f}", f"{shares[0]:.1f}", f"{shares[1]:.0f}",
+            f"{moved / 1e6:,.2f}", f"{100 * tally.wanted / moved:.0f}" if moved else "",
+            f"{tally.turns / tally.least:.2f}" if tally.least else "",
+        ]  # fmt: skip
+
+
+HEAD = [
+    "kernel", "launches", "thousand instructions", "% of the step", "% multiply-adds", "MB moved", "% of them wanted",
+    "turns of banks / least",
+]  # fmt: skip
+
+
+def counted(network: str, batch: int) -> list[Row]:
+    """The kernels of the second training step with Adam, those with most instructions first."""
+    from fastcnn_kernels import cuda_program
+
+    import fastcnn
+
+    device = Device(tallies=True)
+    use(device)
+    launches = Counter[str]()
+
+    def one_by_one(program: cuda_program.Program) -> None:
+        for launch, call in tqdm(
+            zip(program.launches, program._calls, strict=True), total=len(program.launches)
+        ):
+            device.label = launch.kernel.__name__ + (f" {launch.tile.columns}" if launch.tile else "")
+            call()
+            device.finish()
+            launches[device.label] += 1
+
+    cuda_program.Program._launch_all, cuda_program.USES_GRAPHS = one_by_one, False  # type: ignore[method-assign]
+    model, rng = NETWORKS[network].make(), np.random.default_rng(0)
+    loss = fastcnn.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile("adam", loss, device="cuda")
+    x = rng.normal(size=(batch, *NETWORKS[network].image)).astype(np.float32)
+    y = rng.integers(0, 10, batch)
+    model.train_on_batch(x, y)
+    device.tallies.clear()
+    launches.clear()
+    model.train_on_batch(x, y)
+    return sorted(_rows(device, launches), key=lambda row: -row.instructions)
+
+
+def _rows(device: Device, launches: Counter[str]) -> Iterator[Row]:
+    for label, tally in device.tallies.items():
+        products = sum(n for name, n in tally.steps.items() if name in PRODUCTS)
+        yield Row(label, launches[label], tally.steps.total(), products, tally)
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(prog="python -m bench.cuda_counts", description=__doc__)
+    parser.add_argument("network", nargs="?", choices=list(NETWORKS), default="LeNet-5")
+    parser.add_argument("--batch", type=int, default=8)
+    arguments = parser.parse_args()
+    rows = counted(arguments.network, arguments.batch)
+    total = sum(row.instructions for row in rows)
+    print(f"{arguments.network}, a training step with Adam, {arguments.batch} images\n")
+    print("|", " | ".join(HEAD), "|\n" + "|---" * len(HEAD) + "|")
+    for row in rows:
+        print("|", " | ".join(row.cells(total)), "|")
+
+
+if __name__ == "__main__":
+    main()
