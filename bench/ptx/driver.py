@@ -42,7 +42,12 @@ class Stream:
         while self.done < count:
             work = self.waiting.pop(0)
             self.done += 1
-            work()
+            try:
+                work()
+            except BaseException:  # as a device that has met an error does no more
+                self.done += len(self.waiting)
+                self.waiting.clear()
+                raise
 
     def synchronize(self) -> None:
         """Do all."""
@@ -109,7 +114,7 @@ class Device:
         self.left: list[int] = []  # allocations that nobody wants any more
         self._counting = tallies
         self._streams: dict[int, Stream] = {}
-        self._pinned: list[tuple[int, int]] = []
+        self._pinned: list[np.ndarray] = []
         self._captured: list[Callable[[], None]] | None = None
         self._modules: dict[str, tuple[Module, dict[str, int]]] = {}
 
@@ -151,7 +156,7 @@ class Device:
     def pinned_array(self, shape: int, dtype: Any) -> np.ndarray:
         """Memory of the host that copies may be on their way from and to."""
         array = np.zeros(shape, dtype)
-        self._pinned.append((array.ctypes.data, array.ctypes.data + array.nbytes))
+        self._pinned.append(array)
         return array
 
     def allocate(self, nbytes: int) -> int:
@@ -230,9 +235,12 @@ class Device:
 
         self._tell(handle, work)
         for place in (to, source):
-            if place not in self.space and not any(a <= place < b for a, b in self._pinned):
+            if place not in self.space and not self._is_pinned(place):
                 self._streams[handle].synchronize()
         return (0,)
+
+    def _is_pinned(self, place: int) -> bool:
+        return any(0 <= place - array.ctypes.data < array.nbytes for array in self._pinned)
 
     def _tell(self, handle: int, work: Callable[[], None]) -> None:
         if self._captured is not None:

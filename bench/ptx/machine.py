@@ -469,7 +469,7 @@ class Blocks:
         def to_global(at: Array, who: Threads, size: int, writes: bool) -> tuple[Array, Array]:
             index = at - self.space.START
             self._check(one, self.space.cells, index, who, size, writes, self.space.bytes.size)
-            if self.tally:
+            if self.tally and one.name != "cp":
                 self.tally.touch_global(index, size, who.lanes)
             return self.space.bytes, index
 
@@ -585,6 +585,9 @@ class Blocks:
             self.on_way[own, copy.to + i] = -1
         memory, index = self._accesses("shared", one)(copy.to, who, copy.size, True)
         memory[index[:, None] + np.arange(copy.size)] = 0
+        if self.tally and copy.given.any():
+            wanted = copy.given > 0
+            self.tally.touch_global(copy.source[wanted] - self.space.START, copy.size, copy.lanes[wanted])
         whole = copy.given // 4
         for i in range(copy.size // 4):
             some = whole > i

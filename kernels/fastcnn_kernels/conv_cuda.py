@@ -34,7 +34,7 @@ from fastcnn_kernels.cuda_stages import (
     Stages,
     copier,
     is_aligned,
-    stage_memory,
+    load_four,
     stager_of_b,
     turns,
     waiting,
@@ -75,67 +75,95 @@ def locator(tile: Tile):
     rows = tile.rows
 
     @cuda_function
-    def locate(s, o, count, ys, xs, origins, places):
-        """Of the thread's row: where its tap (0, 0) is, in the image and in memory, and where its result goes."""
-        r = cuda.threadIdx.x
+    def locate(s, o, count, spots, places):
+        """Of the thread's row: (y, x, pixel, 0) of its tap (0, 0) from spots[4 r] on, and where its result goes."""
+        r, y, x, pixel, place = cuda.threadIdx.x, OUTSIDE, 0, 0, -1
         row = cuda.blockIdx.x * rows + r
-        ys[r], xs[r], origins[r], places[r] = OUTSIDE, OUTSIDE, 0, -1
         if row < count:
             qx, line = row % s.qw, row // s.qw
             qy, n = line % s.qh, line // s.qh
             y, x = qy * s.my + s.by, qx * s.mx + s.bx
-            ys[r], xs[r] = y, x
-            origins[r] = ((n * s.h + y) * s.w + x) * s.pitch + s.first
-            places[r] = ((n * o.h + o.by + qy * o.my) * o.w + o.bx + qx * o.mx) * o.pitch + o.first
+            pixel = (n * s.h + y) * s.w + x
+            place = ((n * o.h + o.by + qy * o.my) * o.w + o.bx + qx * o.mx) * o.pitch + o.first
+        spots[4 * r], spots[4 * r + 1], spots[4 * r + 2], spots[4 * r + 3] = y, x, pixel, 0
+        places[r] = place
 
     return locate
 
 
-def gatherers(tile: Tile, width: int):
-    """The functions that begin to fill a stage of a with rows of the implicit matrix, and with columns of it.
-
-    They do so many numbers at a time, of which every thread has others.
-    """
-    rows, depth, stages, copy = tile.rows, tile.depth, Stages(tile), copier(tile, width)
-    pitch, a_across, beside, below = stages.a_pitch, stages.a_across, depth // width, rows // width
-    row_count, row_step = turns(tile, rows, beside)
-    pixel_count = depth * below // tile.threads
+def gatherer(tile: Tile, width: int):
+    """The function that begins to fill a stage of a with rows of the implicit matrix, so many numbers at a time."""
+    copy, pitch, beside = copier(tile, width), Stages(tile).a_pitch, tile.depth // width
+    count, apart = turns(tile, tile.rows, beside)
 
     @cuda_function
-    def stage_gathered(shared, to, source, s, ys, xs, origins, ty, tx, c):
+    def gather(shared, to, source, s, spots, ty, tx, c):
         """Row r has the numbers of tap (ty, tx) from channel c on, in the thread's columns."""
         k, r = cuda.threadIdx.x % beside * width, cuda.threadIdx.x // beside
-        dy, dx = ty * s.sy, tx * s.sx
-        shift = (dy * s.w + dx) * s.pitch + c
-        for _ in range(row_count):
-            y, x = ys[r] + dy, xs[r] + dx
-            inside = ty < s.ny and 0 <= y and y < s.h and 0 <= x and x < s.w
-            place = origins[r] + shift if inside else 0
+        dy, dx = ty * s.sy if ty < s.ny else OUTSIDE, tx * s.sx
+        shift, first = ty * s.sy * s.w + dx, s.first + c
+        for _ in range(count):
+            y, x, pixel, _ = load_four(spots, 4 * r)
+            inside = 0 <= y + dy and y + dy < s.h and 0 <= x + dx and x + dx < s.w
+            place = (pixel + shift) * s.pitch + first if inside else 0
             copy(shared, to + r * pitch + k, source, place, width if inside else 0)
-            r += row_step
+            r += apart
+
+    return gather
+
+
+@cuda_function
+def tap_of(weight, group, g):
+    """(row, column, channel) that a row of weights sees, as of output pixel (0, 0)."""
+    channels = g.c // g.groups
+    tap = weight // channels
+    ky = tap // g.kw * g.dh - g.pt if tap < g.kh * g.kw else OUTSIDE
+    return ky, tap % g.kw * g.dw - g.pl, group * channels + weight % channels
+
+
+def pixel_gatherer(tile: Tile, width: int):
+    """Two functions for columns of the implicit matrix, so many numbers at a time.
+
+    One says which row of it a thread fills, and which of a stage's pixels first; the other begins to fill a stage.
+    """
+    copy, across, below = copier(tile, width), Stages(tile).a_across, tile.rows // width
+    count = tile.depth * below // tile.threads
+    rest = tile.depth - count
 
     @cuda_function
-    def stage_pixels(shared, to, x, g, first, last, top, group):
-        """Column k has what pixel first + k sees at the thread's taps and channels; zeros from `last` on."""
-        channels, i = g.c // g.groups, cuda.threadIdx.x % below * width
-        weight, k = top + i, cuda.threadIdx.x // below * pixel_count
-        tap, c = weight // channels, group * channels + weight % channels
-        ky, kx = tap // g.kw * g.dh - g.pt, tap % g.kw * g.dw - g.pl
-        ox, line = (first + k) % g.ow, (first + k) // g.ow
-        oy, n = line % g.oh, line // g.oh
-        for _ in range(pixel_count):
-            iy, ix = oy * g.sh + ky, ox * g.sw + kx
-            inside = 0 <= iy and iy < g.h and 0 <= ix and ix < g.w
-            inside = inside and first + k < last and tap < g.kh * g.kw
-            place = ((n * g.h + iy) * g.w + ix) * g.c + c if inside else 0
-            copy(shared, to + k * a_across + i, x, place, width if inside else 0)
-            k, ox = k + 1, ox + 1
-            if ox == g.ow:
-                ox, oy = 0, oy + 1
-                if oy == g.oh:
-                    oy, n = 0, n + 1
+    def share():
+        """(row, pixel) of the thread, of those of a stage."""
+        return cuda.threadIdx.x % below * width, cuda.threadIdx.x // below * count
 
-    return stage_gathered, stage_pixels
+    @cuda_function
+    def gather(shared, to, x, g, i, k, last, ky, kx, c, oy, ox, n):
+        """Column k has what pixel (n, oy, ox) sees there, and so on; zeros from pixel `last` of the stage on.
+
+        Returns the thread's pixel of the next stage.
+        """
+        iy, ix = oy * g.sh + ky, ox * g.sw + kx
+        place = ((n * g.h + iy) * g.w + ix) * g.c + c
+        for _ in range(count):
+            inside = k < last and 0 <= iy and iy < g.h and 0 <= ix and ix < g.w
+            copy(shared, to + k * across + i, x, place if inside else 0, width if inside else 0)
+            k, ox, ix, place = k + 1, ox + 1, ix + g.sw, place + g.sw * g.c
+            if ox == g.ow:
+                oy, ox, n = next_row(oy, ox, n, g)
+                iy, ix = oy * g.sh + ky, ox * g.sw + kx
+                place = ((n * g.h + iy) * g.w + ix) * g.c + c
+        ox += rest
+        while ox >= g.ow:
+            oy, ox, n = next_row(oy, ox, n, g)
+        return oy, ox, n
+
+    return share, gather
+
+
+@cuda_function
+def next_row(oy, ox, n, g):
+    """The pixel that a pixel beyond the end of its row is."""
+    below = oy + 1 == g.oh
+    return 0 if below else oy + 1, ox - g.ow, n + 1 if below else n
 
 
 def convolver(tile: Tile):
@@ -150,19 +178,17 @@ def convolver(tile: Tile):
     stages, clear, multiply, store = Stages(tile), clearer(tile), multiplier(tile), storer(tile)
     size, a_size, b_size, b_start = stages.size, stages.a_size, stages.b_size, stages.b_start
     locate, stage_b, (close_group, wait_for_copies) = locator(tile), stager_of_b(tile), waiting(tile)
-    (gather_wide, _), (gather_one, _) = gatherers(tile, width), gatherers(tile, 1)
+    gather_wide, gather_one, numbers = gatherer(tile, width), gatherer(tile, 1), 4 * rows
 
     @cuda_function
     def convolve(source, s, weights, at, row, bias, residual, out, o, lower, count, right):
         """out = max(implicit matrix * weights + bias + residual, lower) in a tile of `count` rows, `right` columns."""
-        shared = stage_memory(size, source)
-        ys = cuda.shared.array(rows, np.int32)
-        xs = cuda.shared.array(rows, np.int32)
-        origins = cuda.shared.array(rows, np.int64)
+        shared = cuda.shared.array(size, source.dtype, 16)
+        spots = cuda.shared.array(numbers, np.int32, 16)
         places = cuda.shared.array(rows, np.int64)
         total = cuda.local.array(results, source.dtype)
         clear(total)
-        locate(s, o, count, ys, xs, origins, places)
+        locate(s, o, count, spots, places)
         left, last = cuda.blockIdx.y * columns, s.ny * s.nx * s.channels
         wide = (
             s.channels % width == 0 and s.pitch % width == 0 and s.first % width == 0 and is_aligned(source)
@@ -181,9 +207,9 @@ def convolver(tile: Tile):
             if ahead < steps:
                 stage = ahead % STAGES
                 if wide:
-                    gather_wide(shared, stage * a_size, source, s, ys, xs, origins, ty, tx, c)
+                    gather_wide(shared, stage * a_size, source, s, spots, ty, tx, c)
                 else:
-                    gather_one(shared, stage * a_size, source, s, ys, xs, origins, ty, tx, c)
+                    gather_one(shared, stage * a_size, source, s, spots, ty, tx, c)
                 to = b_start + stage * b_size
                 stage_b(shared, to, weights, at, row, 1, ahead * depth, last, left, right, b_wide)
                 c += depth
@@ -288,11 +314,11 @@ def conv_backward_weights(tile):
     )
     stages, clear, multiply, store = Stages(tile), clearer(tile), multiplier(tile), storer(tile)
     size, a_size, b_size, b_start = stages.size, stages.a_size, stages.b_size, stages.b_start
-    (_, pixels_wide), (_, pixels_one) = gatherers(tile, width), gatherers(tile, 1)
+    (share_wide, gather_wide), (share_one, gather_one) = pixel_gatherer(tile, width), pixel_gatherer(tile, 1)
     stage_b, (close_group, wait_for_copies) = stager_of_b(tile), waiting(tile)
 
     def kernel(x, dy, partials, g):
-        shared = stage_memory(size, x)
+        shared = cuda.shared.array(size, x.dtype, 16)
         places = cuda.shared.array(rows, np.int64)
         total = cuda.local.array(results, x.dtype)
         clear(total)
@@ -303,6 +329,10 @@ def conv_backward_weights(tile):
         places[cuda.threadIdx.x] = (part * weights + row) * g.f + group * filters if row < weights else -1
         wide = g.c // g.groups % width == 0 and is_aligned(x)
         b_wide = g.f % width == 0 and filters % width == 0 and is_aligned(dy)
+        i, k = share_wide() if wide else share_one()
+        ky, kx, c = tap_of(top + i, group, g)
+        line, ox = (first + k) // g.ow, (first + k) % g.ow
+        oy, n = line % g.oh, line // g.oh
         for step in range(1 - STAGES, steps):
             ahead = step + STAGES - 1
             if step >= 0:
@@ -310,10 +340,11 @@ def conv_backward_weights(tile):
                 cuda.syncthreads()
             if ahead < steps:
                 p, stage = first + ahead * depth, ahead % STAGES
+                to, left_over = stage * a_size, last - p
                 if wide:
-                    pixels_wide(shared, stage * a_size, x, g, p, last, top, group)
+                    oy, ox, n = gather_wide(shared, to, x, g, i, k, left_over, ky, kx, c, oy, ox, n)
                 else:
-                    pixels_one(shared, stage * a_size, x, g, p, last, top, group)
+                    oy, ox, n = gather_one(shared, to, x, g, i, k, left_over, ky, kx, c, oy, ox, n)
                 to = b_start + stage * b_size
                 stage_b(shared, to, dy, group * filters, g.f, 1, p, last, left, filters, b_wide)
             close_group()

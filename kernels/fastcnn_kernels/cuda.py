@@ -40,6 +40,7 @@ CHUNK = 8 if SIMULATED else 4096  # elements of arrays that a block of a tensor 
 MOST_BLOCKS = (
     2 if SIMULATED else 4096
 )  # of such a kernel; its threads walk over the elements with this stride
+WARP = 32  # threads that execute an instruction together
 LARGEST_GRID = 65535  # blocks along the second and third axis of a grid
 MOST_THREADS, MOST_REGISTERS, MOST_SHARED = (
     1024,
@@ -527,27 +528,27 @@ def map_binary(f, x1, x2, y, *constants):
 # the lanes share the rows of a result. What the lanes have found is combined two by two, always in the same order.
 
 
-def lanes_for(terms: int) -> int:
-    """Lanes that share so many terms: a power of two, so that a thread has a few of them."""
-    lanes = 1
-    while lanes < THREADS and lanes * 4 < terms:
+def lanes_for(terms: int, beside: int) -> int:
+    """Lanes that share so many terms: a power of two, so that a thread has a few of them.
+
+    beside: how many results lie side by side in memory. A warp reads neighbours as far as there are, or most of what
+    the memory sends would be for nobody.
+    """
+    lanes, most = 1, THREADS
+    while most > 1 and THREADS // most < min(beside, WARP):
+        most //= 2
+    while lanes < most and lanes * 4 < terms:
         lanes *= 2
     return lanes
 
 
-def sums(results: int, terms: int) -> Shape:
+def sums(results: int, terms: int, beside: int) -> Shape:
     """Of a kernel that makes each of its results of so many terms."""
-    width = THREADS // lanes_for(terms)
+    width = THREADS // lanes_for(terms, beside)
     return Shape((covering(results, width), 1, 1), THREADS)
 
 
-@cuda_function
-def lanes_of(terms):
-    """`lanes_for`, inside kernels."""
-    lanes = 1
-    while lanes < THREADS and lanes * 4 < terms:
-        lanes *= 2
-    return lanes
+lanes_of = cuda_function(lanes_for)  # inside kernels
 
 
 @cuda_function

@@ -14,10 +14,6 @@ STAGES = 3  # one is multiplied, two are being filled
 
 if SIMULATED:
 
-    def stage_memory(size, like):
-        """So many numbers of shared memory, of the dtype of `like`, on an address that 16 divides. Called once."""
-        return cuda.shared.array(size, like.dtype)
-
     def load_four(array, place):
         """array[place : place + 4], from an address that 16 divides."""
         return array[place : place + 4]
@@ -31,34 +27,7 @@ if SIMULATED:
         return True
 
 else:
-    intrinsic, cgutils = target.extending.intrinsic, target.cgutils
-
-    @intrinsic
-    def stage_memory(typingctx, size, like):
-        """So many numbers of shared memory, of the dtype of `like`, on an address that 16 divides. Called once."""
-        if not hasattr(size, "literal_value"):
-            return None  # Numba asks again, with the constant
-        result = types.Array(like.dtype, 1, "C")
-
-        def codegen(context, builder, signature, args):
-            number = context.get_data_type(like.dtype)
-            kind = ir.ArrayType(number, size.literal_value)
-            memory = cgutils.add_global_variable(builder.module, kind, "stages", 3)
-            memory.align, memory.initializer = 16, ir.Constant(kind, ir.Undefined)
-            array = context.make_array(result)(context, builder)
-            nbytes = context.get_abi_sizeof(number)
-            count, itemsize = (context.get_constant(types.intp, n) for n in (size.literal_value, nbytes))
-            context.populate_array(
-                array,
-                data=builder.addrspacecast(memory, ir.PointerType(number)),
-                shape=cgutils.pack_array(builder, [count]),
-                strides=cgutils.pack_array(builder, [itemsize]),
-                itemsize=itemsize,
-                meminfo=None,
-            )
-            return array._getvalue()
-
-        return result(size, like), codegen
+    intrinsic = target.extending.intrinsic
 
     def _pointer(context, builder, kind, array, index):
         """To an element of a contiguous array."""

@@ -87,7 +87,22 @@ def _multiplier_of_threads(tile: Tile):
 
         return add_column
 
-    load_rows, add_columns = unrolled(tall, of_row), unrolled(4, of_column)
+    def of_row_of_columns(e):
+        @cuda_function
+        def add_row(shared, a, b, left, right, total):
+            load_fours(shared, a + e * a_across, 4 * down, tall // 4, left)
+            load_fours(shared, b + e * b_pitch, 4 * across, wide // 4, right)
+            for i in range(tall):
+                for j in range(wide):
+                    total[i * wide + j] += left[i] * right[j]
+
+        return add_row
+
+    load_rows, add_columns, add_rows = (
+        unrolled(tall, of_row),
+        unrolled(4, of_column),
+        unrolled(4, of_row_of_columns),
+    )
 
     @cuda_function
     def multiply(shared, a, by_rows, b, total):
@@ -100,12 +115,8 @@ def _multiplier_of_threads(tile: Tile):
                 load_rows(shared, a + y * a_pitch + k, left)
                 add_columns(shared, b + k * b_pitch + 4 * x, left, right, total)
         else:
-            for k in range(depth):
-                load_fours(shared, a + k * a_across + 4 * y, 4 * down, tall // 4, left)
-                load_fours(shared, b + k * b_pitch + 4 * x, 4 * across, wide // 4, right)
-                for i in range(tall):
-                    for j in range(wide):
-                        total[i * wide + j] += left[i] * right[j]
+            for k in range(0, depth, 4):
+                add_rows(shared, a + k * a_across + 4 * y, b + k * b_pitch + 4 * x, left, right, total)
 
     return multiply
 

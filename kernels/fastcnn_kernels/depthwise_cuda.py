@@ -64,7 +64,7 @@ def depthwise_backward_data(dy, weight, dx, g):
 
 def _weights_shape(x, dy, partials, g) -> Shape:
     parts = partials.size // (g.kh * g.kw * g.f)
-    width = THREADS // lanes_for(covering(g.n * g.oh * g.ow, parts))
+    width = THREADS // lanes_for(covering(g.n * g.oh * g.ow, parts), g.c)
     return Shape((parts, covering(g.c, width), g.kh * g.kw * (g.f // g.c)), THREADS)
 
 
@@ -77,7 +77,7 @@ def depthwise_backward_weights(x, dy, partials, g):
     """
     shared = cuda.shared.array(THREADS, np.float64)
     parts, pixels = partials.size // (g.kh * g.kw * g.f), g.n * g.oh * g.ow
-    lanes = lanes_of((pixels + parts - 1) // parts)
+    lanes = lanes_of((pixels + parts - 1) // parts, g.c)
     width, thread, part = THREADS // lanes, cuda.threadIdx.x, cuda.blockIdx.x
     c, m, tap = (
         cuda.blockIdx.y * width + thread % width,

@@ -11,7 +11,6 @@ from fastcnn_kernels.cuda_stages import (
     STAGES,
     Stages,
     is_aligned,
-    stage_memory,
     stager_of_a,
     stager_of_b,
     waiting,
@@ -46,7 +45,7 @@ def gemm(tile):
     stage_a, stage_b, (close_group, wait_for_copies) = stager_of_a(tile), stager_of_b(tile), waiting(tile)
 
     def kernel(a, b, bias, c, lower, g):
-        shared = stage_memory(size, a)
+        shared = cuda.shared.array(size, a.dtype, 16)
         places = cuda.shared.array(rows, np.int64)
         total = cuda.local.array(results, a.dtype)
         clear(total)

@@ -30,7 +30,7 @@ from fastcnn_kernels.moments import COUNT, MEAN, SQUARES, moments_of_rows
 from fastcnn_kernels.reduction import TILE, chunk_range, clear, fold, load, repeat
 
 LARGEST_CHUNK = 32768  # elements that one item of a two-stage sum reads
-MOST_CHUNKS = 64  # a combining kernel reads them all
+MOST_CHUNKS = 256  # a combining kernel reads them all
 CHANNELS = 32  # of one item of a combining kernel
 
 

@@ -12,6 +12,7 @@ from fastcnn_kernels.cuda import (
     combine,
     covering,
     cuda,
+    cuda_function,
     cuda_kernel,
     elements,
     lanes_for,
@@ -29,7 +30,7 @@ ROWS = 4  # that a thread of an elementwise kernel takes, for what it has to pre
 def _chunks(x, partial) -> Shape:
     """A block for each image and chunk of x (m, r, c), and for as many channels as there are threads for its rows."""
     m, k, _, c = partial.shape
-    width = THREADS // lanes_for(covering(x.shape[1], k))
+    width = THREADS // lanes_for(covering(x.shape[1], k), c)
     return Shape((m * k, covering(c, width), 1), THREADS)
 
 
@@ -68,7 +69,7 @@ def batch_norm_moments(x, partial):
     totals = cuda.shared.array(THREADS, np.float64)
     squares = cuda.shared.array(THREADS, np.float64)
     count, c, chunks = x.shape[1], x.shape[2], partial.shape[1]
-    lanes = lanes_of((count + chunks - 1) // chunks)
+    lanes = lanes_of((count + chunks - 1) // chunks, c)
     width, thread = THREADS // lanes, cuda.threadIdx.x
     m, chunk = cuda.blockIdx.x // chunks, cuda.blockIdx.x % chunks
     ch = cuda.blockIdx.y * width + thread % width
@@ -90,26 +91,35 @@ def batch_norm_moments(x, partial):
         partial[m, chunk, 1, ch] = 0.0 if rest < 0.0 else rest
 
 
-@cuda_kernel(lambda partial, mean, var, rows, groups: elements(mean.shape[0] * groups))
+@cuda_function
+def of_all(shared):
+    """What the threads of a block have left in `shared`, added up: for all of them, who may write there again."""
+    combine(plus, shared, 1)
+    total = shared[0]
+    cuda.syncthreads()
+    return total
+
+
+@cuda_kernel(lambda partial, mean, var, rows, groups: Shape((mean.shape[0] * groups, 1, 1), THREADS))
 def batch_norm_statistics(partial, mean, var, rows, groups):
     """mean[m,c], var[m,c] over the rows and the channels of c's group, from the moments of chunks."""
-    chunks, width = partial.shape[1], partial.shape[3] // groups
-    for item in range(cuda.grid(1), mean.shape[0] * groups, cuda.gridsize(1)):
-        m, start = item // groups, item % groups * width
-        total, squares = 0.0, 0.0
-        for k in range(chunks):
-            top, bottom = chunk_range(k, chunks, rows)
-            for ch in range(start, start + width):
-                total += (bottom - top) * partial[m, k, 0, ch]
-        centre = total / (rows * width)
-        for k in range(chunks):
-            top, bottom = chunk_range(k, chunks, rows)
-            for ch in range(start, start + width):
-                apart = partial[m, k, 0, ch] - centre
-                squares += partial[m, k, 1, ch] + (bottom - top) * apart * apart
-        for ch in range(start, start + width):
-            mean[m, ch] = centre
-            var[m, ch] = squares / (rows * width)
+    shared = cuda.shared.array(THREADS, np.float64)
+    chunks, width, thread = partial.shape[1], partial.shape[3] // groups, cuda.threadIdx.x
+    m, start, total, squares = cuda.blockIdx.x // groups, cuda.blockIdx.x % groups * width, 0.0, 0.0
+    for i in range(thread, chunks * width, THREADS):
+        top, bottom = chunk_range(i // width, chunks, rows)
+        total += (bottom - top) * partial[m, i // width, 0, start + i % width]
+    shared[thread] = total
+    centre = of_all(shared) / (rows * width)
+    for i in range(thread, chunks * width, THREADS):
+        top, bottom = chunk_range(i // width, chunks, rows)
+        apart = partial[m, i // width, 0, start + i % width] - centre
+        squares += partial[m, i // width, 1, start + i % width] + (bottom - top) * apart * apart
+    shared[thread] = squares
+    spread = of_all(shared) / (rows * width)
+    for ch in range(start + thread, start + width, THREADS):
+        mean[m, ch] = centre
+        var[m, ch] = spread
 
 
 @cuda_kernel(_stripes)
@@ -139,7 +149,7 @@ def batch_norm_sums(x, dy, mean, var, gamma, beta, partial, epsilon, slope, uppe
     totals = cuda.shared.array(THREADS, np.float64)
     products = cuda.shared.array(THREADS, np.float64)
     count, c, chunks, number = x.shape[1], x.shape[2], partial.shape[1], x.dtype.type
-    lanes = lanes_of((count + chunks - 1) // chunks)
+    lanes = lanes_of((count + chunks - 1) // chunks, c)
     width, thread = THREADS // lanes, cuda.threadIdx.x
     m, chunk = cuda.blockIdx.x // chunks, cuda.blockIdx.x % chunks
     own, ch = min(m, mean.shape[0] - 1), cuda.blockIdx.y * width + thread % width
@@ -160,38 +170,49 @@ def batch_norm_sums(x, dy, mean, var, gamma, beta, partial, epsilon, slope, uppe
         partial[m, chunk, 1, ch] = products[thread] * inverse_deviation(np.float64(var[own, ch]), epsilon)
 
 
-@cuda_kernel(lambda partial, dgamma, dbeta: elements(dgamma.size))
+@cuda_kernel(lambda partial, dgamma, dbeta: Shape((dgamma.size, 1, 1), THREADS))
 def batch_norm_backward_weights(partial, dgamma, dbeta):
     """dgamma = sum of dy xhat, dbeta = sum of dy, over images and chunks.  partial (m,k,2,c) -> (c,), (c,)."""
-    for ch in range(cuda.grid(1), dgamma.size, cuda.gridsize(1)):
-        total, product = 0.0, 0.0
-        for m in range(partial.shape[0]):
-            for k in range(partial.shape[1]):
-                total += partial[m, k, 0, ch]
-                product += partial[m, k, 1, ch]
+    shared = cuda.shared.array(THREADS, np.float64)
+    chunks, ch, thread, total, product = partial.shape[1], cuda.blockIdx.x, cuda.threadIdx.x, 0.0, 0.0
+    for i in range(thread, partial.shape[0] * chunks, THREADS):
+        total += partial[i // chunks, i % chunks, 0, ch]
+        product += partial[i // chunks, i % chunks, 1, ch]
+    shared[thread] = total
+    total = of_all(shared)
+    shared[thread] = product
+    product = of_all(shared)
+    if thread == 0:
         dbeta[ch] = total
         dgamma[ch] = product
 
 
-@cuda_kernel(lambda partial, var, gamma, coefficients, rows, groups, epsilon: elements(var.shape[0] * groups))
+@cuda_kernel(
+    lambda partial, var, gamma, coefficients, rows, groups, epsilon: Shape(
+        (var.shape[0] * groups, 1, 1), THREADS
+    )
+)
 def batch_norm_coefficients(partial, var, gamma, coefficients, rows, groups, epsilon):
     """The p, q, t of dx = p dy + q (x - mean) + t, per image and channel, for `batch_norm_backward_input`.
 
     partial (m,k,2,c) of `batch_norm_sums`; var (m,c); gamma (c,); coefficients (m,3,c).
     """
-    chunks, width = partial.shape[1], partial.shape[3] // groups
-    for item in range(cuda.grid(1), var.shape[0] * groups, cuda.gridsize(1)):
-        m, start = item // groups, item % groups * width
-        total, product = 0.0, 0.0
-        for k in range(chunks):
-            for ch in range(start, start + width):
-                total += gamma[ch] * partial[m, k, 0, ch]
-                product += gamma[ch] * partial[m, k, 1, ch]
-        s = inverse_deviation(np.float64(var[m, start]), epsilon)
-        for ch in range(start, start + width):
-            coefficients[m, 0, ch] = gamma[ch] * s
-            coefficients[m, 1, ch] = -s * s * product / (rows * width)
-            coefficients[m, 2, ch] = -s * total / (rows * width)
+    shared = cuda.shared.array(THREADS, np.float64)
+    chunks, width, thread = partial.shape[1], partial.shape[3] // groups, cuda.threadIdx.x
+    m, start, total, product = cuda.blockIdx.x // groups, cuda.blockIdx.x % groups * width, 0.0, 0.0
+    for i in range(thread, chunks * width, THREADS):
+        ch = start + i % width
+        total += gamma[ch] * partial[m, i // width, 0, ch]
+        product += gamma[ch] * partial[m, i // width, 1, ch]
+    shared[thread] = total
+    total = of_all(shared)
+    shared[thread] = product
+    product = of_all(shared)
+    for ch in range(start + thread, start + width, THREADS):
+        s = inverse_deviation(np.float64(var[m, ch]), epsilon)
+        coefficients[m, 0, ch] = gamma[ch] * s
+        coefficients[m, 1, ch] = -s * s * product / (rows * width)
+        coefficients[m, 2, ch] = -s * total / (rows * width)
 
 
 @cuda_kernel(_stripes)

@@ -26,14 +26,14 @@ from fastcnn_kernels.reduction import chunk_range, is_extremum, plus
 
 def _reduction(x, y, *others) -> Shape:
     """y (o, k, i) of x (o, r, i)."""
-    return sums(y.size, covering(x.shape[1], y.shape[1]))
+    return sums(y.size, covering(x.shape[1], y.shape[1]), x.shape[2])
 
 
 @cuda_function
 def reduce_rows(f, x, y, shared, neutral, scale):
     """y[o,k,i] = scale * (x[o,r,i] of the rows r of chunk k, combined by f)."""
     inner, chunks = x.shape[2], y.shape[1]
-    lanes = lanes_of((x.shape[1] + chunks - 1) // chunks)
+    lanes = lanes_of((x.shape[1] + chunks - 1) // chunks, inner)
     width, thread = THREADS // lanes, cuda.threadIdx.x
     result = cuda.blockIdx.x * width + thread % width
     i, chunk, o = result % inner, result // inner % chunks, result // inner // chunks
@@ -76,7 +76,7 @@ def count_extrema(x, y, count):
     """
     shared = cuda.shared.array(THREADS, np.float64)
     inner, chunks = x.shape[2], count.shape[1]
-    lanes = lanes_of((x.shape[1] + chunks - 1) // chunks)
+    lanes = lanes_of((x.shape[1] + chunks - 1) // chunks, inner)
     width, thread = THREADS // lanes, cuda.threadIdx.x
     result = cuda.blockIdx.x * width + thread % width
     i, chunk, o = result % inner, result // inner % chunks, result // inner // chunks
