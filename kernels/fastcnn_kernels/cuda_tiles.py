@@ -47,27 +47,39 @@ def storer(tile: Tile):
 # --- products by threads ---------------------------------------------------------------------------------------------
 
 
+@cuda_function
+def load_fours(array, at, apart, count, into):
+    """into[4 j : 4 j + 4] = array[at + j * apart :], j below count."""
+    for j in range(count):
+        found = load_four(array, at + j * apart)
+        for e in range(4):
+            into[4 * j + e] = found[e]
+
+
 def _multiplier_of_threads(tile: Tile):
-    tall, wide, depth, stages = tile.tall, tile.wide, tile.depth, Stages(tile)
-    across, down = tile.columns // wide, tile.rows // tall
-    a_pitch, a_across, b_pitch, lefts = stages.a_pitch, stages.a_across, stages.b_pitch, 4 * tall
-
-    def of_row(i):
-        @cuda_function
-        def load_row(shared, a, left):
-            found = load_four(shared, a + i * down * a_pitch)
-            for e in range(4):
-                left[4 * i + e] = found[e]
-
-        return load_row
+    wide, depth, stages = tile.wide, tile.depth, Stages(tile)
+    across, lefts = tile.columns // wide, 4 * tile.tall
+    a_pitch, a_across, b_pitch = stages.a_pitch, stages.a_across, stages.b_pitch
+    add_by_rows, add_by_columns = _adder_by_rows(tile), _adder_by_columns(tile)
 
     @cuda_function
-    def load_fours(shared, at, apart, count, into):
-        """into[4 j : 4 j + 4] = what stands at `at` + j * apart."""
-        for j in range(count):
-            found = load_four(shared, at + j * apart)
-            for e in range(4):
-                into[4 * j + e] = found[e]
+    def multiply(shared, a, by_rows, b, total):
+        x, y = cuda.threadIdx.x % across, cuda.threadIdx.x // across
+        left = cuda.local.array(lefts, shared.dtype)
+        right = cuda.local.array(wide, shared.dtype)
+        for k in range(0, depth, 4):
+            if by_rows:
+                add_by_rows(shared, a + y * a_pitch + k, b + k * b_pitch + 4 * x, left, right, total)
+            else:
+                add_by_columns(shared, a + k * a_across + 4 * y, b + k * b_pitch + 4 * x, left, right, total)
+
+    return multiply
+
+
+def _adder_by_rows(tile: Tile):
+    """The function that adds the products of four columns, for rows that lie `down` apart."""
+    tall, wide, pitch, b_pitch = tile.tall, tile.wide, Stages(tile).a_pitch, Stages(tile).b_pitch
+    across, down = tile.columns // wide, tile.rows // tall
 
     def of_column(e):
         def of_row(i):
@@ -87,38 +99,33 @@ def _multiplier_of_threads(tile: Tile):
 
         return add_column
 
-    def of_row_of_columns(e):
+    add_columns = unrolled(4, of_column)
+
+    @cuda_function
+    def add(shared, a, b, left, right, total):
+        load_fours(shared, a, down * pitch, tall, left)
+        add_columns(shared, b, left, right, total)
+
+    return add
+
+
+def _adder_by_columns(tile: Tile):
+    """The same for rows in fours of neighbours."""
+    tall, wide, a_across, b_pitch = tile.tall, tile.wide, Stages(tile).a_across, Stages(tile).b_pitch
+    across, down = tile.columns // wide, tile.rows // tall
+
+    def of_column(e):
         @cuda_function
-        def add_row(shared, a, b, left, right, total):
+        def add_column(shared, a, b, left, right, total):
             load_fours(shared, a + e * a_across, 4 * down, tall // 4, left)
             load_fours(shared, b + e * b_pitch, 4 * across, wide // 4, right)
             for i in range(tall):
                 for j in range(wide):
                     total[i * wide + j] += left[i] * right[j]
 
-        return add_row
+        return add_column
 
-    load_rows, add_columns, add_rows = (
-        unrolled(tall, of_row),
-        unrolled(4, of_column),
-        unrolled(4, of_row_of_columns),
-    )
-
-    @cuda_function
-    def multiply(shared, a, by_rows, b, total):
-        """By rows, four columns of `tall` rows that lie `down` apart; by columns, rows in fours of neighbours."""
-        x, y = cuda.threadIdx.x % across, cuda.threadIdx.x // across
-        left = cuda.local.array(lefts, shared.dtype)
-        right = cuda.local.array(wide, shared.dtype)
-        if by_rows:
-            for k in range(0, depth, 4):
-                load_rows(shared, a + y * a_pitch + k, left)
-                add_columns(shared, b + k * b_pitch + 4 * x, left, right, total)
-        else:
-            for k in range(0, depth, 4):
-                add_rows(shared, a + k * a_across + 4 * y, b + k * b_pitch + 4 * x, left, right, total)
-
-    return multiply
+    return unrolled(4, of_column)
 
 
 def _storer_of_threads(tile: Tile):
