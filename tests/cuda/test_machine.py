@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from bench.ptx.driver import Device
-from bench.ptx.machine import Launch, launch
+from bench.ptx.machine import Launch, Tally, launch
 from bench.ptx.memory import MachineError
 from bench.ptx.text import parsed
 
@@ -250,6 +250,49 @@ def test_tensor_cores_want_whole_warps() -> None:
 def test_unknown_instructions_are_named() -> None:
     with pytest.raises(NotImplementedError, match=r"brev\.b32 %r6, %r1"):
         run("brev.b32 %r6, %r1;")
+
+
+# --- what is counted -------------------------------------------------------------------------------------------------
+
+
+def tally(code: str, given: np.ndarray, size: int) -> Tally:
+    """What a warp did after the addresses were computed."""
+    device, found = Device(), Tally()
+    memory, result = device.to_device(given), device.device_array(8 * size)
+    module = parsed(f"{HEAD}{code}\n  ret;\n}}\n")
+    one = Launch(module, "work", (1, 1, 1), 32, [memory.address, result.address])
+    launch(device.space, one, {}, found)
+    return found
+
+
+@pytest.mark.parametrize(("apart", "sectors"), [(8, 8), (32, 32), (64, 32), (0, 1)])
+def test_sectors_of_global_memory_are_counted(apart: int, sectors: int) -> None:
+    given = np.zeros(32 * 8, np.int64)
+    found = tally(
+        f"mul.wide.u32 %rd6, %r1, {apart}; add.s64 %rd7, %rd1, %rd6; ld.global.u64 %rd8, [%rd7];", given, 1
+    )
+    assert (found.sectors, found.wanted) == (sectors, 32 * 8 if apart else 8)
+    assert found.steps["ld"] == 3  # two of them parameters
+    assert found.steps["mul"] == 2
+
+
+@pytest.mark.parametrize(
+    ("code", "turns", "least"),
+    [
+        ("shl.b32 %r6, %r1, 2; st.shared.u32 [%r6], 0;", 1, 1),
+        ("shl.b32 %r6, %r1, 3; st.shared.u32 [%r6], 0;", 2, 1),  # every second bank
+        ("setp.lt.u32 %p1, %r1, 8; shl.b32 %r6, %r1, 7; @%p1 st.shared.u32 [%r6], 0;", 8, 1),  # one bank
+        ("shl.b32 %r6, %r1, 4; st.shared.v4.u32 [%r6], {0, 0, 0, 0};", 4, 4),
+        (
+            "setp.eq.u32 %p1, %r1, 0; @%p1 st.shared.u32 [tile], 0; bar.sync 0; ld.shared.u32 %r6, [tile];",
+            2,
+            2,
+        ),
+    ],
+)
+def test_conflicts_of_banks_are_counted(code: str, turns: int, least: int) -> None:
+    found = tally(code, np.zeros(32, np.int64), 1)
+    assert (found.turns, found.least) == (turns, least)
 
 
 # --- streams ---------------------------------------------------------------------------------------------------------
