@@ -148,11 +148,11 @@ def best_of_block(value, place, values, places):
 @cuda_function
 def best_score(left, lo, hi, values, places):
     """The place of the first of the largest scores in [lo, hi), found by all threads."""
-    best = -1
+    best, most = -1, left.dtype.type(-math.inf)
     for i in range(lo + cuda.threadIdx.x, hi, THREADS):
-        if best < 0 or left[i] > left[best]:
-            best = i
-    return best_of_block(left[max(best, lo)], best, values, places)
+        if best < 0 or left[i] > most:
+            best, most = i, left[i]
+    return best_of_block(most, best, values, places)
 
 
 @cuda_function

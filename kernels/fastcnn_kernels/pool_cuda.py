@@ -22,30 +22,36 @@ def place(e, h, w, c):
     return e // c // w // h, e // c // w % h, e // c % w, e % c
 
 
-@cuda_kernel(lambda x, y, g: elements(y.size))
+@cuda_kernel(lambda x, y, g: elements(y.size), flatten=True)
 def max_pool_forward(x, y, g):
     """y[n,oy,ox,c] = max of x[n,iy,ix,c] over the window.  x (n,h,w,c) -> y (n,oh,ow,c).  NaN wins."""
     for e in range(cuda.grid(1), y.size, cuda.gridsize(1)):
         n, oy, ox, ch = place(e, g.oh, g.ow, g.c)
-        best = x.dtype.type(-math.inf)
+        best, left, right = (
+            x.dtype.type(-math.inf),
+            window_start(ox, g.sw, g.pl),
+            window_stop(ox, g.sw, g.pl, g.kw, g.w),
+        )
         for iy in range(window_start(oy, g.sh, g.pt), window_stop(oy, g.sh, g.pt, g.kh, g.h)):
-            for ix in range(window_start(ox, g.sw, g.pl), window_stop(ox, g.sw, g.pl, g.kw, g.w)):
-                best = larger(best, x[n, iy, ix, ch])
-        y[n, oy, ox, ch] = best
+            row = (n * g.h + iy) * g.w
+            for ix in range(left, right):
+                best = larger(best, x[(row + ix) * g.c + ch])
+        y[e] = best
 
 
 @cuda_function
 def is_first(x, maximum, n, oy, ox, ch, iy, ix, g):
     """Whether no cell of a window before (iy, ix), in row-major order, is its maximum."""
+    left = window_start(ox, g.sw, g.pl)
     for ky in range(window_start(oy, g.sh, g.pt), iy + 1):
-        right = window_stop(ox, g.sw, g.pl, g.kw, g.w) if ky < iy else ix
-        for kx in range(window_start(ox, g.sw, g.pl), right):
-            if is_maximum(x[n, ky, kx, ch], maximum):
+        row, right = (n * g.h + ky) * g.w, window_stop(ox, g.sw, g.pl, g.kw, g.w) if ky < iy else ix
+        for kx in range(left, right):
+            if is_maximum(x[(row + kx) * g.c + ch], maximum):
                 return False
     return True
 
 
-@cuda_kernel(lambda x, y, dy, dx, floor, g: elements(dx.size))
+@cuda_kernel(lambda x, y, dy, dx, floor, g: elements(dx.size), flatten=True)
 def max_pool_backward(x, y, dy, dx, floor, g):
     """dx = dy at the first maximum of each window in row-major order, summed over windows, and 0 elsewhere.
 
@@ -54,17 +60,19 @@ def max_pool_backward(x, y, dy, dx, floor, g):
     """
     for e in range(cuda.grid(1), dx.size, cuda.gridsize(1)):
         n, iy, ix, ch = place(e, g.h, g.w, g.c)
-        value, total = x[n, iy, ix, ch], dx.dtype.type(0)
+        value, total = x[e], dx.dtype.type(0)
+        left, right = first_window(ix, g.sw, g.pl, g.kw), last_window(ix, g.sw, g.pl, g.ow)
         for oy in range(first_window(iy, g.sh, g.pt, g.kh), last_window(iy, g.sh, g.pt, g.oh)):
-            for ox in range(first_window(ix, g.sw, g.pl, g.kw), last_window(ix, g.sw, g.pl, g.ow)):
-                maximum = y[n, oy, ox, ch]
-                if is_maximum(value, maximum) and not maximum <= floor:
-                    if is_first(x, maximum, n, oy, ox, ch, iy, ix, g):
-                        total += dy[n, oy, ox, ch]
-        dx[n, iy, ix, ch] = total
+            row = (n * g.oh + oy) * g.ow
+            for ox in range(left, right):
+                window = (row + ox) * g.c + ch
+                if is_maximum(value, y[window]) and not y[window] <= floor:
+                    if is_first(x, y[window], n, oy, ox, ch, iy, ix, g):
+                        total += dy[window]
+        dx[e] = total
 
 
-@cuda_kernel(lambda x, y, g: elements(y.size))
+@cuda_kernel(lambda x, y, g: elements(y.size), flatten=True)
 def average_pool_forward(x, y, g):
     """y[n,oy,ox,c] = mean of x[n,iy,ix,c] over the window's cells in the image.  x (n,h,w,c) -> y (n,oh,ow,c).
 
@@ -72,15 +80,15 @@ def average_pool_forward(x, y, g):
     """
     for e in range(cuda.grid(1), y.size, cuda.gridsize(1)):
         n, oy, ox, ch = place(e, g.oh, g.ow, g.c)
-        total = 0.0
+        total, left, right = 0.0, window_start(ox, g.sw, g.pl), window_stop(ox, g.sw, g.pl, g.kw, g.w)
         for iy in range(window_start(oy, g.sh, g.pt), window_stop(oy, g.sh, g.pt, g.kh, g.h)):
-            for ix in range(window_start(ox, g.sw, g.pl), window_stop(ox, g.sw, g.pl, g.kw, g.w)):
-                total += np.float64(x[n, iy, ix, ch])
-        height = cells_along(oy, g.sh, g.pt, g.kh, g.h)
-        y[n, oy, ox, ch] = total / (height * cells_along(ox, g.sw, g.pl, g.kw, g.w))
+            row = (n * g.h + iy) * g.w
+            for ix in range(left, right):
+                total += np.float64(x[(row + ix) * g.c + ch])
+        y[e] = total / (cells_along(oy, g.sh, g.pt, g.kh, g.h) * cells_along(ox, g.sw, g.pl, g.kw, g.w))
 
 
-@cuda_kernel(lambda dy, dx, g: elements(dx.size))
+@cuda_kernel(lambda dy, dx, g: elements(dx.size), flatten=True)
 def average_pool_backward(dy, dx, g):
     """dx[n,iy,ix,c] = sum of dy / (cells of the window in the image) over the windows that cover the cell.
 
@@ -88,10 +96,14 @@ def average_pool_backward(dy, dx, g):
     """
     for e in range(cuda.grid(1), dx.size, cuda.gridsize(1)):
         n, iy, ix, ch = place(e, g.h, g.w, g.c)
-        total = dx.dtype.type(0)
+        total, left, right = (
+            dx.dtype.type(0),
+            first_window(ix, g.sw, g.pl, g.kw),
+            last_window(ix, g.sw, g.pl, g.ow),
+        )
         for oy in range(first_window(iy, g.sh, g.pt, g.kh), last_window(iy, g.sh, g.pt, g.oh)):
-            height = cells_along(oy, g.sh, g.pt, g.kh, g.h)
-            for ox in range(first_window(ix, g.sw, g.pl, g.kw), last_window(ix, g.sw, g.pl, g.ow)):
+            row, height = (n * g.oh + oy) * g.ow, cells_along(oy, g.sh, g.pt, g.kh, g.h)
+            for ox in range(left, right):
                 scale = 1.0 / (height * cells_along(ox, g.sw, g.pl, g.kw, g.w))
-                total += dy[n, oy, ox, ch] * dx.dtype.type(scale)
-        dx[n, iy, ix, ch] = total
+                total += dy[(row + ox) * g.c + ch] * dx.dtype.type(scale)
+        dx[e] = total

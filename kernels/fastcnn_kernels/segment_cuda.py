@@ -24,8 +24,12 @@ def segment_graph(first_ends, second_ends, weights, parent, size, limit, scale, 
     if cuda.threadIdx.x == 0:
         join_edges(first_ends, second_ends, weights, parent, size, limit, scale, smallest)
     cuda.syncthreads()
-    for i in range(cuda.threadIdx.x, parent.size, THREADS):
-        root = parent[i]
-        while parent[root] != root:  # others may shorten the way meanwhile, which ends at the same root
+    for start in range(0, parent.size, THREADS):
+        i = start + cuda.threadIdx.x
+        root = parent[i] if i < parent.size else 0
+        while parent[root] != root:
             root = parent[root]
-        parent[i] = root
+        cuda.syncthreads()  # nobody walks while ways are shortened
+        if i < parent.size:
+            parent[i] = root
+        cuda.syncthreads()
