@@ -19,6 +19,7 @@ from fastcnn_kernels.conv import (
 )
 from fastcnn_kernels.cuda import (
     CORE_TILE,
+    THREADS,
     Shape,
     Tile,
     covering,
@@ -30,6 +31,7 @@ from fastcnn_kernels.cuda import (
     flat,
 )
 from fastcnn_kernels.cuda_stages import (
+    ALIGNMENT,
     STAGES,
     Stages,
     copier,
@@ -41,7 +43,7 @@ from fastcnn_kernels.cuda_stages import (
 )
 from fastcnn_kernels.cuda_tiles import clearer, multiplier, storer
 
-OUTSIDE = 1 << 30  # as a pixel's coordinate: no tap of it is in the image
+OUTSIDE = 1 << 29  # as a pixel's coordinate: no tap of it is in the image
 
 
 def _shape(tile: Tile, columns: int, rows: int, layers: int) -> Shape:
@@ -183,8 +185,8 @@ def convolver(tile: Tile):
     @cuda_function
     def convolve(source, s, weights, at, row, bias, residual, out, o, lower, count, right):
         """out = max(implicit matrix * weights + bias + residual, lower) in a tile of `count` rows, `right` columns."""
-        shared = cuda.shared.array(size, source.dtype, 16)
-        spots = cuda.shared.array(numbers, np.int32, 16)
+        shared = cuda.shared.array(size, source.dtype, ALIGNMENT)
+        spots = cuda.shared.array(numbers, np.int32, ALIGNMENT)
         places = cuda.shared.array(rows, np.int64)
         total = cuda.local.array(results, source.dtype)
         clear(total)
@@ -237,18 +239,25 @@ def conv_pack_weights(weight, packed, g):
         packed[i] = weight[i]
 
 
-@cuda_kernel(lambda weight, packed, g: elements(weight.size), flatten=True)
+def _taps(weight, packed, g: ConvGeometry) -> Shape:
+    """Some blocks for each tap, whose threads take several weights each."""
+    return Shape((covering(covering(weight.size, g.kh * g.kw), THREADS * 8), g.kh * g.kw, 1), THREADS)
+
+
+@cuda_kernel(_taps, flatten=True)
 def conv_pack_weights_transposed(weight, packed, g):
     """Weights as `conv_backward_data` reads them: packed[group][tap, f][c], taps sorted by pixel class (`Taps`)."""
-    channels, filters = g.c // g.groups, g.f // g.groups
-    for i in range(cuda.grid(1), weight.size, cuda.gridsize(1)):
-        f, c, tap = i % g.f, i // g.f % channels, i // g.f // channels
-        ky, kx, group = tap // g.kw, tap % g.kw, f // filters
-        ry, rx = (ky * g.dh - g.pt) % g.sh, (kx * g.dw - g.pl) % g.sw
-        rows, columns = taps_of(ry, g.pt, g.kh, g.sh, g.dh), taps_of(rx, g.pl, g.kw, g.sw, g.dw)
-        ty, tx = (rows.highest - ky) // rows.period, (columns.highest - kx) // columns.period
-        place = group * g.kh * g.kw + class_start(g, ry, rx) + ty * columns.number + tx
-        packed[(place * filters + f % filters) * channels + c] = weight[i]
+    channels, filters, tap = g.c // g.groups, g.f // g.groups, cuda.blockIdx.y
+    ky, kx = tap // g.kw, tap % g.kw
+    ry, rx = (ky * g.dh - g.pt) % g.sh, (kx * g.dw - g.pl) % g.sw
+    rows, columns = taps_of(ry, g.pt, g.kh, g.sh, g.dh), taps_of(rx, g.pl, g.kw, g.sw, g.dw)
+    ty, tx = (rows.highest - ky) // rows.period, (columns.highest - kx) // columns.period
+    place = class_start(g, ry, rx) + ty * columns.number + tx
+    for i in range(cuda.blockIdx.x * THREADS + cuda.threadIdx.x, channels * g.f, cuda.gridDim.x * THREADS):
+        f, c = i % g.f, i // g.f
+        group = f // filters
+        to = ((group * g.kh * g.kw + place) * filters + f - group * filters) * channels + c
+        packed[to] = weight[tap * channels * g.f + i]
 
 
 @cuda_kernel(lambda *args: _forward(_forward_tile(*args), args[-1]), _forward_tile, True)
@@ -318,7 +327,7 @@ def conv_backward_weights(tile):
     stage_b, (close_group, wait_for_copies) = stager_of_b(tile), waiting(tile)
 
     def kernel(x, dy, partials, g):
-        shared = cuda.shared.array(size, x.dtype, 16)
+        shared = cuda.shared.array(size, x.dtype, ALIGNMENT)
         places = cuda.shared.array(rows, np.int64)
         total = cuda.local.array(results, x.dtype)
         clear(total)

@@ -11,6 +11,9 @@ from numba import types
 from fastcnn_kernels.cuda import SIMULATED, Tile, cuda, cuda_function, target
 
 STAGES = 3  # one is multiplied, two are being filled
+ALIGNMENT = (
+    None if SIMULATED else 16
+)  # of shared arrays that are read four at a time; the simulator knows none
 
 if SIMULATED:
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from fastcnn_kernels.cuda import CORE_TILE, Shape, Tile, covering, cuda, cuda_kernel, fitting_tile
 from fastcnn_kernels.cuda_stages import (
+    ALIGNMENT,
     STAGES,
     Stages,
     is_aligned,
@@ -45,7 +46,7 @@ def gemm(tile):
     stage_a, stage_b, (close_group, wait_for_copies) = stager_of_a(tile), stager_of_b(tile), waiting(tile)
 
     def kernel(a, b, bias, c, lower, g):
-        shared = cuda.shared.array(size, a.dtype, 16)
+        shared = cuda.shared.array(size, a.dtype, ALIGNMENT)
         places = cuda.shared.array(rows, np.int64)
         total = cuda.local.array(results, a.dtype)
         clear(total)

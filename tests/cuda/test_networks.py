@@ -35,6 +35,7 @@ def trained(name: str, device: str) -> tuple[list[float], np.ndarray]:
     return losses, model.predict_on_batch(x)
 
 
+@pytest.mark.timeout(3600)  # the machine for PTX takes its time
 @pytest.mark.parametrize("name", [name for name, network in NETWORKS.items() if network.classifies])
 def test_network_trains_as_on_the_cpu(name: str, device: None) -> None:
     fastcnn.config.set_precision("strict")
