@@ -7,7 +7,6 @@ So who forgets to wait reads old numbers. What a stream is told while it is capt
 
 import ctypes
 import weakref
-from collections import Counter
 from collections.abc import Callable
 from contextlib import nullcontext
 from types import SimpleNamespace
@@ -110,7 +109,6 @@ class Device:
         self.space, self.capability = Space(), capability
         self.tallies: dict[str, Tally] = {}  # of each kernel, what its warps did
         self.label = ""  # under which launches are taken down; the kernel's own name where it is empty
-        self.launches = Counter[str]()
         self.left: list[int] = []  # allocations that nobody wants any more
         self._counting = tallies
         self._streams: dict[int, Stream] = {}
@@ -209,13 +207,8 @@ class Device:
         one = Launch(module, name, tuple(shape[:3]), shape[3], numbers)
 
         def work() -> None:
-            self.launches[name] += 1
-            launch(
-                self.space,
-                one,
-                addresses,
-                self.tallies.setdefault(self.label or name, Tally()) if self._counting else None,
-            )
+            tally = self.tallies.setdefault(self.label or name, Tally()) if self._counting else None
+            launch(self.space, one, addresses, tally)
 
         self._tell(handle, work)
         return (0,)
