@@ -32,16 +32,14 @@ from fastcnn_kernels.cuda import (
 )
 from fastcnn_kernels.cuda_stages import (
     ALIGNMENT,
-    STAGES,
     Stages,
     copier,
     is_aligned,
     load_four,
     stager_of_b,
     turns,
-    waiting,
 )
-from fastcnn_kernels.cuda_tiles import clearer, multiplier, storer
+from fastcnn_kernels.cuda_tiles import accumulator, clearer, storer
 
 OUTSIDE = 1 << 29  # as a pixel's coordinate: no tap of it is in the image
 
@@ -168,19 +166,40 @@ def next_row(oy, ox, n, g):
     return 0 if below else oy + 1, ox - g.ow, n + 1 if below else n
 
 
+def row_filler(tile: Tile):
+    """The function that begins to fill a stage with rows of the implicit matrix and of weights; see `accumulator`."""
+    depth, stage_b = tile.depth, stager_of_b(tile)
+    gather_wide, gather_one = gatherer(tile, tile.width), gatherer(tile, 1)
+
+    @cuda_function
+    def fill(shared, a, b, step, state, source, s, spots, wide, weights, at, row, last, left, right, b_wide):
+        ty, tx, c = state  # the thread's tap and channel
+        if wide:
+            gather_wide(shared, a, source, s, spots, ty, tx, c)
+        else:
+            gather_one(shared, a, source, s, spots, ty, tx, c)
+        stage_b(shared, b, weights, at, row, 1, step * depth, last, left, right, b_wide)
+        c += depth
+        while c >= s.channels:
+            c, tx = c - s.channels, tx + 1
+            if tx == s.nx:
+                tx, ty = 0, ty + 1
+        return ty, tx, c
+
+    return fill
+
+
 def convolver(tile: Tile):
     """The function that computes a tile of a convolution."""
-    columns, rows, depth, width, results = (
-        tile.columns,
-        tile.rows,
-        tile.depth,
-        tile.width,
-        tile.tall * tile.wide,
+    columns, rows, depth, width, size = tile.columns, tile.rows, tile.depth, tile.width, Stages(tile).size
+    results, clear, store, locate, numbers = (
+        tile.results,
+        clearer(tile),
+        storer(tile),
+        locator(tile),
+        4 * rows,
     )
-    stages, clear, multiply, store = Stages(tile), clearer(tile), multiplier(tile), storer(tile)
-    size, a_size, b_size, b_start = stages.size, stages.a_size, stages.b_size, stages.b_start
-    locate, stage_b, (close_group, wait_for_copies) = locator(tile), stager_of_b(tile), waiting(tile)
-    gather_wide, gather_one, numbers = gatherer(tile, width), gatherer(tile, 1), 4 * rows
+    accumulate = accumulator(tile, row_filler(tile))
 
     @cuda_function
     def convolve(source, s, weights, at, row, bias, residual, out, o, lower, count, right):
@@ -199,30 +218,11 @@ def convolver(tile: Tile):
         k = cuda.threadIdx.x % (depth // width) * width if wide else cuda.threadIdx.x % depth
         tap, c = k // s.channels, k % s.channels
         ty, tx = (tap // s.nx, tap % s.nx) if s.nx > 0 else (s.ny, 0)
-        steps = (last + depth - 1) // depth
+        steps, state = (last + depth - 1) // depth, (ty, tx, c)
         cuda.syncthreads()
-        for step in range(1 - STAGES, steps):
-            ahead = step + STAGES - 1
-            if step >= 0:
-                wait_for_copies()
-                cuda.syncthreads()
-            if ahead < steps:
-                stage = ahead % STAGES
-                if wide:
-                    gather_wide(shared, stage * a_size, source, s, spots, ty, tx, c)
-                else:
-                    gather_one(shared, stage * a_size, source, s, spots, ty, tx, c)
-                to = b_start + stage * b_size
-                stage_b(shared, to, weights, at, row, 1, ahead * depth, last, left, right, b_wide)
-                c += depth
-                while c >= s.channels:
-                    c, tx = c - s.channels, tx + 1
-                    if tx == s.nx:
-                        tx, ty = 0, ty + 1
-            close_group()
-            if step >= 0:
-                stage = step % STAGES
-                multiply(shared, stage * a_size, True, b_start + stage * b_size, total)
+        accumulate(
+            shared, steps, True, total, state, source, s, spots, wide, weights, at, row, last, left, right, b_wide
+        )  # fmt: skip
         bias_at, adds, least = o.first if bias.size > 0 else -1, residual.size > 0, source.dtype.type(lower)
         store(total, True, out, places, left, right, bias, bias_at, residual, adds, least)
 
@@ -308,23 +308,34 @@ def part_of_block(parts, g):
     return part, cuda.blockIdx.z // parts, pixels * part // parts, pixels * (part + 1) // parts
 
 
+def pixel_filler(tile: Tile):
+    """The function that begins to fill a stage with what pixels see and with their gradients; see `accumulator`."""
+    depth, stage_b = tile.depth, stager_of_b(tile)
+    (_, gather_wide), (_, gather_one) = pixel_gatherer(tile, tile.width), pixel_gatherer(tile, 1)
+
+    @cuda_function
+    def fill(
+        shared, a, b, step, state, x, i, k, ky, kx, c, wide, dy, at, first, last, left, right, b_wide, g
+    ):
+        p, (oy, ox, n) = first + step * depth, state  # the thread's pixel
+        stage_b(shared, b, dy, at, g.f, 1, p, last, left, right, b_wide)
+        if wide:
+            return gather_wide(shared, a, x, g, i, k, last - p, ky, kx, c, oy, ox, n)
+        return gather_one(shared, a, x, g, i, k, last - p, ky, kx, c, oy, ox, n)
+
+    return fill
+
+
 @cuda_kernel(lambda *args: _weights(_forward_tile(*args), *args[-2:]), _forward_tile, True)
 def conv_backward_weights(tile):
     """partials[part] = sum over the pixels n,oy,ox of a part of x[n,iy,ix,c] dy[n,oy,ox,f], at [ky,kx,c,f].
 
     x (n,h,w,c), dy (n,oh,ow,f) -> partials (parts, kh*kw*(c/groups)*f); their sum is the gradient of the weights.
     """
-    columns, rows, depth, width, results = (
-        tile.columns,
-        tile.rows,
-        tile.depth,
-        tile.width,
-        tile.tall * tile.wide,
-    )
-    stages, clear, multiply, store = Stages(tile), clearer(tile), multiplier(tile), storer(tile)
-    size, a_size, b_size, b_start = stages.size, stages.a_size, stages.b_size, stages.b_start
-    (share_wide, gather_wide), (share_one, gather_one) = pixel_gatherer(tile, width), pixel_gatherer(tile, 1)
-    stage_b, (close_group, wait_for_copies) = stager_of_b(tile), waiting(tile)
+    columns, rows, depth, width, size = tile.columns, tile.rows, tile.depth, tile.width, Stages(tile).size
+    results, clear, store = tile.results, clearer(tile), storer(tile)
+    accumulate = accumulator(tile, pixel_filler(tile))
+    (share_wide, _), (share_one, _) = pixel_gatherer(tile, width), pixel_gatherer(tile, 1)
 
     def kernel(x, dy, partials, g):
         shared = cuda.shared.array(size, x.dtype, ALIGNMENT)
@@ -334,33 +345,17 @@ def conv_backward_weights(tile):
         weights, filters = g.kh * g.kw * (g.c // g.groups), g.f // g.groups
         part, group, first, last = part_of_block(partials.size // (weights * g.f), g)
         top, left = cuda.blockIdx.x * rows, cuda.blockIdx.y * columns
-        steps, row = (last - first + depth - 1) // depth, top + cuda.threadIdx.x
-        places[cuda.threadIdx.x] = (part * weights + row) * g.f + group * filters if row < weights else -1
+        steps, row, at = (last - first + depth - 1) // depth, top + cuda.threadIdx.x, group * filters
+        places[cuda.threadIdx.x] = (part * weights + row) * g.f + at if row < weights else -1
         wide = g.c // g.groups % width == 0 and is_aligned(x)
         b_wide = g.f % width == 0 and filters % width == 0 and is_aligned(dy)
         i, k = share_wide() if wide else share_one()
         ky, kx, c = tap_of(top + i, group, g)
         line, ox = (first + k) // g.ow, (first + k) % g.ow
-        oy, n = line % g.oh, line // g.oh
-        for step in range(1 - STAGES, steps):
-            ahead = step + STAGES - 1
-            if step >= 0:
-                wait_for_copies()
-                cuda.syncthreads()
-            if ahead < steps:
-                p, stage = first + ahead * depth, ahead % STAGES
-                to, left_over = stage * a_size, last - p
-                if wide:
-                    oy, ox, n = gather_wide(shared, to, x, g, i, k, left_over, ky, kx, c, oy, ox, n)
-                else:
-                    oy, ox, n = gather_one(shared, to, x, g, i, k, left_over, ky, kx, c, oy, ox, n)
-                to = b_start + stage * b_size
-                stage_b(shared, to, dy, group * filters, g.f, 1, p, last, left, filters, b_wide)
-            close_group()
-            if step >= 0:
-                stage = step % STAGES
-                multiply(shared, stage * a_size, False, b_start + stage * b_size, total)
-        cuda.syncthreads()
+        state = line % g.oh, ox, line // g.oh
+        accumulate(
+            shared, steps, False, total, state, x, i, k, ky, kx, c, wide, dy, at, first, last, left, filters, b_wide, g
+        )  # fmt: skip
         store(total, False, partials, places, left, filters, dy, -1, dy, False, x.dtype.type(-math.inf))
 
     return kernel

@@ -37,16 +37,10 @@ from fastcnn_kernels.jit import is_argument
 SIMULATED = os.environ.get("NUMBA_ENABLE_CUDASIM") == "1"
 THREADS = 4 if SIMULATED else 256  # of a block of an ordinary kernel
 CHUNK = 8 if SIMULATED else 4096  # elements of arrays that a block of a tensor kernel treats
-MOST_BLOCKS = (
-    2 if SIMULATED else 4096
-)  # of such a kernel; its threads walk over the elements with this stride
+MOST_BLOCKS = 2 if SIMULATED else 4096  # of a kernel over elements, whose threads walk with this stride
 WARP = 32  # threads that execute an instruction together
 LARGEST_GRID = 65535  # blocks along the second and third axis of a grid
-MOST_THREADS, MOST_REGISTERS, MOST_SHARED = (
-    1024,
-    65536,
-    49152,
-)  # of a block, on any device; shared memory in bytes
+MOST_THREADS, MOST_REGISTERS, MOST_SHARED = 1024, 65536, 49152  # of a block, on any device; shared in bytes
 
 
 class _Simulator:
@@ -61,9 +55,8 @@ class _Simulator:
 cuda: Any = _Simulator() if SIMULATED else numba.cuda  # for kernels
 target: Any = numba.cuda  # for who launches them: devices, streams, memory
 if not SIMULATED:
-    numba.cuda.core.config.CUDA_LOW_OCCUPANCY_WARNINGS = (
-        0  # small batches make small grids, which is no mistake
-    )
+    # Small batches make small grids, which is no mistake.
+    numba.cuda.core.config.CUDA_LOW_OCCUPANCY_WARNINGS = 0
 
 
 def driver() -> Any:
@@ -160,7 +153,12 @@ class Tile(NamedTuple):
     @property
     def threads(self) -> int:
         """Threads of a block."""
-        return self.rows * self.columns // (self.tall * self.wide)
+        return self.rows * self.columns // self.results
+
+    @property
+    def results(self) -> int:
+        """Of a thread."""
+        return self.tall * self.wide
 
     @property
     def width(self) -> int:
@@ -237,11 +235,8 @@ class CudaKernel:
         self, function: Callable, shape: Callable[..., Shape], tile: Callable[..., Tile] | None, flatten: bool
     ):
         self.function, self._shape, self._tile, self._flatten = function, shape, tile, flatten
-        self.__name__, self.__doc__, self.__module__ = (
-            function.__name__,
-            function.__doc__,
-            function.__module__,
-        )
+        self.__name__, self.__doc__ = function.__name__, function.__doc__
+        self.__module__ = function.__module__
         inner = function if tile is None else function(TILES[0])
         self.parameters = inner.__code__.co_varnames[: inner.__code__.co_argcount]
         self._dispatchers: dict[Tile | None, Any] = {}

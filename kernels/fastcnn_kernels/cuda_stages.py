@@ -11,9 +11,8 @@ from numba import types
 from fastcnn_kernels.cuda import SIMULATED, Tile, cuda, cuda_function, target
 
 STAGES = 3  # one is multiplied, two are being filled
-ALIGNMENT = (
-    None if SIMULATED else 16
-)  # of shared arrays that are read four at a time; the simulator knows none
+# Bytes, of shared arrays that are read four at a time; the simulator knows none.
+ALIGNMENT = None if SIMULATED else 16
 
 if SIMULATED:
 
@@ -182,99 +181,65 @@ def turns(tile: Tile, lines: int, across: int) -> tuple[int, int]:
 # --- matrices --------------------------------------------------------------------------------------------------------
 
 
-def row_stager(tile: Tile, width: int):
-    """The function that begins to fill a stage of b with rows of a matrix, so many numbers at a time."""
-    columns, depth, pitch, copy = tile.columns, tile.depth, Stages(tile).b_pitch, copier(tile, width)
-    across = columns // width
-    count, down = turns(tile, depth, across)
+def line_stager(tile: Tile, width: int, lines: int, extent: int, pitch: int, across: int = 1):
+    """The function that begins to fill `lines` lines of `extent` numbers, `width` at a time, with part of a matrix.
+
+    shared[to + l * pitch + e * across] = source[at + (first + l) * apart + (left + e) * beside]; zero from line `last`
+    and from number `right` on. Of more than one at a time, numbers lie side by side: across and beside are 1.
+    """
+    copy, threads = copier(tile, width), extent // width
+    count, down = turns(tile, lines, threads)
+    whole = count * down == lines
 
     @cuda_function
-    def stage_rows(shared, to, source, at, row, k, last, left, right):
-        """b[i, j] = source[at + (k + i) * row + left + j]; zero from row `last` and column `right` on."""
-        j, i = cuda.threadIdx.x % across * width, cuda.threadIdx.x // across
-        inside = max(min(right - left - j, width), 0)
+    def stage_lines(shared, to, source, at, apart, beside, first, last, left, right):
+        e, line = cuda.threadIdx.x % threads * width, cuda.threadIdx.x // threads
+        inside = max(min(right - left - e, width), 0)
         for _ in range(count):
-            given = inside if k + i < last else 0
-            place = at + (k + i) * row + left + j if given > 0 else 0
-            if i < depth:
-                copy(shared, to + i * pitch + j, source, place, given)
-            i += down
+            given = inside if first + line < last else 0
+            place = at + (first + line) * apart + (left + e) * beside if given > 0 else 0
+            if whole or line < lines:
+                copy(shared, to + line * pitch + e * across, source, place, given)
+            line += down
 
-    return stage_rows
-
-
-def matrix_stager(tile: Tile, width: int):
-    """The functions that begin to fill a stage of a with rows, or columns, of a matrix, so many numbers at a time."""
-    rows, depth, stages, copy = tile.rows, tile.depth, Stages(tile), copier(tile, width)
-    pitch, a_across, beside, below = stages.a_pitch, stages.a_across, depth // width, rows // width
-    row_count, row_step = turns(tile, rows, beside)
-    column_count, column_step = turns(tile, depth, below)
-
-    @cuda_function
-    def stage_by_rows(shared, to, source, at, row, top, bottom, k, last):
-        """Element (i, d) = source[at + (top + i) * row + k + d]."""
-        d, i = cuda.threadIdx.x % beside * width, cuda.threadIdx.x // beside
-        inside = max(min(last - k - d, width), 0)
-        for _ in range(row_count):
-            given = inside if top + i < bottom else 0
-            place = at + (top + i) * row + k + d if given > 0 else 0
-            copy(shared, to + i * pitch + d, source, place, given)
-            i += row_step
-
-    @cuda_function
-    def stage_by_columns(shared, to, source, at, row, step, top, bottom, k, last):
-        """Element (i, d) = source[at + (top + i) * row + (k + d) * step]."""
-        i, d = cuda.threadIdx.x % below * width, cuda.threadIdx.x // below
-        inside = max(min(bottom - top - i, width), 0)
-        for _ in range(column_count):
-            given = inside if k + d < last else 0
-            place = at + (top + i) * row + (k + d) * step if given > 0 else 0
-            copy(shared, to + d * a_across + i, source, place, given)
-            d += column_step
-
-    return stage_by_rows, stage_by_columns
+    return stage_lines
 
 
 def stager_of_a(tile: Tile):
     """The function that begins to fill a stage of a with part of a matrix of any layout."""
-    (rows_wide, columns_wide), (rows_one, columns_one) = (
-        matrix_stager(tile, tile.width),
-        matrix_stager(tile, 1),
-    )
+    rows, depth, width, stages = tile.rows, tile.depth, tile.width, Stages(tile)
+    rows_wide, rows_one = (line_stager(tile, n, rows, depth, stages.a_pitch) for n in (width, 1))
+    columns_wide, columns_one = (line_stager(tile, n, depth, rows, stages.a_across) for n in (width, 1))
 
     @cuda_function
     def stage_a(shared, to, source, at, row, step, top, bottom, k, last, wide):
-        """Row by row if step is 1; 16 bytes at a time if `wide`."""
+        """(i, d) = source[at + (top + i) * row + (k + d) * step], by rows if step is 1; `wide`: 16 bytes at a time."""
         if step == 1 and wide:
-            rows_wide(shared, to, source, at, row, top, bottom, k, last)
+            rows_wide(shared, to, source, at, row, step, top, bottom, k, last)
         elif step == 1:
-            rows_one(shared, to, source, at, row, top, bottom, k, last)
+            rows_one(shared, to, source, at, row, step, top, bottom, k, last)
         elif wide:
-            columns_wide(shared, to, source, at, row, step, top, bottom, k, last)
+            columns_wide(shared, to, source, at, step, row, k, last, top, bottom)
         else:
-            columns_one(shared, to, source, at, row, step, top, bottom, k, last)
+            columns_one(shared, to, source, at, step, row, k, last, top, bottom)
 
     return stage_a
 
 
 def stager_of_b(tile: Tile):
     """The function that begins to fill a stage of b with part of a matrix of any layout."""
-    columns, depth, threads, pitch = tile.columns, tile.depth, tile.threads, Stages(tile).b_pitch
-    rows_wide, rows_one, copy_one = row_stager(tile, tile.width), row_stager(tile, 1), copier(tile, 1)
+    columns, depth, width, pitch = tile.columns, tile.depth, tile.width, Stages(tile).b_pitch
+    rows_wide, rows_one = (line_stager(tile, n, depth, columns, pitch) for n in (width, 1))
+    turned = line_stager(tile, 1, columns, depth, 1, pitch)
 
     @cuda_function
     def stage_b(shared, to, source, at, row, step, k, last, left, right, wide):
-        """b[d, j] = source[at + (k + d) * row + (left + j) * step]; 16 bytes at a time if `wide`."""
+        """(d, j) = source[at + (k + d) * row + (left + j) * step]; 16 bytes at a time if `wide`."""
         if step == 1 and wide:
-            rows_wide(shared, to, source, at, row, k, last, left, right)
+            rows_wide(shared, to, source, at, row, step, k, last, left, right)
         elif step == 1:
-            rows_one(shared, to, source, at, row, k, last, left, right)
+            rows_one(shared, to, source, at, row, step, k, last, left, right)
         else:
-            d, j = cuda.threadIdx.x % depth, cuda.threadIdx.x // depth
-            for _ in range(columns * depth // threads):
-                inside = k + d < last and left + j < right
-                place = at + (k + d) * row + (left + j) * step if inside else 0
-                copy_one(shared, to + d * pitch + j, source, place, 1 if inside else 0)
-                j += threads // depth
+            turned(shared, to, source, at, step, row, left, right, k, last)
 
     return stage_b

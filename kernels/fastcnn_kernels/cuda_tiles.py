@@ -4,12 +4,14 @@ A thread keeps its results in registers. Without tensor cores these are tall x w
 columns, and it reads its operands four at a time. Sums are taken from the first term to the last.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 from llvmlite import ir
 from numba import types
 
 from fastcnn_kernels.cuda import SIMULATED, Tile, cuda, cuda_function, target, unrolled
-from fastcnn_kernels.cuda_stages import Stages, is_aligned, load_four, store_four
+from fastcnn_kernels.cuda_stages import STAGES, Stages, is_aligned, load_four, store_four, waiting
 
 
 def clearer(tile: Tile):
@@ -33,6 +35,33 @@ def multiplier(tile: Tile):
     It is called with the stage's memory, where a and b begin there, whether a is there by rows, and the results.
     """
     return _multiplier_of_cores(tile) if tile.cores else _multiplier_of_threads(tile)
+
+
+def accumulator(tile: Tile, fill: Callable):
+    """The function that adds up the products of `steps` stages.
+
+    fill(shared, a, b, step, state, *operands) begins to fill the stage of a step, whose a and b begin there, and
+    returns the state that its next call is given. Afterwards the memory of the stages is free.
+    """
+    stages, multiply, (close_group, wait_for_copies) = Stages(tile), multiplier(tile), waiting(tile)
+    a_size, b_size, b_start = stages.a_size, stages.b_size, stages.b_start
+
+    @cuda_function
+    def accumulate(shared, steps, by_rows, total, state, *operands):
+        for step in range(1 - STAGES, steps):
+            ahead = step + STAGES - 1
+            if step >= 0:
+                wait_for_copies()
+                cuda.syncthreads()
+            if ahead < steps:
+                a, b = ahead % STAGES * a_size, b_start + ahead % STAGES * b_size
+                state = fill(shared, a, b, ahead, state, *operands)
+            close_group()
+            if step >= 0:
+                multiply(shared, step % STAGES * a_size, by_rows, b_start + step % STAGES * b_size, total)
+        cuda.syncthreads()
+
+    return accumulate
 
 
 def storer(tile: Tile):

@@ -6,17 +6,18 @@ and rows of b at a time (`cuda_stages.py`).
 
 import numpy as np
 
-from fastcnn_kernels.cuda import CORE_TILE, Shape, Tile, covering, cuda, cuda_kernel, fitting_tile
-from fastcnn_kernels.cuda_stages import (
-    ALIGNMENT,
-    STAGES,
-    Stages,
-    is_aligned,
-    stager_of_a,
-    stager_of_b,
-    waiting,
+from fastcnn_kernels.cuda import (
+    CORE_TILE,
+    Shape,
+    Tile,
+    covering,
+    cuda,
+    cuda_function,
+    cuda_kernel,
+    fitting_tile,
 )
-from fastcnn_kernels.cuda_tiles import clearer, multiplier, storer
+from fastcnn_kernels.cuda_stages import ALIGNMENT, Stages, is_aligned, stager_of_a, stager_of_b
+from fastcnn_kernels.cuda_tiles import accumulator, clearer, storer
 
 
 def _shape(tile: Tile, g) -> Shape:
@@ -28,22 +29,29 @@ def _tile(a, b, bias, c, lower, g) -> Tile:
     return fitting_tile(g.n, a.dtype)
 
 
+def filler(tile: Tile):
+    """The function that begins to fill a stage with parts of both matrices; see `accumulator`."""
+    depth, stage_a, stage_b = tile.depth, stager_of_a(tile), stager_of_b(tile)
+
+    @cuda_function
+    def fill(shared, to_a, to_b, step, state, a, a_at, b, b_at, top, left, first, last, wide, b_wide, g):
+        k = first + step * depth
+        stage_a(shared, to_a, a, a_at, g.a_row, g.a_step, top, g.m, k, last, wide)
+        stage_b(shared, to_b, b, b_at, g.b_row, g.b_step, k, last, left, g.n, b_wide)
+        return state
+
+    return fill
+
+
 @cuda_kernel(lambda *args: _shape(_tile(*args), args[-1]), _tile, True)
 def gemm(tile):
     """c = max(a b + bias, lower), row by row of c.  a, b, c as `g` says; bias (n,) or empty; lower may be -inf.
 
     With g.parts > 1, c holds that many partial products, to be added up.
     """
-    columns, rows, depth, width, results = (
-        tile.columns,
-        tile.rows,
-        tile.depth,
-        tile.width,
-        tile.tall * tile.wide,
-    )
-    stages, clear, multiply, store = Stages(tile), clearer(tile), multiplier(tile), storer(tile)
-    size, a_size, b_size, b_start = stages.size, stages.a_size, stages.b_size, stages.b_start
-    stage_a, stage_b, (close_group, wait_for_copies) = stager_of_a(tile), stager_of_b(tile), waiting(tile)
+    columns, rows, depth, width, size = tile.columns, tile.rows, tile.depth, tile.width, Stages(tile).size
+    results, clear, store = tile.results, clearer(tile), storer(tile)
+    accumulate = accumulator(tile, filler(tile))
 
     def kernel(a, b, bias, c, lower, g):
         shared = cuda.shared.array(size, a.dtype, ALIGNMENT)
@@ -59,21 +67,9 @@ def gemm(tile):
         wide = (g.a_step == 1 or g.a_row == 1) and apart % width == 0 and a_at % width == 0 and is_aligned(a)
         wide = wide and (first % width == 0 or not by_rows)
         b_wide = g.b_row % width == 0 and b_at % width == 0 and is_aligned(b)
-        for step in range(1 - STAGES, steps):
-            ahead = step + STAGES - 1
-            if step >= 0:
-                wait_for_copies()
-                cuda.syncthreads()
-            if ahead < steps:
-                k, stage = first + ahead * depth, ahead % STAGES
-                stage_a(shared, stage * a_size, a, a_at, g.a_row, g.a_step, top, g.m, k, last, wide)
-                to = b_start + stage * b_size
-                stage_b(shared, to, b, b_at, g.b_row, g.b_step, k, last, left, g.n, b_wide)
-            close_group()
-            if step >= 0:
-                stage = step % STAGES
-                multiply(shared, stage * a_size, by_rows, b_start + stage * b_size, total)
-        cuda.syncthreads()
+        accumulate(
+            shared, steps, by_rows, total, 0, a, a_at, b, b_at, top, left, first, last, wide, b_wide, g
+        )
         bias_at, least = t * g.bias_batch if bias.size > 0 else -1, a.dtype.type(lower)
         store(total, by_rows, c, places, left, g.n, bias, bias_at, c, False, least)
 
