@@ -7,8 +7,7 @@ bench/results/cuda-counts.md is what it printed last.
 """
 
 import argparse
-from collections import Counter
-from collections.abc import Iterator
+from collections import defaultdict
 from typing import NamedTuple
 
 import numpy as np
@@ -22,20 +21,23 @@ PRODUCTS = {"fma", "mma"}
 
 
 class Row(NamedTuple):
-    """A kernel in a step: launches, instructions of warps, those that multiply and add, and its memory."""
+    """What a kernel did in a step."""
 
     kernel: str
-    launches: int
-    instructions: int
-    products: int
     tally: Tally
+
+    @property
+    def instructions(self) -> int:
+        """Of its warps."""
+        return self.tally.steps.total()
 
     def cells(self, total: int) -> list[str]:
         """As the table shows it; total: instructions of the step."""
         tally, moved = self.tally, 32 * self.tally.sectors
-        shares = 100 * self.instructions / total, 100 * self.products / max(self.instructions, 1)
+        products = sum(n for name, n in tally.steps.items() if name in PRODUCTS)
+        shares = 100 * self.instructions / total, 100 * products / max(self.instructions, 1)
         return [
-            self.kernel, str(self.launches), f"{self.instructions / 1e3:,.0f}", f"{shares[0]:.1f}", f"{shares[1]:.0f}",
+            self.kernel, str(tally.launches), f"{self.instructions / 1e3:,.0f}", f"{shares[0]:.1f}", f"{shares[1]:.0f}",
             f"{moved / 1e6:,.2f}", f"{100 * tally.wanted / moved:.0f}" if moved else "",
             f"{tally.turns / tally.least:.2f}" if tally.least else "",
         ]  # fmt: skip
@@ -49,40 +51,28 @@ HEAD = [
 
 def counted(network: str, batch: int) -> list[Row]:
     """The kernels of the second training step with Adam, those with most instructions first."""
-    from fastcnn_kernels import cuda_program
-
     import fastcnn
 
-    device = Device(tallies=True)
-    use(device)
-    launches = Counter[str]()
-
-    def one_by_one(program: cuda_program.Program) -> None:
-        for launch, call in tqdm(
-            zip(program.launches, program._calls, strict=True), total=len(program.launches)
-        ):
-            device.label = launch.kernel.__name__ + (f" {launch.tile.columns}" if launch.tile else "")
-            call()
-            device.finish()
-            launches[device.label] += 1
-
-    cuda_program.Program._launch_all, cuda_program.USES_GRAPHS = one_by_one, False  # type: ignore[method-assign]
     model, rng = NETWORKS[network].make(), np.random.default_rng(0)
-    loss = fastcnn.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile("adam", loss, device="cuda")
     x = rng.normal(size=(batch, *NETWORKS[network].image)).astype(np.float32)
     y = rng.integers(0, 10, batch)
-    model.train_on_batch(x, y)
-    device.tallies.clear()
-    launches.clear()
-    model.train_on_batch(x, y)
-    return sorted(_rows(device, launches), key=lambda row: -row.instructions)
+    tallies: defaultdict[str, Tally] = defaultdict(Tally)
+    with tqdm(unit=" kernels") as bar:
 
+        def tally_of(kernel: str) -> Tally:
+            bar.update()
+            return tallies[kernel]
 
-def _rows(device: Device, launches: Counter[str]) -> Iterator[Row]:
-    for label, tally in device.tallies.items():
-        products = sum(n for name, n in tally.steps.items() if name in PRODUCTS)
-        yield Row(label, launches[label], tally.steps.total(), products, tally)
+        device = Device(tally_of=tally_of)
+        use(device)
+        loss = fastcnn.losses.SparseCategoricalCrossentropy(from_logits=True)
+        model.compile("adam", loss, device="cuda")
+        model.train_on_batch(x, y)
+        device.finish()
+        tallies.clear()
+        model.train_on_batch(x, y)
+        device.finish()
+    return sorted((Row(*one) for one in tallies.items()), key=lambda row: -row.instructions)
 
 
 def main() -> None:

@@ -5,7 +5,9 @@ which are exact here to the last place or nearly. Instructions that a device has
 missing, and named when they are met.
 """
 
+import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import numba
@@ -58,15 +60,38 @@ def fused(a, b, c):
     return _fused(a, b, c)
 
 
-def directed(rounding: str, exact: Array) -> Array:
-    """A float64 number as float32, rounded down, up or towards zero."""
-    near = exact.astype("f4")
-    if rounding == "rn":
-        return near
-    away = np.where(exact < 0, near < exact, near > exact)  # of zero
-    too_far = {"rz": away, "rm": near > exact, "rp": near < exact}[rounding]
-    to = {"rz": np.float32(0), "rm": np.float32(-np.inf), "rp": np.float32(np.inf)}[rounding]
-    return np.where(too_far & np.isfinite(near), np.nextafter(near, to), near).astype("f4")
+@partial(np.vectorize, otypes=[float])
+def exact_sum(*terms: float) -> float:
+    """Rounded once. What is not finite is added as it comes."""
+    return math.fsum(terms) if all(map(math.isfinite, terms)) else sum(terms)
+
+
+def directed(rounding: str, near: Array, rest: Array) -> Array:
+    """What is `near` to the nearest, and above it where rest > 0, rounded to zero ("rz"), down ("rm") or up ("rp")."""
+    away = np.where(near < 0, rest > 0, rest < 0)  # whether near is farther from zero
+    too_far = {"rz": away, "rm": rest < 0, "rp": rest > 0}[rounding]
+    to = near.dtype.type({"rz": 0, "rm": -math.inf, "rp": math.inf}[rounding])
+    return np.where(too_far & np.isfinite(near), np.nextafter(near, to), near)
+
+
+def product(a: Array, b: Array) -> tuple[Array, ...]:
+    """Float64 numbers whose sum is a b; exact but for the tiniest float64."""
+    wide = a.astype("f8"), b.astype("f8")
+    near = wide[0] * wide[1]
+    return (near,) if a.dtype.itemsize == 4 else (near, fused(*wide, -near))
+
+
+# By how much results differ from those to the nearest, or a positive multiple: numbers whose sum that is.
+RESTS: dict[Callable[..., Array], Callable[..., tuple[Array, ...]]] = {
+    np.add: lambda near, a, b: (a, b, -near),
+    np.subtract: lambda near, a, b: (a, -b, -near),
+    np.multiply: lambda near, a, b: (*product(a, b), -near),
+    np.divide: lambda near, a, b: [np.sign(b) * x for x in (a, *product(-near, b))],
+    np.reciprocal: lambda near, x: [np.sign(x) * y for y in (1.0, *product(-near, x))],
+    np.sqrt: lambda near, x: (x, *product(-near, near)),
+    fused: lambda near, a, b, c: (*product(a, b), c, -near),
+    np.float32: lambda near, x: (x, -near),
+}
 
 
 def divided(a: Array, b: Array) -> Array:
@@ -150,20 +175,25 @@ def _numbers(kind: str, count: int, compute: Callable[..., Any]) -> Meaning:
     return Meaning((dtype,) * count, compute)
 
 
-def _of_two(operate: Callable[..., Array]) -> Callable[..., Meaning]:
+def _rounded(operate: Callable[..., Array], count: int) -> Callable[..., Meaning]:
+    """To the nearest, or as the instruction says."""
+
     def make(*parts: str) -> Meaning:
-        kind, rounding = parts[-1], set(parts) & {"rz", "rm", "rp"}
-        if rounding and kind == "f32":
-            way = rounding.pop()
-            return _numbers(kind, 2, lambda a, b: directed(way, operate(a.astype("f8"), b.astype("f8"))))
-        if rounding:
-            raise NotImplementedError(f"PTX: {parts} rounds float64 otherwise than to the nearest")
-        return _numbers(kind, 2, operate)
+        kind, way = parts[-1], next((part for part in parts if part in ("rz", "rm", "rp")), None)
+        if way is None:
+            return _numbers(kind, count, operate)
+
+        def compute(*given: Array) -> Array:
+            near = operate(*given)
+            return directed(way, near, exact_sum(*RESTS[operate](near, *given)))
+
+        return _numbers(kind, count, compute)
 
     return make
 
 
-_MAKERS.update(add=_of_two(np.add), sub=_of_two(np.subtract))
+_MAKERS.update(add=_rounded(np.add, 2), sub=_rounded(np.subtract, 2), sqrt=_rounded(np.sqrt, 1))
+_MAKERS.update(rcp=_rounded(np.reciprocal, 1))
 for _name, _operate in {"and": np.bitwise_and, "or": np.bitwise_or, "xor": np.bitwise_xor}.items():
     _MAKERS[_name] = lambda kind, operate=_operate: _numbers(kind, 2, operate)
 for _name, _function in {"abs": np.abs, "neg": np.negative, "not": np.invert}.items():
@@ -174,9 +204,7 @@ _MAKERS.update(
     rem=lambda kind: _numbers(kind, 2, np.fmod),
     copysign=lambda kind: _numbers(kind, 2, signed_as),
     clz=lambda kind: _numbers(kind, 1, leading_zeros),
-    rcp=lambda *parts: _numbers(parts[-1], 1, lambda x: (1 / x).astype(x.dtype)),
     rsqrt=lambda *parts: _numbers(parts[-1], 1, lambda x: (1 / np.sqrt(x)).astype(x.dtype)),
-    sqrt=lambda *parts: _numbers(parts[-1], 1, np.sqrt),
     ex2=lambda *parts: _numbers(parts[-1], 1, lambda x: np.exp2(x.astype("f8")).astype(x.dtype)),
     lg2=lambda *parts: _numbers(parts[-1], 1, lambda x: np.log2(x.astype("f8")).astype(x.dtype)),
     shl=lambda kind: Meaning((DTYPES[kind], "u4"), lambda x, by: shifted(x, by, True)),
@@ -188,7 +216,7 @@ _MAKERS.update(
 
 @_named("div")
 def _div(*parts: str) -> Meaning:
-    return _numbers(parts[-1], 2, np.divide if parts[-1][0] == "f" else divided)
+    return _rounded(np.divide, 2)(*parts) if parts[-1][0] == "f" else _numbers(parts[-1], 2, divided)
 
 
 @_named("mul")
@@ -199,23 +227,18 @@ def _mul(*parts: str) -> Meaning:
         return _numbers(kind, 2, lambda a, b: a.astype(wide) * b.astype(wide))
     if "hi" in parts:
         return _numbers(kind, 2, high_product)
-    return _of_two(np.multiply)(*parts)
+    return _rounded(np.multiply, 2)(*parts)
 
 
 @_named("fma", "mad")
 def _fma(*parts: str) -> Meaning:
     kind = parts[-1]
     if kind[0] != "f":
-        product = _mul(*parts).compute
+        multiplied = _mul(*parts).compute
         wide = "wide" in parts
         last = DTYPES[kind][0] + str(2 * np.dtype(DTYPES[kind]).itemsize) if wide else DTYPES[kind]
-        return Meaning((DTYPES[kind], DTYPES[kind], last), lambda a, b, c: product(a, b) + c)
-    way = next((part for part in parts if part in ("rz", "rm", "rp")), "rn")
-    if way == "rn":
-        return _numbers(kind, 3, fused)
-    if kind == "f64":
-        raise NotImplementedError(f"PTX: fma.{'.'.join(parts)} rounds float64 otherwise than to the nearest")
-    return _numbers(kind, 3, lambda a, b, c: directed(way, a.astype("f8") * b.astype("f8") + c.astype("f8")))
+        return Meaning((DTYPES[kind], DTYPES[kind], last), lambda a, b, c: multiplied(a, b) + c)
+    return _rounded(fused, 3)(*parts)
 
 
 COMPARISONS: dict[str, Callable[..., Array]] = {
@@ -255,7 +278,6 @@ def _cvt(*parts: str) -> Meaning:
         return Meaning((given,), lambda x: saturated(whole(x), dtype))
     if "sat" in parts:
         return Meaning((given,), lambda x: np.clip(np.where(np.isnan(x), 0, whole(x)), 0, 1).astype(dtype))
-    way = next((part for part in parts if part in ("rz", "rm", "rp")), "rn")
-    if to == "f32" and way != "rn":
-        return Meaning((given,), lambda x: directed(way, x.astype("f8")))
+    if (to, source) == ("f32", "f64"):
+        return Meaning((given,), _rounded(np.float32, 1)(*parts).compute)
     return Meaning((given,), lambda x: whole(x).astype(dtype))

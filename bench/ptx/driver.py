@@ -16,7 +16,7 @@ import numpy as np
 
 from bench.ptx.machine import Launch, Tally, launch
 from bench.ptx.memory import MachineError, Space
-from bench.ptx.text import Module, parsed
+from bench.ptx.text import Module, own_name, parsed
 
 
 class Stream:
@@ -105,12 +105,14 @@ class Device:
 
     CUstreamCaptureMode = SimpleNamespace(CU_STREAM_CAPTURE_MODE_RELAXED=2)
 
-    def __init__(self, capability: tuple[int, int] = (9, 0), tallies: bool = False):
-        self.space, self.capability = Space(), capability
-        self.tallies: dict[str, Tally] = {}  # of each kernel, what its warps did
-        self.label = ""  # under which launches are taken down; the kernel's own name where it is empty
+    def __init__(
+        self,
+        capability: tuple[int, int] = (9, 0),
+        tally_of: Callable[[str], Tally | None] = lambda kernel: None,
+    ):
+        """tally_of: asked, when a kernel is executed, what takes down what it does."""
+        self.space, self.capability, self._tally_of = Space(), capability, tally_of
         self.left: list[int] = []  # allocations that nobody wants any more
-        self._counting = tallies
         self._streams: dict[int, Stream] = {}
         self._pinned: list[np.ndarray] = []
         self._captured: list[Callable[[], None]] | None = None
@@ -176,11 +178,11 @@ class Device:
 
     # --- as the driver does ------------------------------------------------------------------------------------------
 
-    def CUstream(self, handle: int) -> int:  # noqa: N802
+    def CUstream(self, handle: int) -> int:
         """A stream by its handle."""
         return handle
 
-    def cuModuleLoadData(self, image: bytes) -> tuple:  # noqa: N802
+    def cuModuleLoadData(self, image: bytes) -> tuple:
         """Text, where a device takes machine code."""
         module = parsed(image.decode())
         addresses = {}
@@ -191,11 +193,11 @@ class Device:
                 self._write(addresses[name], np.frombuffer(content, np.uint8))
         return 0, (module, addresses)
 
-    def cuModuleGetFunction(self, module: tuple, name: bytes) -> tuple:  # noqa: N802
+    def cuModuleGetFunction(self, module: tuple, name: bytes) -> tuple:
         """A kernel of a module."""
         return 0, (*module, name.decode())
 
-    def cuLaunchKernel(self, function: tuple, *args: Any) -> tuple:  # noqa: N802
+    def cuLaunchKernel(self, function: tuple, *args: Any) -> tuple:
         """Have a kernel executed."""
         *shape, shared, handle, pointers, _ = args
         module, addresses, name = function
@@ -205,15 +207,10 @@ class Device:
         given = (ctypes.c_void_p * count).from_address(pointers)
         numbers = [ctypes.c_uint64.from_address(given[i]).value for i in range(count)]
         one = Launch(module, name, tuple(shape[:3]), shape[3], numbers)
-
-        def work() -> None:
-            tally = self.tallies.setdefault(self.label or name, Tally()) if self._counting else None
-            launch(self.space, one, addresses, tally)
-
-        self._tell(handle, work)
+        self._tell(handle, lambda: launch(self.space, one, addresses, self._tally_of(own_name(name))))
         return (0,)
 
-    def cuMemcpyAsync(self, to: int, source: int, nbytes: int, handle: int) -> tuple:  # noqa: N802
+    def cuMemcpyAsync(self, to: int, source: int, nbytes: int, handle: int) -> tuple:
         """A copy between the host and the device, or inside the device, when the stream comes to it."""
 
         def work() -> None:
@@ -241,29 +238,29 @@ class Device:
         else:
             self._streams[handle].tell(work)
 
-    def cuStreamBeginCapture(self, handle: int, mode: int) -> tuple:  # noqa: N802
+    def cuStreamBeginCapture(self, handle: int, mode: int) -> tuple:
         """What the stream is told from now on is not done, but noted."""
         self._captured = []
         return (0,)
 
-    def cuStreamEndCapture(self, handle: int) -> tuple:  # noqa: N802
+    def cuStreamEndCapture(self, handle: int) -> tuple:
         """What has been noted."""
         work, self._captured = self._captured, None
         return 0, Graph(work or [])
 
-    def cuGraphInstantiate(self, graph: Graph, flags: int) -> tuple:  # noqa: N802
+    def cuGraphInstantiate(self, graph: Graph, flags: int) -> tuple:
         """The graph, ready to be launched."""
         return 0, Graph(graph.work)
 
-    def cuGraphDestroy(self, graph: Graph) -> tuple:  # noqa: N802
+    def cuGraphDestroy(self, graph: Graph) -> tuple:
         """Nobody needs it any more."""
         return (0,)
 
-    def cuGraphExecDestroy(self, graph: Graph) -> tuple:  # noqa: N802
+    def cuGraphExecDestroy(self, graph: Graph) -> tuple:
         """The same."""
         return (0,)
 
-    def cuGraphLaunch(self, graph: Graph, handle: int) -> tuple:  # noqa: N802
+    def cuGraphLaunch(self, graph: Graph, handle: int) -> tuple:
         """Have a graph executed."""
         for work in graph.work:
             self._streams[handle].tell(work)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bench.ptx.arithmetic import DTYPES, meaning
+from bench.ptx.arithmetic import DTYPES, high_product, meaning
 from bench.ptx.memory import EMPTY, FILLED, FREE, Cells, MachineError, Space, Threads, words
 from bench.ptx.text import Instruction, Module
 
@@ -39,6 +39,7 @@ class Tally:
     """
 
     def __init__(self) -> None:
+        self.launches = 0
         self.steps = Counter[str]()
         self.sectors = self.wanted = self.turns = self.least = 0
 
@@ -61,9 +62,18 @@ class Tally:
         self.least += int((-(-banks.sum(1) // 32)).sum())
 
 
+def check_known(module: Module) -> None:
+    """Raise NotImplementedError if the machine does not know an instruction of a kernel."""
+    for kernel, body in module.kernels.items():
+        one = Launch(module, kernel, (1, 1, 1), WARP, [0] * len(body.parameters))
+        Blocks(Space(), one, dict.fromkeys(module.variables, 0), 0, 1, None)
+
+
 def launch(space: Space, one: Launch, addresses: dict[str, int], tally: Tally | None = None) -> None:
     """Execute a kernel. addresses: where the module's own variables are. tally: takes down what is done."""
     total = one.blocks[0] * one.blocks[1] * one.blocks[2]
+    if tally:
+        tally.launches += 1
     space.cells.begin(total, one.threads)
     at_once = max(1, MOST_LANES // one.threads)
     for first in range(0, total, at_once):
@@ -114,12 +124,10 @@ class Blocks:
         for name, value in zip(self.body.parameters, one.parameters, strict=True):
             self.parameters[f"{name}+0"] = np.array([value], "u8")
         self._lay_out(addresses)
-        self.carry = np.zeros(1, "u8")
+        self.carry = np.zeros(1, bool)
         self.group = np.zeros(self.lanes.size, np.int64)  # of copies that a thread is adding to
         self.copies: list[Copy] = []
-        self.on_way = np.full(
-            (count, self.shared.shape[1]), -1, np.int32
-        )  # thread whose copy a byte waits for
+        self.on_way = np.full((count, self.shared.shape[1]), -1, np.int32)  # whose copy a byte waits for
         self.steps = [self._step(instruction) for instruction in self.body.code]
 
     def _special(self) -> dict[str, Array]:
@@ -261,9 +269,7 @@ class Blocks:
                 else (lambda *_: target)
             )
         if one.name in ("ret", "exit"):
-            if one.guard:
-                raise NotImplementedError(f"PTX: {one.text!r} leaves under a condition")
-            return self._leave
+            return lambda mask, place: self._leave(one, mask, place)
         return lambda mask, place: self._barrier(one, mask, place)
 
     def _branch(self, one: Instruction, target: int, mask: Array | None, place: int) -> int | None:
@@ -277,23 +283,24 @@ class Blocks:
         self.pc[holds] = target
         return None
 
-    def _leave(self, mask: Array | None, place: int) -> None:
-        self.pc[self._who(mask)] = LARGEST
+    def _taking(self, one: Instruction, mask: Array | None, place: int) -> Array:
+        """Those whose guard holds; the others go on."""
+        self.pc[self._who(mask)] = place + 1
+        return self._who(self._guard(one, mask) if one.guard else mask)
+
+    def _leave(self, one: Instruction, mask: Array | None, place: int) -> None:
+        self.pc[self._taking(one, mask, place)] = LARGEST
         self._release()
 
     def _barrier(self, one: Instruction, mask: Array | None, place: int) -> None:
         """Threads wait until all of their block that have not left are here."""
-        if one.guard:
-            raise NotImplementedError(f"PTX: {one.text!r} waits under a condition")
-        who = self._who(mask)
+        who = self._taking(one, mask, place)
         if "warp" not in one.parts:
             self.waits[who], self.pc[who] = True, place
             if one.parts[:1] == ("red",):
                 given = np.broadcast_to(self.registers[one.operands[-1]], self.lanes.shape)
                 self.asked[who] = given[who]
             self._release()
-        else:
-            self.pc[who] = place + 1
 
     def _release(self) -> None:
         """Let blocks go on of which all threads wait."""
@@ -371,24 +378,29 @@ class Blocks:
         return act
 
     def _with_carry(self, one: Instruction) -> Callable[[Array | None], None]:
-        """add, sub and mad of 32 bits that set or use the carry."""
-        kind = DTYPES[one.parts[-1]]
-        if np.dtype(kind).itemsize != 4:
-            raise NotImplementedError(f"PTX: {one.text!r} carries from 64 bits")
+        """add, sub and mad that set or use the carry."""
+        kind = np.dtype(DTYPES[one.parts[-1]])
         to, *given = one.operands
-        readers = [self._reader(operand, "u4") for operand in given]
-        uses, sets, high = one.name.endswith("c"), "cc" in one.parts, "hi" in one.parts
+        readers, unsigned = [self._reader(operand, kind.str[1:]) for operand in given], f"u{kind.itemsize}"
+        uses, sets, multiply = (
+            one.name.endswith("c"),
+            "cc" in one.parts,
+            high_product if "hi" in one.parts else np.multiply,
+        )
 
         def act(mask: Array | None) -> None:
-            a, b, *c = (read().astype("u8") for read in readers)
-            into = self.carry if uses else np.zeros(1, "u8")
-            if one.name.startswith("mad"):
-                product = a * b
-                a, b = (product >> np.uint64(32) if high else product & np.uint64(0xFFFFFFFF)), c[0]
-            total = a - b - into if one.name.startswith("sub") else a + b + into
-            self._write(to, total.astype("u4"), mask)
+            a, b, *c = (read() for read in readers)
+            a, b = (multiply(a, b), c[0]) if c else (a, b)
+            a, b = a.view(unsigned), b.view(unsigned)
+            into = (self.carry & uses).astype(unsigned)
+            if one.name.startswith("sub"):
+                some, total = a - b, a - b - into
+                carry = (a < b) | (some < into)
+            else:
+                some, total = a + b, a + b + into
+                carry = (some < a) | (total < some)
+            self._write(to, total, mask)
             if sets:
-                carry = (total >> np.uint64(32)) & np.uint64(1)
                 self.carry = carry if mask is None else np.where(mask, carry, self.carry)
 
         return act

@@ -77,6 +77,16 @@ def parsed(text: str) -> Module:
     return Module({name: inlined(functions[name], functions) for name in kernels}, variables)
 
 
+def own_name(mangled: str) -> str:
+    """A kernel's, without modules and types: gemm_128x16 of _ZN15fastcnn_kernels9gemm_cuda11gemm_128x16B2v1E..."""
+    names, rest = [mangled], mangled.removeprefix("_ZN")
+    while found := re.match(r"\d+", rest):
+        start = found.end()
+        end = start + int(found.group())
+        names, rest = [*names, rest[start:end]], rest[end:]
+    return names[-1]
+
+
 def _closing(text: str, start: int) -> int:
     """Where the brace that opens at `start` closes."""
     depth = 0

@@ -263,8 +263,15 @@ class CudaKernel:
         return CudaLaunch(self, args, shape, tile)
 
     def python(self, tile: Tile | None = None) -> Callable:
-        """The function that is compiled."""
-        return self.function if tile is None else self.function(tile)
+        """The function that is compiled, under the name that profilers show."""
+        if tile is None:
+            return self.function
+        return self._called(f"{self.__name__}_{tile.rows}x{tile.columns}", self.function(tile))
+
+    def _called(self, name: str, function: Callable) -> Callable:
+        function.__name__ = function.__qualname__ = name
+        function.__module__ = self.__module__
+        return function
 
     def dispatcher(self, tile: Tile | None) -> Any:
         """The simulator's object that launches it: dispatcher[blocks, threads](*args)."""
@@ -348,7 +355,7 @@ class TensorKernel(CudaKernel):
         body = cuda_function(self.function)
         if self._place < self._width:
             body = _with_last_at(body, self._place)
-        return _over_table(body, self._width)
+        return self._called(self.__name__, _over_table(body, self._width))
 
     @staticmethod
     def signature(args: tuple) -> tuple:

@@ -43,11 +43,15 @@ class Code(NamedTuple):
 
 def translated(launch: CudaLaunch, capability: Capability) -> Code:
     """Compile the kernel of a launch for devices of a compute capability."""
-    ptx = launch.ptx(capability)
+    return assembled(launch.ptx(capability), capability)
+
+
+def assembled(ptx: str, capability: Capability) -> Code:
+    """The same of the kernel's text in the assembler of NVIDIA."""
     entry, _, rest = ptx.partition(".visible .entry ")[2].partition("(")
     kinds = re.findall(r"\.param \.[a-z](\d+)", rest.partition(")")[0])
     if set(kinds) - {"64"}:
-        raise TypeError(f"{launch.kernel!r}: parameters of {kinds} bits, where only 64 are passed")
+        raise TypeError(f"{entry}: parameters of {kinds} bits, where only 64 are passed")
     return Code(entry.strip(), len(kinds), *linked(ptx, capability))
 
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -74,6 +75,9 @@ def compute(instructions: str, operands: Sequence[float | int], kind: str = "f64
         ("rem.s64 %rd8, %rd6, %rd7;", (-7, 2), -1),
         ("shr.s64 %rd8, %rd6, 3;", (-9, 0), -2),
         ("shr.u64 %rd8, %rd6, 64;", (-9, 0), 0),
+        ("add.cc.u64 %rd5, %rd6, %rd7; addc.u64 %rd8, %rd6, 0;", (-1, 1), 0),
+        ("sub.cc.u64 %rd5, %rd6, %rd7; subc.u64 %rd8, %rd6, 0;", (0, 1), -1),
+        ("mad.lo.cc.u64 %rd5, %rd6, %rd7, %rd6; madc.hi.u64 %rd8, %rd6, %rd7, 1;", (-1, -1), 0),
         ("mul.hi.s64 %rd8, %rd6, %rd7;", (-(1 << 62), 8), -2),
         ("mul.hi.u64 %rd8, %rd6, %rd7;", (-1, 2), 1),
         ("cvt.u32.u64 %r6, %rd6; cvt.s64.s32 %rd8, %r6;", (0xFFFFFFFE, 0), -2),
@@ -107,6 +111,15 @@ def test_integers(code: str, operands: tuple[int, int], expected: int) -> None:
         ("cvt.rn.f32.f64 %f1, %fd1; cvt.sat.f32.f32 %f2, %f1; cvt.f64.f32 %fd3, %f2;", (1.5, 0), 1),
         ("cvt.rn.f32.f64 %f1, %fd1; add.rz.f32 %f2, %f1, 0f33800000; cvt.f64.f32 %fd3, %f2;",
          (1 + 2**-23, 0), 1 + 2**-23),
+        ("cvt.rn.f32.f64 %f1, %fd1; sqrt.rp.f32 %f2, %f1; cvt.f64.f32 %fd3, %f2;", (1 + 2**-23, 0), 1 + 2**-23),
+        ("cvt.rp.f32.f64 %f1, %fd1; cvt.f64.f32 %fd3, %f1;", (1 + 2**-40, 0), 1 + 2**-23),
+        ("add.rp.f64 %fd3, %fd1, %fd2;", (1, 2**-80), 1 + 2**-52),
+        ("sub.rz.f64 %fd3, %fd1, %fd2;", (-1, -(2**-80)), -1 + 2**-53),
+        ("mul.rp.f64 %fd3, %fd1, %fd1;", (1 + 2**-30, 0), 1 + 2**-29 + 2**-52),
+        ("fma.rm.f64 %fd3, %fd1, %fd1, %fd2;", (2**-80, -1), -1),
+        ("fma.rp.f64 %fd3, %fd1, %fd1, %fd2;", (2**-80, -1), -1 + 2**-53),
+        ("div.rp.f64 %fd3, %fd1, %fd2;", (1, -3), -1 / 3 + 2**-54 * (-1 / 3 < -Fraction(1, 3))),
+        ("rcp.rm.f64 %fd3, %fd1;", (3, 0), 1 / 3 - 2**-54 * (1 / 3 > Fraction(1, 3))),
         ("copysign.f64 %fd3, %fd1, %fd2;", (-0.0, 3), -3),
         ("setp.geu.f64 %p1, %fd1, %fd2; selp.f64 %fd3, %fd2, %fd1, %p1;", (math.nan, 2), 2),
         ("setp.ne.f64 %p1, %fd1, %fd2; selp.f64 %fd3, 0d3FF0000000000000, %fd2, %p1;", (math.nan, 2), 2),
@@ -114,6 +127,22 @@ def test_integers(code: str, operands: tuple[int, int], expected: int) -> None:
 )  # fmt: skip
 def test_floats(code: str, operands: tuple[float, float], expected: float) -> None:
     assert compute(code, operands) == expected
+
+
+def test_threads_that_leave_or_pass_under_a_condition() -> None:
+    code = """
+      mov.u64 %rd6, 7;
+      setp.lt.u32 %p1, %r1, 10;
+      st.global.u64 [%rd5], %rd6;
+      @%p1 ret;
+      setp.lt.u32 %p2, %r1, 20;
+      @!%p2 bar.sync 0;
+      st.global.u64 [%rd5], %rd3;
+      @%p2 bar.sync 0;"""
+    with pytest.raises(MachineError, match="different barriers"):
+        run(code, threads=32)
+    expected = [7] * 10 + [8 * thread for thread in range(10, 32)]
+    np.testing.assert_array_equal(run(code.replace("@!%p2 bar.sync 0;", ""), threads=32), expected)
 
 
 def test_threads_that_part_meet_again() -> None:

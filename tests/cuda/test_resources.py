@@ -25,10 +25,13 @@ from fastcnn_kernels.cuda import (
     CudaLaunch,
     OnDevice,
     TensorKernel,
+    Tile,
 )
 
 from bench import cuda_resources
 from bench.networks import NETWORKS
+from bench.ptx.machine import check_known
+from bench.ptx.text import own_name, parsed
 from fastcnn.backend import cuda
 from fastcnn.data import Batch
 from fastcnn.models.step import Signature
@@ -51,7 +54,8 @@ def named(launch: CudaLaunch) -> str:
 
 
 def check(launch: CudaLaunch, capability: tuple[int, int]) -> None:
-    code = cuda_code.translated(launch, capability)
+    ptx = launch.ptx(capability)
+    code = cuda_code.assembled(ptx, capability)
     found, threads = cuda_resources.parsed(code.report), cuda_resources.threads_of(launch)
     there = tuple(OnDevice(0, arg, None) if isinstance(arg, np.ndarray) else arg for arg in launch.args)
     if not isinstance(launch.kernel, TensorKernel):  # whose table is made on a device
@@ -61,6 +65,22 @@ def check(launch: CudaLaunch, capability: tuple[int, int]) -> None:
     assert threads <= MOST_THREADS
     assert 0 < found.registers * threads <= MOST_REGISTERS
     assert found.shared <= MOST_SHARED
+    check_known(parsed(ptx))
+    assert own_name(code.entry).startswith(launch.kernel.__name__)
+    if launch.tile:
+        check_stages(launch.tile, ptx, capability)
+
+
+def check_stages(tile: Tile, ptx: str, capability: tuple[int, int]) -> None:
+    """Products are fed by asynchronous copies, where a device has them."""
+    assert ptx.count("mma.sync") == 2 * tile.columns // 8 * tile.cores
+    if capability < (8, 0):
+        assert "cp.async" not in ptx
+    else:
+        assert "cp.async.cg.shared.global" in ptx  # 16 bytes, past registers and the first-level cache
+        assert "cp.async.wait_group" in ptx
+    if not tile.cores:
+        assert re.search(r"ld\.shared\.v[24]\.f", ptx)  # operands four at a time, or two of eight bytes
 
 
 # Sines of very large numbers take so many digits of pi that they do not fit into registers.
@@ -76,18 +96,6 @@ def test_kernel(launch: CudaLaunch) -> None:
 @pytest.mark.parametrize("launch", WIDE, ids=named)
 def test_product_on_newer_devices(launch: CudaLaunch, capability: tuple[int, int]) -> None:
     check(launch, capability)
-
-
-@pytest.mark.parametrize("launch", WIDE, ids=named)
-def test_products_are_fed_by_asynchronous_copies(launch: CudaLaunch) -> None:
-    tile, ptx = launch.tile, launch.ptx((8, 0))
-    assert tile is not None
-    assert "cp.async.cg.shared.global" in ptx  # 16 bytes, past registers and the first-level cache
-    assert "cp.async.wait_group" in ptx
-    assert ptx.count("mma.sync") == 2 * tile.columns // 8 * tile.cores
-    if not tile.cores:
-        assert "cp.async" not in launch.ptx((7, 5))  # which has none
-        assert re.search(r"ld\.shared\.v[24]\.f", ptx)  # operands four at a time, or two of eight bytes
 
 
 def test_the_saved_table_is_that_of_these_kernels() -> None:
