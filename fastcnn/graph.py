@@ -123,8 +123,10 @@ class Op:
         """Kernels that make it. In a plan that does not change these weights they run once, not in every run."""
         return []
 
-    def scratch(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> list[TensorSpec]:
-        """Working memory that `launch` needs for the time of this node."""
+    def scratch(
+        self, k: Any, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]
+    ) -> list[TensorSpec]:
+        """Working memory that `launch` with the same kernels needs for the time of this node."""
         return []
 
     def workspace(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> TensorSpec | None:
@@ -144,8 +146,11 @@ class Op:
         """
         return self.images
 
-    def parts(self, inputs: Sequence[Tensor]) -> Sequence[Tensor] | None:
-        """The outputs, by several smaller ops that a plan may run at different times; None if it is one piece."""
+    def parts(self, inputs: Sequence[Tensor], by_image: bool) -> Sequence[Tensor] | None:
+        """The outputs, by several smaller ops that a plan may run at different times; None if it is one piece.
+
+        by_image: whether the plan would execute some of them on a few images at a time.
+        """
         return None
 
     def using(self, algorithm: str) -> Op:
@@ -171,10 +176,10 @@ class Op:
         """What does the work of `source`, whose result only `node` reads, and of `node`, which is of this op."""
         return None
 
-    def join(self, node: Node, reader: Node) -> Op | None:
+    def join(self, node: Node, reader: Node, k: Any) -> Op | None:
         """What does the work of `node`, which is of this op, and of `reader`, which reads nothing but its first output.
 
-        It has the inputs of `node`, and the outputs of both: `node`'s first.
+        It has the inputs of `node`, and the outputs of both: `node`'s first. k: the kernels of the backend.
         """
         return None
 

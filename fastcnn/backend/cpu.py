@@ -57,8 +57,8 @@ BYTES = False
 BLOCKS = MEASURES = True
 
 FAMILIES = (
-    "activation", "amx", "boxes", "color", "conv", "depthwise", "elementwise", "gemm", "lanes", "loss", "nms",
-    "norm", "optimizer", "ordering", "policy", "pool", "random", "reduction", "resample", "roi", "segment",
+    "activation", "amx", "boxes", "color", "conv", "depthwise", "elementwise", "gemm", "lanes", "loss", "moments",
+    "nms", "norm", "optimizer", "ordering", "policy", "pool", "random", "reduction", "resample", "roi", "segment",
     "shape", "winograd", "yolo",
 )  # fmt: skip
 

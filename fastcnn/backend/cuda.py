@@ -19,6 +19,7 @@ from fastcnn_kernels import (
     elementwise_cuda,
     gemm_cuda,
     loss_cuda,
+    moments_cuda,
     nms_cuda,
     norm_cuda,
     optimizer_cuda,
@@ -60,8 +61,8 @@ __all__ = [
 
 FAMILIES: tuple[ModuleType, ...] = (
     activation_cuda, boxes_cuda, color_cuda, conv_cuda, depthwise_cuda, elementwise_cuda, gemm_cuda, loss_cuda,
-    nms_cuda, norm_cuda, optimizer_cuda, ordering_cuda, policy_cuda, pool_cuda, random_cuda, reduction_cuda,
-    resample_cuda, roi_cuda, segment_cuda, shape_cuda, yolo_cuda,
+    moments_cuda, nms_cuda, norm_cuda, optimizer_cuda, ordering_cuda, policy_cuda, pool_cuda, random_cuda,
+    reduction_cuda, resample_cuda, roi_cuda, segment_cuda, shape_cuda, yolo_cuda,
 )  # fmt: skip
 MEASURES = False  # the host cannot write to what stands for memory of the device
 AHEAD = 2  # runs that may be on their way while somebody makes ready another one

@@ -126,11 +126,9 @@ def _layer_work(dtype: str) -> Iterator[Work]:
         yield "conv2d", layers.Conv2D(filters, 3, padding="same", dtype=dtype), [images]
     yield "conv2d", _implicit, [IMAGE, (3, 3, IMAGE[-1], 4)]
     channels = MANY_CHANNELS[-1]
-    for convolve, filters, results in (
-        (_implicit, 8, 8),
-        (ops.depthwise_conv2d, 1, channels),
-    ):  # keeping moments
-        shapes: list[Shape] = [MANY_CHANNELS, (3, 3, channels, filters), (results,), (results,)]
+    for convolve, filters in ((ops.conv2d, 8), (_implicit, 8), (ops.depthwise_conv2d, 1)):  # keeping moments
+        weights = (filters,) if filters > 1 else (channels,)
+        shapes: list[Shape] = [MANY_CHANNELS, (3, 3, channels, filters), weights, weights]
         yield "batch_normalization", functools.partial(_normalized, convolve), shapes
     if dtype == "float32":
         yield "conv2d", layers.Conv2D(256, 1, dtype="mixed_bfloat16"), [MANY_CHANNELS]

@@ -509,7 +509,7 @@ class PreluGrad(Op):
     def infer(self, dy: Tensor, x: Tensor, alpha: Tensor) -> tuple[TensorSpec, ...]:
         return x.spec, alpha.spec
 
-    def scratch(self, inputs: Sequence[TensorSpec], outputs: Any) -> list[TensorSpec]:
+    def scratch(self, k: Any, inputs: Sequence[TensorSpec], outputs: Any) -> list[TensorSpec]:
         _, x, alpha = inputs
         # Enough blocks to share out over threads, but not so many that they need more memory than 8 MiB.
         blocks = max(1, min(x.size // alpha.size, 32, 2**20 // alpha.size))

@@ -98,7 +98,7 @@ class AmxConv(_Passes, Conv):
 
     rounding = 2
 
-    def moment_parts(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> int:
+    def moment_parts(self, k: Any, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> int:
         (plan,) = self.plans(inputs, outputs)
         return tile_geometry.forward_parts(plan)
 
@@ -150,7 +150,7 @@ class AmxConvKernelGrad(ConvKernelGrad):
     def cost(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], ready: bool) -> Cost:
         return amx_gradient_cost(self.plan(inputs), self.terms) if suits(inputs, self.terms) else IMPOSSIBLE
 
-    def scratch(self, inputs: Sequence[TensorSpec], outputs: Any) -> list[TensorSpec]:
+    def scratch(self, k: Any, inputs: Sequence[TensorSpec], outputs: Any) -> list[TensorSpec]:
         return [TensorSpec(tile_geometry.partial_sums_shape(self.plan(inputs)), "float32")]
 
     def workspace(self, inputs: Sequence[TensorSpec], outputs: Any) -> TensorSpec:
@@ -280,9 +280,11 @@ class Bfloat16MatMul(MatMul):
         op, given, found = self.lifted(inputs, outputs)
         return op.cost(given, found, False)
 
-    def scratch(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> list[TensorSpec]:
+    def scratch(
+        self, k: Any, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]
+    ) -> list[TensorSpec]:
         op, given, found = self.lifted(inputs, outputs)
-        return [*op.prepared(given, found), *op.scratch(given, found)]
+        return [*op.prepared(given, found), *op.scratch(k, given, found)]
 
     def workspace(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> TensorSpec | None:
         op, given, found = self.lifted(inputs, outputs)

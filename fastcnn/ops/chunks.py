@@ -32,8 +32,10 @@ class ChunkSums(Op):
         images = [TensorSpec((self.size, *x.shape[1:]), x.dtype) for x in inputs]
         return images, [TensorSpec(y.shape[1:], y.dtype) for y in outputs]
 
-    def scratch(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> list[TensorSpec]:
-        return self.op.scratch(*self.of_chunk(inputs, outputs))
+    def scratch(
+        self, k: Any, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]
+    ) -> list[TensorSpec]:
+        return self.op.scratch(k, *self.of_chunk(inputs, outputs))
 
     def workspace(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> TensorSpec | None:
         return self.op.workspace(*self.of_chunk(inputs, outputs))

@@ -140,7 +140,9 @@ class Equalize(Ranking):
     high: float
     bins: int
 
-    def scratch(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> list[TensorSpec]:
+    def scratch(
+        self, k: Any, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]
+    ) -> list[TensorSpec]:
         n, _, _, c = known(inputs[0].shape)
         return [TensorSpec((n * c, self.bins), "int64")]
 
@@ -170,7 +172,9 @@ class Clahe(Ranking):
     high: float
     bins: int
 
-    def scratch(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> list[TensorSpec]:
+    def scratch(
+        self, k: Any, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]
+    ) -> list[TensorSpec]:
         n, _, _, c = known(inputs[0].shape)
         return [TensorSpec((n * c * self.tiles[0] * self.tiles[1], self.bins), "float64")]
 

@@ -77,10 +77,10 @@ class Stored:
 class ColumnsConv(Stored, Conv):
     """`Conv` by explicit columns."""
 
-    def moment_parts(self, inputs: Any, outputs: Any) -> int:
+    def moment_parts(self, k: Any, inputs: Any, outputs: Any) -> int:
         return 0
 
-    def scratch(self, inputs: Sequence[TensorSpec], outputs: Any) -> list[TensorSpec]:
+    def scratch(self, k: Any, inputs: Sequence[TensorSpec], outputs: Any) -> list[TensorSpec]:
         return [columns_spec(self.geometry_of(inputs, outputs), inputs[0].dtype)]
 
     def launch(self, k: Any, inputs: Any, outputs: Any, scratch: Any) -> list:
@@ -100,7 +100,7 @@ class ColumnsConv(Stored, Conv):
 class ColumnsConvInputGrad(Stored, ConvInputGrad):
     """`ConvInputGrad` by explicit columns."""
 
-    def scratch(self, inputs: Sequence[TensorSpec], outputs: Any) -> list[TensorSpec]:
+    def scratch(self, k: Any, inputs: Sequence[TensorSpec], outputs: Any) -> list[TensorSpec]:
         return [columns_spec(self.geometry_of(inputs), inputs[0].dtype)]
 
     def launch(self, k: Any, inputs: Any, outputs: Any, scratch: Any) -> list:
@@ -120,7 +120,7 @@ class ColumnsConvInputGrad(Stored, ConvInputGrad):
 class ColumnsConvKernelGrad(Stored, ConvKernelGrad):
     """`ConvKernelGrad` by explicit columns."""
 
-    def scratch(self, inputs: Sequence[TensorSpec], outputs: Any) -> list[TensorSpec]:
+    def scratch(self, k: Any, inputs: Sequence[TensorSpec], outputs: Any) -> list[TensorSpec]:
         return [columns_spec(self.geometry_of(inputs), inputs[0].dtype)]
 
     def launch(self, k: Any, inputs: Any, outputs: Any, scratch: Any) -> list:

@@ -13,13 +13,9 @@ from typing import Any, ClassVar
 import numpy as np
 from fastcnn_kernels.conv import (
     ConvGeometry,
-    forward_parts,
     packed_size,
     packed_transposed_size,
-    partials_shape,
 )
-from fastcnn_kernels.depthwise import depthwise_partials_shape
-from fastcnn_kernels.depthwise import forward_parts as depthwise_parts
 
 from fastcnn import config
 from fastcnn.errors import Error, did_you_mean
@@ -167,12 +163,12 @@ class Conv(Correlation):
     def absorb(self, node: Node, reader: Node) -> Fused | None:
         return accumulated(node, reader) or absorbed(node, reader, known(node.inputs[1].shape[-1:]))
 
-    def join(self, node: Node, reader: Node) -> Op | None:
-        return moments_as_stored(node, reader)
+    def join(self, node: Node, reader: Node, k: Any) -> Op | None:
+        return moments_as_stored(node, reader, k)
 
-    def moment_parts(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> int:
+    def moment_parts(self, k: Any, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> int:
         """How many rows of moments are written with the results; 0 where that cannot be."""
-        return forward_parts(self.geometry_of(inputs, outputs), np.dtype(inputs[0].dtype).itemsize)
+        return k.conv_forward_moments.parts(self.geometry_of(inputs, outputs), inputs[0].dtype)
 
     def by_image(self, inputs: Sequence[Any], outputs: Any) -> Sequence[int]:
         return with_images(self, inputs)
@@ -193,8 +189,10 @@ class Conv(Correlation):
     def prepare(self, k: Any, inputs: Any, outputs: Any, prepared: Any) -> list:
         return [k.conv_pack_weights.bind(inputs[1], prepared[0], self.geometry_of(inputs, outputs))]
 
-    def scratch(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> list[TensorSpec]:
-        return moments_kept(self, inputs, outputs)
+    def scratch(
+        self, k: Any, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]
+    ) -> list[TensorSpec]:
+        return moments_kept(self, k, inputs, outputs)
 
     def launch(self, k: Any, inputs: Any, outputs: Any, scratch: Any) -> list:
         x, y, (packed, *moments) = inputs[0], outputs[0], scratch
@@ -359,8 +357,8 @@ class ConvKernelGrad(Correlation):
         dx = apply(ConvInputGrad(*window, known(x.shape[1:]), algorithm=by), dy, dkernel)
         return dx, apply(Conv(*window, algorithm=by), x, dkernel)
 
-    def parts(self, inputs: Sequence[Tensor]) -> Sequence[Tensor] | None:
-        return by_chunks(self, inputs)
+    def parts(self, inputs: Sequence[Tensor], by_image: bool) -> Sequence[Tensor] | None:
+        return by_chunks(self, inputs) if by_image else None
 
     def geometry_of(self, inputs: Sequence[Any]) -> ConvGeometry:
         return self.geometry(inputs[0].shape, self.shape[:3], inputs[1].shape)
@@ -371,14 +369,14 @@ class ConvKernelGrad(Correlation):
     def cost(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], ready: bool) -> Cost:
         return implicit_gradient_cost(self.geometry_of(inputs))
 
-    def scratch(self, inputs: Sequence[TensorSpec], outputs: Any) -> list[TensorSpec]:
-        shape = partials_shape(self.geometry_of(inputs), np.dtype(inputs[0].dtype).itemsize)
-        return [TensorSpec(shape, inputs[0].dtype)] if shape[0] > 1 else []
+    def scratch(self, k: Any, inputs: Sequence[TensorSpec], outputs: Any) -> list[TensorSpec]:
+        parts = k.conv_backward_weights.parts(self.geometry_of(inputs), inputs[0].dtype)
+        return [TensorSpec((parts, math.prod(self.shape)), inputs[0].dtype)] if parts > 1 else []
 
     def launch(self, k: Any, inputs: Any, outputs: Any, scratch: Any) -> list:
         (x, dy), (dkernel,) = inputs, outputs
         g = self.geometry_of(inputs)
-        parts, _ = partials_shape(g, x.itemsize)
+        parts = k.conv_backward_weights.parts(g, x.dtype)
         return reduced(k, parts, lambda p: k.conv_backward_weights.bind(x, dy, p, g), dkernel, scratch)
 
 
@@ -435,12 +433,13 @@ class DepthwiseConv(Correlation):
     def absorb(self, node: Node, reader: Node) -> Fused | None:
         return absorbed(node, reader, known(node.inputs[1].shape[-2:]))
 
-    def join(self, node: Node, reader: Node) -> Op | None:
-        return moments_as_stored(node, reader)
+    def join(self, node: Node, reader: Node, k: Any) -> Op | None:
+        return moments_as_stored(node, reader, k)
 
-    def moment_parts(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> int:
+    def moment_parts(self, k: Any, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> int:
         """How many rows of moments are written with the results; 0 where that cannot be."""
-        return depthwise_parts(self.geometry_of(inputs, outputs)) if inputs[1].shape[-1] == 1 else 0
+        planes = inputs[1].shape[-1]
+        return k.depthwise_forward_moments.parts(self.geometry_of(inputs, outputs)) if planes == 1 else 0
 
     def geometry_of(self, inputs: Sequence[Any], outputs: Sequence[Any]) -> ConvGeometry:
         return self.geometry(inputs[0].shape, (*known(inputs[1].shape[:2]), 1), outputs[0].shape)
@@ -448,9 +447,11 @@ class DepthwiseConv(Correlation):
     def flops(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> int:
         return 2 * outputs[0].size * math.prod(known(inputs[1].shape[:2]))
 
-    def scratch(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> list[TensorSpec]:
+    def scratch(
+        self, k: Any, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]
+    ) -> list[TensorSpec]:
         if self.moments:
-            return moments_kept(self, inputs, outputs)
+            return moments_kept(self, k, inputs, outputs)
         return planes_of([*inputs[1:], *outputs], inputs[1].shape[-1])
 
     def launch(self, k: Any, inputs: Any, outputs: Any, scratch: Any) -> list:
@@ -483,7 +484,9 @@ class DepthwiseInputGrad(Correlation):
     def flops(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> int:
         return 2 * inputs[0].size * math.prod(known(inputs[1].shape[:2]))
 
-    def scratch(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> list[TensorSpec]:
+    def scratch(
+        self, k: Any, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]
+    ) -> list[TensorSpec]:
         return planes_of(inputs, inputs[1].shape[-1])
 
     def launch(self, k: Any, inputs: Any, outputs: Any, scratch: Any) -> list:
@@ -508,8 +511,8 @@ class DepthwiseKernelGrad(Correlation):
         dx = apply(DepthwiseInputGrad(*window, known(x.shape[1:])), dy, dkernel)
         return dx, apply(DepthwiseConv(*window), x, dkernel)
 
-    def parts(self, inputs: Sequence[Tensor]) -> Sequence[Tensor] | None:
-        return by_chunks(self, inputs)
+    def parts(self, inputs: Sequence[Tensor], by_image: bool) -> Sequence[Tensor] | None:
+        return by_chunks(self, inputs) if by_image else None
 
     def geometry_of(self, inputs: Sequence[Any]) -> ConvGeometry:
         return self.geometry(inputs[0].shape, (*self.shape[:2], 1), inputs[1].shape)
@@ -517,15 +520,17 @@ class DepthwiseKernelGrad(Correlation):
     def flops(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> int:
         return 2 * inputs[1].size * math.prod(self.shape[:2])
 
-    def scratch(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> list[TensorSpec]:
-        shape = depthwise_partials_shape(self.geometry_of(inputs))
-        partials = [TensorSpec(shape, inputs[0].dtype)] if shape[0] > 1 else []
+    def scratch(
+        self, k: Any, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]
+    ) -> list[TensorSpec]:
+        parts = k.depthwise_backward_weights.parts(self.geometry_of(inputs))
+        partials = [TensorSpec((parts, math.prod(self.shape)), inputs[0].dtype)] if parts > 1 else []
         return [*partials, *planes_of([inputs[1], *outputs], self.shape[-1])]
 
     def launch(self, k: Any, inputs: Any, outputs: Any, scratch: Any) -> list:
         (x, dy), (dkernel,) = inputs, outputs
         g, multiplier = self.geometry_of(inputs), self.shape[-1]
-        parts, _ = depthwise_partials_shape(g)
+        parts = k.depthwise_backward_weights.parts(g)
         planes = scratch[-2:] if multiplier > 1 else (dy, dkernel)
 
         def products(partials: Any) -> Any:

@@ -211,7 +211,7 @@ class YoloLoss(Grid):
         grad = YoloLossGrad(self.anchors, self.classes, self.spread)
         return apply(grad, grads[0], outputs[1]), None
 
-    def scratch(self, inputs: Sequence[TensorSpec], outputs: Any) -> list[TensorSpec]:
+    def scratch(self, k: Any, inputs: Sequence[TensorSpec], outputs: Any) -> list[TensorSpec]:
         n, rows, columns, _ = inputs[0].dims
         return [TensorSpec((n, rows * columns * len(self.anchors)), "int32")]
 

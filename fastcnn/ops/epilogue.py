@@ -47,22 +47,22 @@ def with_images(operation: Any, inputs: Sequence[Any]) -> tuple[int, ...]:
     return (0, len(inputs) - 1) if operation.residual else (0,)
 
 
-def moments_as_stored(node: Node, reader: Node) -> Op | None:
+def moments_as_stored(node: Node, reader: Node, k: Any) -> Op | None:
     """`Op.join` of an op that can write the `moment_parts` of its result: of these, `BatchMoments` is then made."""
     operation: Any = node.operation
     if not isinstance(reader.operation, BatchMoments) or operation.moments:
         return None
     joined = replace(operation, moments=True)
-    (kept,) = moments_kept(joined, [x.spec for x in node.inputs], [y.spec for y in node.outputs])
+    (kept,) = moments_kept(joined, k, [x.spec for x in node.inputs], [y.spec for y in node.outputs])
     return joined if kept.size else None
 
 
-def moments_kept(operation: Any, inputs: Sequence[Any], outputs: Sequence[Any]) -> list[TensorSpec]:
+def moments_kept(operation: Any, k: Any, inputs: Sequence[Any], outputs: Sequence[Any]) -> list[TensorSpec]:
     """The scratch for moments (parts, 3, filters) of what is stored. Without a part where these have few pixels: then
     moments would be nearly as large as the results, and a kernel of its own is faster."""
     if not operation.moments:
         return []
-    y, parts = outputs[0], operation.moment_parts(inputs, outputs)
+    y, parts = outputs[0], operation.moment_parts(k, inputs, outputs)
     kept = TensorSpec((parts, 3, y.shape[-1]), "float64")
     return [kept if kept.nbytes * SMALL_SHARE <= y.nbytes else TensorSpec((0, 3, y.shape[-1]), "float64")]
 

@@ -51,7 +51,7 @@ class LanesConv(Conv):
     def cost(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], ready: bool) -> Cost:
         return cost(self.geometry_of(inputs, outputs), inputs)
 
-    def moment_parts(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> int:
+    def moment_parts(self, k: Any, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> int:
         return lanes_moment_parts(self.geometry_of(inputs, outputs), itemsize_of(inputs))
 
     def prepared(self, inputs: Sequence[TensorSpec], outputs: Any) -> list[TensorSpec]:
@@ -104,7 +104,7 @@ class LanesConvKernelGrad(ConvKernelGrad):
     def cost(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], ready: bool) -> Cost:
         return cost(self.geometry_of(inputs), inputs, gradient=True)
 
-    def scratch(self, inputs: Sequence[TensorSpec], outputs: Any) -> list[TensorSpec]:
+    def scratch(self, k: Any, inputs: Sequence[TensorSpec], outputs: Any) -> list[TensorSpec]:
         shape = lanes_partials_shape(self.geometry_of(inputs), itemsize_of(inputs))
         return [TensorSpec(shape, inputs[0].dtype)] if shape[0] > 1 else []
 

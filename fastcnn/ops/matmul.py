@@ -100,7 +100,9 @@ class MatMul(Op):
     def cost(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], ready: bool) -> Cost:
         return product_cost(outputs[0].size, known(self.sizes(inputs[0].shape, inputs[1].shape))[2])
 
-    def scratch(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> list[TensorSpec]:
+    def scratch(
+        self, k: Any, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]
+    ) -> list[TensorSpec]:
         g = self.geometry(inputs[0].shape, inputs[1].shape, np.dtype(inputs[0].dtype).itemsize)
         return [TensorSpec((g.parts, outputs[0].size), inputs[0].dtype)] if g.parts > 1 else []
 

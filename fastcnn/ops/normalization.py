@@ -136,11 +136,10 @@ class BatchNorm(Rectified):
     def grad_op(self) -> "BatchNormGrad":
         return BatchNormGrad(self.epsilon)
 
-    def parts(self, inputs: Sequence[Tensor]) -> Sequence[Tensor] | None:
+    def parts(self, inputs: Sequence[Tensor], by_image: bool) -> Sequence[Tensor] | None:
         x, gamma, beta, *residual = inputs
-        mean, variance = apply(
-            BatchStatistics(math.prod(known(x.shape[:-1]))), apply(BatchMoments(), x), gamma
-        )
+        moments = apply(BatchMoments(by_image), x)
+        mean, variance = apply(BatchStatistics(math.prod(known(x.shape[:-1]))), moments, gamma)
         rectified = BatchNormInference(
             self.epsilon, slope=self.slope, upper=self.upper, residual=self.residual
         )
@@ -156,7 +155,7 @@ class BatchNorm(Rectified):
             terms.append((x - mean) * (dvariance * (2.0 / rows)))
         return terms
 
-    def scratch(self, inputs: Sequence[TensorSpec], outputs: Any) -> list[TensorSpec]:
+    def scratch(self, k: Any, inputs: Sequence[TensorSpec], outputs: Any) -> list[TensorSpec]:
         return [self.partial(inputs[0].shape)]
 
     def launch(self, k: Any, inputs: Any, outputs: Any, scratch: Any) -> list:
@@ -187,7 +186,9 @@ class BatchNormGrad(BatchNorm):
     def absorb(self, node: Node, reader: Node) -> Fused | None:
         return None
 
-    def parts(self, inputs: Sequence[Tensor]) -> Sequence[Tensor] | None:
+    def parts(self, inputs: Sequence[Tensor], by_image: bool) -> Sequence[Tensor] | None:
+        if not by_image:
+            return None
         x, dy, mean, variance, gamma, beta = inputs
         rectifier, rows = (self.slope, self.upper), math.prod(known(x.shape[:-1]))
         partial = apply(BatchNormSums(self.epsilon, *rectifier), *inputs)
@@ -211,7 +212,7 @@ class BatchNormGrad(BatchNorm):
             return None
         return replace(self, slope=bounds[0], upper=bounds[1]), [x, dz, mean, *rest]
 
-    def scratch(self, inputs: Sequence[TensorSpec], outputs: Any) -> list[TensorSpec]:
+    def scratch(self, k: Any, inputs: Sequence[TensorSpec], outputs: Any) -> list[TensorSpec]:
         m, _, c = self.view(inputs[0].shape)
         return [self.partial(inputs[0].shape), TensorSpec((m, 3, c), inputs[0].dtype)]
 
@@ -244,9 +245,11 @@ def chunk_of_images(shape: Sequence[int | None]) -> int:
     return max(d for d in range(1, min(n, most) + 1) if n % d == 0)
 
 
-def partial_sums(x: Tensor) -> TensorSpec:
-    """A pair of numbers of each chunk of images and channel."""
-    return TensorSpec((known(x.shape)[0] // chunk_of_images(x.shape), 2, known(x.shape)[-1]), "float64")
+def partial_sums(x: Tensor, whole_images: bool = True) -> TensorSpec:
+    """A pair of numbers of each chunk of rows, or of images, and channel."""
+    *rest, c = known(x.shape)
+    chunks = rest[0] // chunk_of_images(x.shape) if whole_images else partial_chunks(1, math.prod(rest), c)
+    return TensorSpec((chunks, 2, c), "float64")
 
 
 def in_chunks(arrays: Sequence[Any], partial: Any) -> tuple[list[Any], Any]:
@@ -257,16 +260,23 @@ def in_chunks(arrays: Sequence[Any], partial: Any) -> tuple[list[Any], Any]:
 
 @operation
 class BatchMoments(Op):
-    """Mean and sum of squared differences from it, of each chunk of images and channel.  x (n, ..., c)."""
+    """Mean and sum of squared differences from it, of each chunk and channel.  x (n, ..., c); see `partial_sums`."""
 
-    images = (0,)
+    whole_images: bool
     narrow = True
 
     def infer(self, x: Tensor) -> TensorSpec:
-        return partial_sums(x)
+        return partial_sums(x, self.whole_images)
+
+    def by_image(self, inputs: Sequence[Any], outputs: Any) -> Sequence[int] | None:
+        return (0,) if self.whole_images else None
 
     def launch(self, k: Any, inputs: Any, outputs: Any, scratch: Any) -> list:
-        (x,), partial = in_chunks(inputs, outputs[0])
+        x, partial = inputs[0], outputs[0]
+        if self.whole_images:
+            (x,), partial = in_chunks([x], partial)
+        else:
+            x, partial = x.reshape(1, -1, x.shape[-1]), partial[None]
         return [k.batch_norm_moments.bind(x, partial)]
 
     def flops(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> int:
@@ -371,7 +381,7 @@ class GroupNorm(BatchNorm):
     def grad_op(self) -> "BatchNormGrad":
         return GroupNormGrad(self.epsilon, self.groups)
 
-    def parts(self, inputs: Sequence[Tensor]) -> Sequence[Tensor] | None:
+    def parts(self, inputs: Sequence[Tensor], by_image: bool) -> Sequence[Tensor] | None:
         return None
 
     def statistics_terms(self, x: Tensor, mean: Tensor, dmean: Any, dvariance: Any) -> list[Tensor]:
@@ -453,7 +463,7 @@ class BatchNormWeightsGrad(Op):
     def infer(self, x: Tensor, dy: Tensor, *channels: Tensor) -> tuple[TensorSpec, ...]:
         return channels[0].spec, channels[0].spec
 
-    def scratch(self, inputs: Sequence[TensorSpec], outputs: Any) -> list[TensorSpec]:
+    def scratch(self, k: Any, inputs: Sequence[TensorSpec], outputs: Any) -> list[TensorSpec]:
         return [BatchNorm(self.epsilon).partial(inputs[0].shape)]
 
     def launch(self, k: Any, inputs: Any, outputs: Any, scratch: Any) -> list:
@@ -626,7 +636,7 @@ class LayerNormWeightsGrad(Op):
         spec = TensorSpec(x.shape[-1:], x.dtype)
         return spec, spec
 
-    def scratch(self, inputs: Sequence[TensorSpec], outputs: Any) -> list[TensorSpec]:
+    def scratch(self, k: Any, inputs: Sequence[TensorSpec], outputs: Any) -> list[TensorSpec]:
         return [BatchNorm(0.0).partial(inputs[0].shape)]
 
     def launch(self, k: Any, inputs: Any, outputs: Any, scratch: Any) -> list:

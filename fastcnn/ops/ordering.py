@@ -26,7 +26,7 @@ class ArgSort(Op):
     def gradient(self, inputs: Any, outputs: Any, grads: Any) -> tuple[None]:
         return (None,)
 
-    def scratch(self, inputs: Sequence[TensorSpec], outputs: Any) -> list[TensorSpec]:
+    def scratch(self, k: Any, inputs: Sequence[TensorSpec], outputs: Any) -> list[TensorSpec]:
         return [TensorSpec(inputs[0].shape, "int32")]
 
     def launch(self, k: Any, inputs: Any, outputs: Any, scratch: Any) -> list:

@@ -43,7 +43,9 @@ class PolicyStep(Op):
     def gradient(self, inputs: Any, outputs: Any, grads: Any) -> tuple[None, None, None]:
         return None, None, None
 
-    def scratch(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> list[TensorSpec]:
+    def scratch(
+        self, k: Any, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]
+    ) -> list[TensorSpec]:
         return [TensorSpec((known(inputs[0].shape)[0], BINS), "int64")]
 
     def launch(self, k: Any, inputs: Any, outputs: Any, scratch: Any) -> list:

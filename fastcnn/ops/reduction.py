@@ -132,7 +132,7 @@ class Sum(Reduce, Op):
         dy = grads[0] if scale == 1.0 else grads[0] * scale
         return (broadcast_to(self.widened(dy, x), x.shape),)
 
-    def scratch(self, inputs: Sequence[TensorSpec], outputs: Any) -> list[TensorSpec]:
+    def scratch(self, k: Any, inputs: Sequence[TensorSpec], outputs: Any) -> list[TensorSpec]:
         return stage_results(known(inputs[0].shape), self.axes, "float64")
 
     def launch(self, k: Any, inputs: Any, outputs: Any, scratch: Any) -> list:
@@ -156,7 +156,7 @@ class Max(Reduce, Op):
     def gradient(self, inputs: Sequence[Tensor], outputs: Sequence[Tensor], grads: Any) -> tuple[Tensor]:
         return (apply(ExtremumGrad(self.axes), inputs[0], outputs[0], grads[0]),)
 
-    def scratch(self, inputs: Sequence[TensorSpec], outputs: Any) -> list[TensorSpec]:
+    def scratch(self, k: Any, inputs: Sequence[TensorSpec], outputs: Any) -> list[TensorSpec]:
         return stage_results(known(inputs[0].shape), self.axes, inputs[0].dtype)
 
     def launch(self, k: Any, inputs: Any, outputs: Any, scratch: Any) -> list:
@@ -185,7 +185,7 @@ class ExtremumGrad(Op):
         (first, last), *_ = runs(self.axes) or [(0, 0)]
         return canonical(known(shape), first, last)
 
-    def scratch(self, inputs: Sequence[TensorSpec], outputs: Any) -> list[TensorSpec]:
+    def scratch(self, k: Any, inputs: Sequence[TensorSpec], outputs: Any) -> list[TensorSpec]:
         outer, rows, inner = self.view(inputs[0].shape)
         chunks = reduction_chunks(outer, rows, inner)
         return [TensorSpec((outer, chunks, inner), "float64"), TensorSpec((outer, 1, inner), "float64")]

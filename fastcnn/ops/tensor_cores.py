@@ -34,6 +34,12 @@ class OnCores:
     def cost(self, inputs: Any, outputs: Any, ready: bool) -> Cost:
         return SHARE * super().cost(inputs, outputs, ready)  # type: ignore[misc]
 
+    def moment_parts(self, k: Any, inputs: Any, outputs: Any) -> int:
+        return int(super().moment_parts(Kernels(k), inputs, outputs))  # type: ignore[misc]
+
+    def scratch(self, k: Any, inputs: Any, outputs: Any) -> list:
+        return super().scratch(Kernels(k), inputs, outputs)  # type: ignore[misc]
+
     def launch(self, k: Any, inputs: Any, outputs: Any, scratch: Any) -> list:
         return super().launch(Kernels(k), inputs, outputs, scratch)  # type: ignore[misc]
 

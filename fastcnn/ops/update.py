@@ -244,7 +244,7 @@ class ClipFactor(Op):
             require_floating("clip_by_norm", gradient)
         return TensorSpec((1,), "float64")
 
-    def scratch(self, inputs: Sequence[TensorSpec], outputs: Any) -> list[TensorSpec]:
+    def scratch(self, k: Any, inputs: Sequence[TensorSpec], outputs: Any) -> list[TensorSpec]:
         return [TensorSpec((sum(elementwise.flat(spec) for spec in inputs),), "float64")]
 
     def launch(self, k: Any, inputs: Any, outputs: Any, scratch: Any) -> list:

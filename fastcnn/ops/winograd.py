@@ -53,7 +53,7 @@ class WinogradConv(Conv):
     def cost(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], ready: bool) -> Cost:
         return winograd_cost(self.geometry_of(inputs, outputs), self.size, ready)
 
-    def moment_parts(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> int:
+    def moment_parts(self, k: Any, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> int:
         return forward_parts(self.cut(inputs, outputs))
 
     def prepared(self, inputs: Sequence[TensorSpec], outputs: Any) -> list[TensorSpec]:
@@ -130,7 +130,7 @@ class WinogradConvKernelGrad(ConvKernelGrad):
     def cost(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], ready: bool) -> Cost:
         return winograd_gradient_cost(self.geometry_of(inputs), self.size, self.cut(inputs).parts)
 
-    def scratch(self, inputs: Sequence[TensorSpec], outputs: Any) -> list[TensorSpec]:
+    def scratch(self, k: Any, inputs: Sequence[TensorSpec], outputs: Any) -> list[TensorSpec]:
         g = self.cut(inputs)
         return [TensorSpec(partial_gradients_shape(g), inputs[0].dtype)] if g.parts > 1 else []
 

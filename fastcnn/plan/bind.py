@@ -57,7 +57,7 @@ class Binding:
                 for tensors, part in zip((node.inputs, node.outputs), specs, strict=True)
             )
             prepared, _, workspace = self._storage.work_views(node, self._arena)
-            scratch = self._slots.scratch(node, node.operation.scratch(*specs), slot)
+            scratch = self._slots.scratch(node, node.operation.scratch(self._kernels, *specs), slot)
             if number == 0:
                 bound.preparing = node.operation.prepare(self._kernels, inputs, outputs, prepared)
             work = [*prepared, *scratch, *workspace]

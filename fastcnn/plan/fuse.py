@@ -33,7 +33,7 @@ def take_apart(rewrite: Rewrite) -> None:
     """Ops that consist of several, so that a plan may run the parts apart, are replaced by these."""
     with tracing(Trace(training=False)):
         for node in list(rewrite.nodes.values()):
-            outputs = node.operation.parts(node.inputs)
+            outputs = node.operation.parts(node.inputs, rewrite.backend.BLOCKS)
             if outputs is not None:
                 rewrite.expand(node, outputs)
 
@@ -42,7 +42,7 @@ def sum_as_stored(rewrite: Rewrite) -> None:
     """An op that can also make a few numbers of its results as it stores them does so: a convolution their moments."""
     for node in list(rewrite.nodes.values()):
         for reader in rewrite.readers(node.outputs[0]) if node.outputs else ():
-            both = node.operation.join(node, reader)
+            both = node.operation.join(node, reader, rewrite.backend.kernels)
             if both is not None:
                 rewrite.join(node, reader, both)
                 break

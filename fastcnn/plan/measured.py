@@ -48,7 +48,7 @@ def seconds(op: Op, node: Node, ready: bool, backend: ModuleType) -> float:
     arrays, results, prepared = filled(inputs), filled(outputs), filled(op.prepared(inputs, outputs))
     rows = op.workspace(inputs, outputs)
     workspace = [] if rows is None else [TensorSpec((backend.num_threads(), *rows.dims), rows.dtype)]
-    work = [*prepared, *filled([*op.scratch(inputs, outputs), *workspace])]
+    work = [*prepared, *filled([*op.scratch(backend.kernels, inputs, outputs), *workspace])]
     preparing = op.prepare(backend.kernels, arrays, results, prepared)
     running = op.launch(backend.kernels, arrays, results, work)
     backend.Program([*preparing, *running]).run()

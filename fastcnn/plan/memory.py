@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 
@@ -83,7 +84,7 @@ class Storage:
         self._origin = {
             id(node.outputs[0]): node.inputs[0] for node in nodes if node.operation.alias
         }  # ids stay valid because _tensors keeps the tensors alive
-        self._is_constant, self._threads = is_constant, backend.num_threads()
+        self._is_constant, self._threads, self._kernels = is_constant, backend.num_threads(), backend.kernels
         self._death = self._last_reads(chains, outputs)
         self._kept = self._read_by_runs(nodes, outputs)
         self._end = len(chains)
@@ -121,10 +122,10 @@ class Storage:
                 (s, Block(s.nbytes, number, number)) for s in self._rows(chain, node)
             ]
             if not chain.block:
-                scratch = node.operation.scratch(*specs)
+                scratch = node.operation.scratch(self._kernels, *specs)
                 self._scratch[node.serial] = [(s, Block(s.nbytes, number, number)) for s in scratch]
         if chain.block:
-            slots = Slots(chain, inside, self.root)
+            slots = Slots(chain, inside, self.root, self._kernels)
             self.slots[number] = slots, Block(self._threads * slots.nbytes, number, number)
 
     def _rows(self, chain: Chain, node: Node) -> list[TensorSpec]:
@@ -192,8 +193,10 @@ class Storage:
 class Slots:
     """What a chain needs for one block of images. There is a slot for each thread, all alike."""
 
-    def __init__(self, chain: Chain, inside: Sequence[Tensor], root: Callable[[Tensor], Tensor]):
-        self._root = root
+    def __init__(
+        self, chain: Chain, inside: Sequence[Tensor], root: Callable[[Tensor], Tensor], kernels: Any
+    ):
+        self._root, self._kernels = root, kernels
         self._inside = list(inside)  # keeps ids valid
         death = {id(root(x)): i for i, node in enumerate(chain.nodes) for x in node.inputs}
         hidden = {id(y) for y in inside}
@@ -205,7 +208,7 @@ class Slots:
                     nbytes = y.spec.nbytes // chain.images * chain.block
                     self._blocks[id(y)] = Block(nbytes, i, death.get(id(y), i))
             if not node.operation.alias:
-                wanted = [node.operation.scratch(*specs) for specs in chain.sizes(node)]
+                wanted = [node.operation.scratch(self._kernels, *specs) for specs in chain.sizes(node)]
                 self._scratch[node.serial] = [
                     Block(max(spec.nbytes for spec in specs), i, i) for specs in zip(*wanted, strict=True)
                 ]

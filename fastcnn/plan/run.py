@@ -21,10 +21,8 @@ from fastcnn.plan.rewrite import Rewrite
 from fastcnn.tensor import Clock, Tensor, Variable
 
 # What happens to the nodes before they get memory and kernels, in this order.
-PASSES: list[Callable[[Rewrite], None]] = [absorb_readers, choose_algorithms]
-BLOCK_PASSES: list[Callable[[Rewrite], None]] = [
-    take_apart, sum_as_stored, compute_again,
-]  # for backends with blocks  # fmt: skip
+PASSES: list[Callable[[Rewrite], None]] = [absorb_readers, choose_algorithms, take_apart, sum_as_stored]
+BLOCK_PASSES: list[Callable[[Rewrite], None]] = [compute_again]  # for backends with blocks
 
 
 class Place(NamedTuple):

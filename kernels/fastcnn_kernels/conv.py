@@ -243,11 +243,6 @@ def packed_transposed_size(g: ConvGeometry, itemsize: int) -> int:
     return g.kh * g.kw * g.f * blocks(g.c // g.groups, width) * width
 
 
-def partials_shape(g: ConvGeometry, itemsize: int) -> tuple[int, int]:
-    """(parts, weights): what `conv_backward_weights` writes, to be added up over the parts."""
-    return weight_parts(g, tile_width(itemsize)), g.kh * g.kw * (g.c // g.groups) * g.f
-
-
 @device_function
 def forward_sampling(g, group):
     """Rows are output pixels, columns the taps and channels of x that they read."""
@@ -495,9 +490,12 @@ def conv_forward(x, packed, bias, residual, y, lower, g, first, last):
         forward_item(x, packed, end, y, g, cut, item, work)
 
 
-@cpu_kernel(lambda x, packed, bias, residual, moments, y, lower, g: _forward_items(g, y.itemsize))
+@cpu_kernel(
+    lambda x, packed, bias, residual, moments, y, lower, g: _forward_items(g, y.itemsize),
+    lambda g, dtype: forward_parts(g, np.dtype(dtype).itemsize),
+)
 def conv_forward_moments(x, packed, bias, residual, moments, y, lower, g, first, last):
-    """`conv_forward`, and the moments of what it stores, (`forward_parts`,3,f) float64, for `combine_moments`."""
+    """`conv_forward`, and the moments of what it stores, (parts,3,f) float64, for `combine_moments`."""
     x, packed, y, end = flat(x), flat(packed), flat(y), Epilogue(bias, residual, lower)
     work = workspace_of(stack_array(y, NUMBERS), stack_array(np.int64, WORDS))
     cut = cut_of(forward_sampling(g, 0))
@@ -534,7 +532,10 @@ def conv_backward_data(dy, packed, bias, residual, dx, lower, g, first, last):
         convolve(dy, s, cut_of(s), packed, at, total, end, dx, o, block, work)
 
 
-@cpu_kernel(lambda x, dy, partials, g: _weight_items(g, partials.itemsize))
+@cpu_kernel(
+    lambda x, dy, partials, g: _weight_items(g, partials.itemsize),
+    lambda g, dtype: weight_parts(g, tile_width(np.dtype(dtype).itemsize)),
+)
 def conv_backward_weights(x, dy, partials, g, first, last):
     """partials[part] = sum over the pixels n,oy,ox of a part of x[n,iy,ix,c] dy[n,oy,ox,f], at [ky,kx,c,f].
 

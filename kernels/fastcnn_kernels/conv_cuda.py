@@ -6,6 +6,7 @@ columns are never stored. Weights are read as they are, or for the gradient of t
 """
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
@@ -40,6 +41,7 @@ from fastcnn_kernels.cuda_stages import (
     turns,
 )
 from fastcnn_kernels.cuda_tiles import accumulator, clearer, storer
+from fastcnn_kernels.moments_cuda import keep_moments
 
 OUTSIDE = 1 << 29  # as a pixel's coordinate: no tap of it is in the image
 
@@ -58,6 +60,10 @@ def _backward_tile(*args) -> Tile:
 
 def _forward(tile: Tile, g: ConvGeometry) -> Shape:
     return _shape(tile, g.f // g.groups, g.n * g.oh * g.ow, g.groups)
+
+
+def _row_blocks(tile: Tile, g: ConvGeometry) -> int:
+    return covering(g.n * g.oh * g.ow, tile.rows)
 
 
 def _backward(tile: Tile, g: ConvGeometry) -> Shape:
@@ -189,8 +195,13 @@ def row_filler(tile: Tile):
     return fill
 
 
-def convolver(tile: Tile):
-    """The function that computes a tile of a convolution."""
+@cuda_function
+def nothing(shared, rows, left, right, out, o):
+    """What is done behind a tile that nobody asks more of."""
+
+
+def convolver(tile: Tile, behind: Callable = nothing):
+    """The function that computes a tile of a convolution; behind(shared, rows, left, right, out, o, *more) ends it."""
     columns, rows, depth, width, size = tile.columns, tile.rows, tile.depth, tile.width, Stages(tile).size
     results, clear, store, locate, numbers = (
         tile.results,
@@ -202,7 +213,7 @@ def convolver(tile: Tile):
     accumulate = accumulator(tile, row_filler(tile))
 
     @cuda_function
-    def convolve(source, s, weights, at, row, bias, residual, out, o, lower, count, right):
+    def convolve(source, s, weights, at, row, bias, residual, out, o, lower, count, right, *more):
         """out = max(implicit matrix * weights + bias + residual, lower) in a tile of `count` rows, `right` columns."""
         shared = cuda.shared.array(size, source.dtype, ALIGNMENT)
         spots = cuda.shared.array(numbers, np.int32, ALIGNMENT)
@@ -225,8 +236,36 @@ def convolver(tile: Tile):
         )  # fmt: skip
         bias_at, adds, least = o.first if bias.size > 0 else -1, residual.size > 0, source.dtype.type(lower)
         store(total, True, out, places, left, right, bias, bias_at, residual, adds, least)
+        behind(shared, min(count - cuda.blockIdx.x * rows, rows), left, right, out, o, *more)
 
     return convolve
+
+
+def forward_convolver(tile: Tile, behind: Callable = nothing):
+    """The function that computes a tile of a forward convolution; behind: as of `convolver`."""
+    convolve = convolver(tile, behind)
+
+    @cuda_function
+    def forward(x, packed, bias, residual, y, lower, g, *more):
+        filters, count = g.f // g.groups, g.n * g.oh * g.ow
+        first = cuda.blockIdx.z * filters
+        s, o = forward_sampling(g, cuda.blockIdx.z), Landing(g.oh, g.ow, g.f, first, 1, 1, 0, 0)
+        convolve(x, s, packed, first, g.f, bias, residual, y, o, lower, count, filters, *more)
+
+    return forward
+
+
+def moment_keeper(tile: Tile):
+    """The function that writes the moments of a tile of a forward convolution; see `convolver`."""
+    columns, height = tile.columns, tile.rows
+
+    @cuda_function
+    def keep(shared, rows, left, right, out, o, moments):
+        part, first = cuda.blockIdx.x, o.first + left
+        at = part * height * o.pitch + first
+        keep_moments(shared, out, at, rows, o.pitch, columns, right - left, moments, part, first)
+
+    return keep
 
 
 # --- kernels -----------------------------------------------------------------------------------------------------
@@ -267,13 +306,24 @@ def conv_forward(tile):
     x (n,h,w,c), packed as `conv_pack_weights` left it, bias (f,) or empty, residual flat or empty -> y (n,oh,ow,f).
     lower may be -inf.
     """
-    convolve = convolver(tile)
+    forward = forward_convolver(tile)
 
     def kernel(x, packed, bias, residual, y, lower, g):
-        group, filters = cuda.blockIdx.z, g.f // g.groups
-        s = forward_sampling(g, group)
-        o = Landing(g.oh, g.ow, g.f, group * filters, 1, 1, 0, 0)
-        convolve(x, s, packed, group * filters, g.f, bias, residual, y, o, lower, g.n * g.oh * g.ow, filters)
+        forward(x, packed, bias, residual, y, lower, g)
+
+    return kernel
+
+
+@cuda_kernel(
+    lambda *args: _forward(_forward_tile(*args), args[-1]), _forward_tile, True,
+    lambda g, dtype: _row_blocks(fitting_tile(g.f // g.groups, dtype), g),
+)  # fmt: skip
+def conv_forward_moments(tile):
+    """`conv_forward`, and the moments of what it stores, (parts,3,f) float64, for `combine_moments`."""
+    forward = forward_convolver(tile, moment_keeper(tile))
+
+    def kernel(x, packed, bias, residual, moments, y, lower, g):
+        forward(x, packed, bias, residual, y, lower, g, moments)
 
     return kernel
 
@@ -368,6 +418,15 @@ def conv_backward_weights(tile):
 def conv_forward_tf32(tile):
     """`conv_forward` in TF32."""
     return conv_forward.function(tile)
+
+
+@cuda_kernel(
+    lambda *args: _forward(CORE_TILE, args[-1]), lambda *args: CORE_TILE, True,
+    lambda g, dtype: _row_blocks(CORE_TILE, g),
+)  # fmt: skip
+def conv_forward_moments_tf32(tile):
+    """`conv_forward_moments` in TF32."""
+    return conv_forward_moments.function(tile)
 
 
 @cuda_kernel(lambda *args: _backward(CORE_TILE, args[-1]), lambda *args: CORE_TILE, True)

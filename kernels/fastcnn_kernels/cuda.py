@@ -232,9 +232,11 @@ class CudaKernel:
     """A kernel for a CUDA device. See the module's docstring."""
 
     def __init__(
-        self, function: Callable, shape: Callable[..., Shape], tile: Callable[..., Tile] | None, flatten: bool
-    ):
+        self, function: Callable, shape: Callable[..., Shape], tile: Callable[..., Tile] | None = None,
+        flatten: bool = False, parts: Callable[..., int] = lambda *_: 1,
+    ):  # fmt: skip
         self.function, self._shape, self._tile, self._flatten = function, shape, tile, flatten
+        self.parts = parts
         self.__name__, self.__doc__ = function.__name__, function.__doc__
         self.__module__ = function.__module__
         inner = function if tile is None else function(TILES[0])
@@ -317,7 +319,7 @@ class TensorKernel(CudaKernel):
 
     def __init__(self, function: Callable, common: str, chunk: int):
         self._chunk = chunk
-        super().__init__(function, self._blocks, None, False)
+        super().__init__(function, self._blocks)
         self._place = self.parameters.index(common)
 
     def _blocks(self, *args: Any) -> Shape:
@@ -438,13 +440,15 @@ def _with_next_array(give: Callable, width: int) -> Callable:
 
 
 def cuda_kernel(
-    shape: Callable[..., Shape], tile: Callable[..., Tile] | None = None, flatten: bool = False
-) -> Callable[[Callable], CudaKernel]:
+    shape: Callable[..., Shape], tile: Callable[..., Tile] | None = None, flatten: bool = False,
+    parts: Callable[..., int] = lambda *_: 1,
+) -> Callable[[Callable], CudaKernel]:  # fmt: skip
     """Make a function a kernel; `shape(...)` says how many blocks and threads it has.
 
-    With `tile`, the function makes the kernel for a tile. flatten: its arrays come to it in one dimension.
+    With `tile`, the function makes the kernel for a tile. flatten: its arrays come to it in one dimension. parts: of a
+    kernel whose results are parts of something, says from its geometry how many are best.
     """
-    return lambda function: CudaKernel(function, shape, tile, flatten)
+    return lambda function: CudaKernel(function, shape, tile, flatten, parts)
 
 
 def _type_of(value: Any) -> Any:

@@ -91,11 +91,6 @@ def weight_parts(g):
     return min(blocks(ITEMS, channel_blocks(g)), g.n * blocks(g.oh, SIDE))
 
 
-def depthwise_partials_shape(g) -> tuple[int, int]:
-    """(parts, weights): what `depthwise_backward_weights` writes, to be added up over the parts."""
-    return weight_parts(g), g.kh * g.kw * g.f
-
-
 @shape_function
 def is_square(g, stride):
     """Whether a square of results of that stride's convolution can be made at once."""
@@ -556,9 +551,9 @@ def depthwise_forward(x, weight, bias, y, lower, g, first, last):
         forward_item(x, weight, bias, y, lower, g, item)
 
 
-@cpu_kernel(lambda x, weight, bias, moments, y, lower, g: item_count(g, g.oh))
+@cpu_kernel(lambda x, weight, bias, moments, y, lower, g: item_count(g, g.oh), forward_parts)
 def depthwise_forward_moments(x, weight, bias, moments, y, lower, g, first, last):
-    """`depthwise_forward` with mult = 1, and the moments of y, (`forward_parts`,3,c) float64, for `combine_moments`."""
+    """`depthwise_forward` with mult = 1, and the moments of y, (parts,3,c) float64, for `combine_moments`."""
     x, weight, bias, y = flat(x), flat(weight), flat(bias), flat(y)
     for item in range(first, last):
         line, lines, channel, size = forward_item(x, weight, bias, y, lower, g, item)
@@ -656,7 +651,7 @@ def shared_stride(g):
     return g.sh if g.sh == g.sw and g.sh < TAPS and g.dh == 1 and g.dw == 1 else 0
 
 
-@cpu_kernel(lambda x, dy, partials, g: weight_parts(g) * channel_blocks(g) * (g.f // g.c))
+@cpu_kernel(lambda x, dy, partials, g: weight_parts(g) * channel_blocks(g) * (g.f // g.c), weight_parts)
 def depthwise_backward_weights(x, dy, partials, g, first, last):
     """partials[part] = sum over the rows n,oy of a part of x[n,iy,ix,c] dy[m,n,oy,ox,c], at [m,ky,kx,c].
 

@@ -5,17 +5,41 @@
 import numpy as np
 
 from fastcnn_kernels.cuda import (
+    SIMULATED,
     THREADS,
     Shape,
     combine,
     covering,
     cuda,
+    cuda_function,
     cuda_kernel,
     elements,
     lanes_for,
     lanes_of,
 )
+from fastcnn_kernels.moments_cuda import keep_moments
 from fastcnn_kernels.reduction import chunk_range, plus
+
+PIXELS = 8 if SIMULATED else 128  # of a part whose moments are kept
+SHARED = 4 * THREADS
+
+
+@cuda_function
+def forward_element(x, weight, bias, y, bound, g, e):
+    """y[e], of m, n, oy, ox, c."""
+    c, ox, line = e % g.c, e // g.c % g.ow, e // g.c // g.ow
+    oy, n, m = line % g.oh, line // g.oh % g.n, line // g.oh // g.n
+    top, left = oy * g.sh - g.pt, ox * g.sw - g.pl
+    total = bias[m * g.c + c] if bias.size > 0 else x.dtype.type(0)
+    for ky in range(g.kh):
+        iy = top + ky * g.dh
+        if 0 <= iy and iy < g.h:
+            for kx in range(g.kw):
+                ix = left + kx * g.dw
+                if 0 <= ix and ix < g.w:
+                    w = weight[((m * g.kh + ky) * g.kw + kx) * g.c + c]
+                    total += x[((n * g.h + iy) * g.w + ix) * g.c + c] * w
+    y[e] = bound if total < bound else total  # NaN stays NaN
 
 
 @cuda_kernel(lambda x, weight, bias, y, lower, g: elements(y.size), flatten=True)
@@ -26,19 +50,30 @@ def depthwise_forward(x, weight, bias, y, lower, g):
     """
     bound = x.dtype.type(lower)
     for e in range(cuda.grid(1), y.size, cuda.gridsize(1)):
-        c, ox, line = e % g.c, e // g.c % g.ow, e // g.c // g.ow
-        oy, n, m = line % g.oh, line // g.oh % g.n, line // g.oh // g.n
-        top, left = oy * g.sh - g.pt, ox * g.sw - g.pl
-        total = bias[m * g.c + c] if bias.size > 0 else x.dtype.type(0)
-        for ky in range(g.kh):
-            iy = top + ky * g.dh
-            if 0 <= iy and iy < g.h:
-                for kx in range(g.kw):
-                    ix = left + kx * g.dw
-                    if 0 <= ix and ix < g.w:
-                        w = weight[((m * g.kh + ky) * g.kw + kx) * g.c + c]
-                        total += x[((n * g.h + iy) * g.w + ix) * g.c + c] * w
-        y[e] = bound if total < bound else total  # NaN stays NaN
+        forward_element(x, weight, bias, y, bound, g, e)
+
+
+def _pixel_blocks(g) -> int:
+    return covering(g.n * g.oh * g.ow, PIXELS)
+
+
+def _moments_shape(x, weight, bias, moments, y, lower, g) -> Shape:
+    width = THREADS // lanes_for(PIXELS, g.c)
+    return Shape((_pixel_blocks(g), covering(g.c, width), 1), THREADS)
+
+
+@cuda_kernel(_moments_shape, flatten=True, parts=_pixel_blocks)
+def depthwise_forward_moments(x, weight, bias, moments, y, lower, g):
+    """`depthwise_forward` with mult = 1, and the moments of y, (parts,3,c) float64, for `combine_moments`."""
+    shared = cuda.shared.array(SHARED, x.dtype)
+    lanes = lanes_of(PIXELS, g.c)
+    width, bound, top = THREADS // lanes, x.dtype.type(lower), cuda.blockIdx.x * PIXELS
+    j, lane, first = cuda.threadIdx.x % width, cuda.threadIdx.x // width, cuda.blockIdx.y * width
+    rows, at = min(g.n * g.oh * g.ow - top, PIXELS), top * g.c + first
+    if first + j < g.c:
+        for r in range(lane, rows, lanes):
+            forward_element(x, weight, bias, y, bound, g, at + r * g.c + j)
+    keep_moments(shared, y, at, rows, g.c, width, g.c - first, moments, cuda.blockIdx.x, first)
 
 
 @cuda_kernel(lambda dy, weight, dx, g: elements(dx.size), flatten=True)

@@ -338,9 +338,10 @@ class Kernel:
 
     registry: dict[str, "Kernel"] = {}
 
-    def __init__(self, function: Callable, items: Callable[..., int]):
-        self.function = function
-        self.items = items
+    def __init__(
+        self, function: Callable, items: Callable[..., int], parts: Callable[..., int] = lambda *_: 1
+    ):
+        self.function, self.items, self.parts = function, items, parts
         names = function.__code__.co_varnames[: function.__code__.co_argcount]
         self.takes_thread = names[-1] == "thread"
         self.parameters = names[: -3 if self.takes_thread else -2]
@@ -429,6 +430,9 @@ def is_argument(value: object) -> bool:
     return isinstance(value, np.ndarray | float | int) and not isinstance(value, bool)
 
 
-def cpu_kernel(items: Callable[..., int]) -> Callable[[Callable], Kernel]:
-    """Make a function `f(..., first, last)` a kernel; `items(...)` counts its work items."""
-    return lambda function: Kernel(function, items)
+def cpu_kernel(items: Callable[..., int], *parts: Callable[..., int]) -> Callable[[Callable], Kernel]:
+    """Make a function `f(..., first, last)` a kernel; `items(...)` counts its work items.
+
+    parts: of a kernel whose results are parts of something, says from its geometry how many are best.
+    """
+    return lambda function: Kernel(function, items, *parts)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastcnn_kernels.channelwise import LINEAR, segment, shifted_sums
-from fastcnn_kernels.jit import device_function, stack_array
+from fastcnn_kernels.jit import cpu_kernel, device_function, stack_array
 from fastcnn_kernels.reduction import TILE, clear, fold, load
 
 COUNT, MEAN, SQUARES = range(3)
@@ -103,3 +103,42 @@ def keep_moments(y, at, rows, channels, pitch, moments, row, first):
         if rows > 0:
             add_run(sums, y, at + start, rows, pitch, run, 0)
         keep_sums(sums, rows, run, moments, row, first + start)
+
+
+@cpu_kernel(lambda moments, partial: -(-moments.shape[2] // TILE))
+def combine_moments(moments, partial, first, last):
+    """partial[r] = (mean, sum of (x - mean)^2 / rows of partial), the same for all r, from the moments of parts.
+
+    moments (k,3,c), partial (r,2,c) float64: as if each of r chunks of equal size had the moments of the whole
+    (Chan, Golub & LeVeque 1979).
+    """
+    chunks, channels = partial.shape[0], moments.shape[2]
+    count, centre, squares = (
+        stack_array(np.float64, TILE), stack_array(np.float64, TILE), stack_array(np.float64, TILE)
+    )  # fmt: skip
+    for item in range(first, last):
+        start = item * TILE
+        width = min(TILE, channels - start)
+        clear(count)
+        clear(centre)
+        clear(squares)
+        for k in range(moments.shape[0]):
+            weights, means = moments[k, COUNT, start:], moments[k, MEAN, start:]
+            for j in range(width):
+                count[j] += weights[j]
+                centre[j] += weights[j] * means[j]
+        for j in range(width):
+            centre[j] /= count[j]
+        for k in range(moments.shape[0]):
+            weights, means, rest = (
+                moments[k, COUNT, start:],
+                moments[k, MEAN, start:],
+                moments[k, SQUARES, start:],
+            )
+            for j in range(width):
+                apart = means[j] - centre[j]
+                squares[j] += rest[j] + weights[j] * apart * apart
+        for r in range(chunks):
+            for j in range(width):
+                partial[r, 0, start + j] = centre[j]
+                partial[r, 1, start + j] = squares[j] / chunks

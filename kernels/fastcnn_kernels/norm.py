@@ -26,7 +26,7 @@ from fastcnn_kernels.channelwise import (
 )
 from fastcnn_kernels.elementwise import flat
 from fastcnn_kernels.jit import CHUNK, cpu_kernel, device_function, scalar, shape_function, span, stack_array
-from fastcnn_kernels.moments import COUNT, MEAN, SQUARES, moments_of_rows
+from fastcnn_kernels.moments import moments_of_rows
 from fastcnn_kernels.reduction import TILE, chunk_range, clear, fold, load, repeat
 
 LARGEST_CHUNK = 32768  # elements that one item of a two-stage sum reads
@@ -78,45 +78,6 @@ def batch_norm_moments(x, partial, first, last):
         top, bottom = chunk_range(chunk, chunks, rows)
         into = partial[m, chunk]
         moments_of_rows(xs, (m * rows + top) * c, bottom - top, c, c, into[0], into[1])
-
-
-@cpu_kernel(lambda moments, partial: -(-moments.shape[2] // TILE))
-def combine_moments(moments, partial, first, last):
-    """partial[r] = (mean, sum of (x - mean)^2 / rows of partial), the same for all r, from the moments of parts.
-
-    moments (k,3,c), partial (r,2,c) float64: as if each of r chunks of equal size had the moments of the whole
-    (Chan, Golub & LeVeque 1979).
-    """
-    chunks, channels = partial.shape[0], moments.shape[2]
-    count, centre, squares = (
-        stack_array(np.float64, TILE), stack_array(np.float64, TILE), stack_array(np.float64, TILE)
-    )  # fmt: skip
-    for item in range(first, last):
-        start = item * TILE
-        width = min(TILE, channels - start)
-        clear(count)
-        clear(centre)
-        clear(squares)
-        for k in range(moments.shape[0]):
-            weights, means = moments[k, COUNT, start:], moments[k, MEAN, start:]
-            for j in range(width):
-                count[j] += weights[j]
-                centre[j] += weights[j] * means[j]
-        for j in range(width):
-            centre[j] /= count[j]
-        for k in range(moments.shape[0]):
-            weights, means, rest = (
-                moments[k, COUNT, start:],
-                moments[k, MEAN, start:],
-                moments[k, SQUARES, start:],
-            )
-            for j in range(width):
-                apart = means[j] - centre[j]
-                squares[j] += rest[j] + weights[j] * apart * apart
-        for r in range(chunks):
-            for j in range(width):
-                partial[r, 0, start + j] = centre[j]
-                partial[r, 1, start + j] = squares[j] / chunks
 
 
 @cpu_kernel(lambda partial, mean, var, rows, groups: mean.shape[0] * groups)

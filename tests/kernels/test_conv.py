@@ -15,11 +15,9 @@ from fastcnn_kernels.conv import (
     conv_forward_moments,
     conv_pack_weights,
     conv_pack_weights_transposed,
-    forward_parts,
     im2col,
     packed_size,
     packed_transposed_size,
-    partials_shape,
 )
 from fastcnn_kernels.gemm import GemmGeometry, divide_work, gemm
 from fastcnn_kernels.jit import TILE_ROWS
@@ -120,7 +118,8 @@ def backward_data(case, dy, weight, bias=None, residual=None, lower=-math.inf):
 
 
 def backward_weights(case, x, dy):
-    partials = poisoned(partials_shape(case.geometry, x.itemsize), x.dtype)
+    parts = conv_backward_weights.parts(case.geometry, x.dtype)
+    partials = poisoned((parts, math.prod(case.weight)), x.dtype)
     conv_backward_weights(x, dy, partials, case.geometry)
     return partials.sum(0).reshape(case.weight)
 
@@ -177,10 +176,8 @@ def test_conv_forward_moments(case, dtype, rng, on_threads, assert_moments):
     conv_pack_weights(weight, packed, g)
 
     def compute():
-        y, moments = (
-            poisoned(case.y, dtype),
-            poisoned((forward_parts(g, x.itemsize), 3, case.y[3]), "float64"),
-        )
+        parts = conv_forward_moments.parts(g, dtype)
+        y, moments = poisoned(case.y, dtype), poisoned((parts, 3, case.y[3]), "float64")
         conv_forward_moments(x, packed, bias, more.reshape(-1), moments, y, 0.5, g)
         return y, moments
 

@@ -11,8 +11,6 @@ from fastcnn_kernels.depthwise import (
     depthwise_backward_weights,
     depthwise_forward,
     depthwise_forward_moments,
-    depthwise_partials_shape,
-    forward_parts,
     join_planes,
     split_planes,
 )
@@ -120,7 +118,8 @@ def test_depthwise_forward_moments(case, dtype, rng, on_threads, assert_moments)
     depthwise_forward(x, *weights, expected, 0.5, g)
 
     def compute():
-        y, moments = poisoned(case.y, dtype), poisoned((forward_parts(g), 3, case.y[3]), "float64")
+        parts = depthwise_forward_moments.parts(g)
+        y, moments = poisoned(case.y, dtype), poisoned((parts, 3, case.y[3]), "float64")
         depthwise_forward_moments(x, *weights, moments, y, 0.5, g)
         return y, moments
 
@@ -147,7 +146,7 @@ def test_depthwise_backward_weights(case, dtype, rng, on_threads):
     x, dy = random(rng, case.x, dtype), random(rng, case.y, dtype)
 
     def compute():
-        partials = poisoned(depthwise_partials_shape(case.geometry), dtype)
+        partials = poisoned((depthwise_backward_weights.parts(case.geometry), math.prod(case.weight)), dtype)
         depthwise_backward_weights(x, planes(dy, case), partials, case.geometry)
         return [partials]
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import reference
+from fastcnn_kernels.moments import combine_moments
 from fastcnn_kernels.norm import (
     batch_norm_backward_input,
     batch_norm_backward_weights,
@@ -14,7 +15,6 @@ from fastcnn_kernels.norm import (
     batch_norm_moments,
     batch_norm_statistics,
     batch_norm_sums,
-    combine_moments,
     layer_norm_backward_input,
     layer_norm_forward,
     layer_norm_sums,
