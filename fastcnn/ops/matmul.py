@@ -56,10 +56,45 @@ class Dense(Op):
     def cost(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], ready: bool) -> Cost:
         return product_cost(outputs[0].size, known(inputs[1].shape)[0])
 
+    def geometry(self, inputs: Sequence[Any], outputs: Sequence[Any]) -> GemmGeometry:
+        (k, n), itemsize = known(inputs[1].shape), np.dtype(inputs[0].dtype).itemsize
+        return gemm_geometry(outputs[0].size // n, n, k, itemsize)
+
     def launch(self, k: Any, inputs: Any, outputs: Any, scratch: Any) -> list:
         (x, kernel, *bias), (y,) = inputs, outputs
-        g = gemm_geometry(y.size // kernel.shape[1], kernel.shape[1], kernel.shape[0], x.itemsize)
+        g = self.geometry(inputs, outputs)
         return [k.gemm.bind(x, kernel, no_bias(bias, y), y, floor_of(self.lower), g)]
+
+
+def added(k: Any, partials: Any, result: Any) -> list:
+    """The launch that adds up partial products."""
+    return [k.reduce_sum.bind(partials.reshape(1, len(partials), -1), result.reshape(1, 1, -1), 1.0)]
+
+
+@operation
+class SplitDense(Dense):
+    """`Dense`, its terms in parts that are added up: for devices that a few rows would not fill."""
+
+    def cost(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], ready: bool) -> Cost:
+        return 0.5 * super().cost(inputs, outputs, ready)  # where that is not so, there is one part
+
+    def scratch(
+        self, k: Any, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]
+    ) -> list[TensorSpec]:
+        parts = k.gemm.parts(self.geometry(inputs, outputs), inputs[0].dtype)
+        return [TensorSpec((parts, outputs[0].size), inputs[0].dtype)] if parts > 1 else []
+
+    def launch(self, k: Any, inputs: Any, outputs: Any, scratch: Any) -> list:
+        if not scratch:
+            return super().launch(k, inputs, outputs, scratch)
+        (x, kernel, *bias), (y,), (partials,) = inputs, outputs, scratch
+        g = self.geometry(inputs, outputs)._replace(parts=len(partials))
+        product = k.gemm.bind(x, kernel, no_bias(bias, y), partials, -math.inf, g)
+        bound = [] if self.lower is None else [k.relu_forward.bind(y.reshape(-1), y.reshape(-1))]
+        return [product, *added(k, partials, y), *bound]
+
+
+Dense.alternatives = Dense.alternatives | {"split": SplitDense}
 
 
 @operation
@@ -89,10 +124,12 @@ class MatMul(Op):
         db = apply(MatMul(True, ta), dc, a) if tb else apply(MatMul(not ta, False), a, dc)
         return da, db
 
-    def geometry(self, a: Shape, b: Shape, itemsize: int) -> GemmGeometry:
-        m, n, k, _ = known(self.sizes(a, b))
-        batch = math.prod(known(a[:-2]))
-        return gemm_geometry(m, n, k, itemsize, self.transpose_a, self.transpose_b, batch, split=True)
+    def geometry(self, k: Any, a: Any, b: Any) -> GemmGeometry:
+        """Of the product of two tensors, with as many parts as the kernel wants."""
+        rows, columns, terms, _ = known(self.sizes(a.shape, b.shape))
+        batch, itemsize = math.prod(known(a.shape[:-2])), np.dtype(a.dtype).itemsize
+        g = gemm_geometry(rows, columns, terms, itemsize, self.transpose_a, self.transpose_b, batch)
+        return g._replace(parts=k.gemm.parts(g, a.dtype))
 
     def flops(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> int:
         return 2 * outputs[0].size * known(self.sizes(inputs[0].shape, inputs[1].shape))[2]
@@ -103,17 +140,15 @@ class MatMul(Op):
     def scratch(
         self, k: Any, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]
     ) -> list[TensorSpec]:
-        g = self.geometry(inputs[0].shape, inputs[1].shape, np.dtype(inputs[0].dtype).itemsize)
+        g = self.geometry(k, *inputs)
         return [TensorSpec((g.parts, outputs[0].size), inputs[0].dtype)] if g.parts > 1 else []
 
     def launch(self, k: Any, inputs: Any, outputs: Any, scratch: Any) -> list:
         (a, b), (c,) = inputs, outputs
-        g = self.geometry(a.shape, b.shape, a.itemsize)
+        g = self.geometry(k, a, b)
         target = scratch[0] if g.parts > 1 else c
         launches = [k.gemm.bind(a, b, no_bias((), c), target, -math.inf, g)]
-        if g.parts > 1:
-            launches.append(k.reduce_sum.bind(target.reshape(1, g.parts, -1), c.reshape(1, 1, -1), 1.0))
-        return launches
+        return [*launches, *added(k, target, c)] if g.parts > 1 else launches
 
 
 @op_function

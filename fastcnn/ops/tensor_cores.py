@@ -9,7 +9,7 @@ from typing import Any
 from fastcnn.graph import operation
 from fastcnn.ops.conv import Conv, ConvInputGrad, ConvKernelGrad
 from fastcnn.ops.cost import Cost
-from fastcnn.ops.matmul import Dense, MatMul
+from fastcnn.ops.matmul import Dense, MatMul, SplitDense
 
 __all__: list[str] = []  # chosen by plans, not called
 
@@ -60,7 +60,7 @@ class CoresConvKernelGrad(OnCores, ConvKernelGrad):
 
 
 @operation
-class CoresDense(OnCores, Dense):
+class CoresDense(OnCores, SplitDense):
     """`Dense` in TF32."""
 
 

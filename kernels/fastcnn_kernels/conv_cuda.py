@@ -30,6 +30,7 @@ from fastcnn_kernels.cuda import (
     elements,
     fitting_tile,
     flat,
+    parts_of,
 )
 from fastcnn_kernels.cuda_stages import (
     ALIGNMENT,
@@ -74,6 +75,11 @@ def _backward(tile: Tile, g: ConvGeometry) -> Shape:
 def _weights(tile: Tile, partials, g: ConvGeometry) -> Shape:
     weights = g.kh * g.kw * (g.c // g.groups)
     return _shape(tile, g.f // g.groups, weights, g.groups * (partials.size // (weights * g.f)))
+
+
+def _weight_parts(tile: Tile, g: ConvGeometry) -> int:
+    blocks = _shape(tile, g.f // g.groups, g.kh * g.kw * (g.c // g.groups), g.groups).total
+    return parts_of(blocks, g.n * g.oh * g.ow, tile)
 
 
 def locator(tile: Tile):
@@ -376,7 +382,10 @@ def pixel_filler(tile: Tile):
     return fill
 
 
-@cuda_kernel(lambda *args: _weights(_forward_tile(*args), *args[-2:]), _forward_tile, True)
+@cuda_kernel(
+    lambda *args: _weights(_forward_tile(*args), *args[-2:]), _forward_tile, True,
+    lambda g, dtype: _weight_parts(fitting_tile(g.f // g.groups, dtype), g),
+)  # fmt: skip
 def conv_backward_weights(tile):
     """partials[part] = sum over the pixels n,oy,ox of a part of x[n,iy,ix,c] dy[n,oy,ox,f], at [ky,kx,c,f].
 
@@ -435,7 +444,10 @@ def conv_backward_data_tf32(tile):
     return conv_backward_data.function(tile)
 
 
-@cuda_kernel(lambda *args: _weights(CORE_TILE, *args[-2:]), lambda *args: CORE_TILE, True)
+@cuda_kernel(
+    lambda *args: _weights(CORE_TILE, *args[-2:]), lambda *args: CORE_TILE, True,
+    lambda g, dtype: _weight_parts(CORE_TILE, g),
+)  # fmt: skip
 def conv_backward_weights_tf32(tile):
     """`conv_backward_weights` in TF32."""
     return conv_backward_weights.function(tile)

@@ -38,7 +38,10 @@ SIMULATED = os.environ.get("NUMBA_ENABLE_CUDASIM") == "1"
 THREADS = 4 if SIMULATED else 256  # of a block of an ordinary kernel
 CHUNK = 8 if SIMULATED else 4096  # elements of arrays that a block of a tensor kernel treats
 MOST_BLOCKS = 2 if SIMULATED else 4096  # of a kernel over elements, whose threads walk with this stride
+FILLING = 4 if SIMULATED else 264  # blocks of a product that keep a large device busy: two a multiprocessor
+ADDING = 2 if SIMULATED else 8  # steps of a tile in whose time the parts of a product are added up
 WARP = 32  # threads that execute an instruction together
+SECTOR = 4  # float64 numbers that come from memory together
 LARGEST_GRID = 65535  # blocks along the second and third axis of a grid
 MOST_THREADS, MOST_REGISTERS, MOST_SHARED = 1024, 65536, 49152  # of a block, on any device; shared in bytes
 
@@ -117,6 +120,11 @@ def elements(count: int) -> Shape:
     return Shape((min(covering(count, THREADS), MOST_BLOCKS), 1, 1), THREADS)
 
 
+def lines(count: int, length: int) -> Shape:
+    """A block for each of `count` lines of so many elements: what all of a line have in common is computed once."""
+    return Shape((count, 1, 1), min(THREADS, covering(length, WARP) * WARP))
+
+
 def flat(x: Any, *others: Any) -> Shape:
     """Of a kernel over flat arrays of equal size."""
     return elements(x.size)
@@ -187,6 +195,16 @@ def tiles(dtype: Any) -> tuple[Tile, ...]:
 def fitting_tile(columns: int, dtype: Any) -> Tile:
     """The tile for a product of so many columns: the narrowest that holds them, or the widest."""
     return next((tile for tile in tiles(dtype) if tile.columns >= columns), tiles(dtype)[-1])
+
+
+def parts_of(blocks: int, terms: int, tile: Tile) -> int:
+    """Into how many parts the terms of a product of so many blocks are best cut: to fill a device with blocks.
+
+    To add the parts up takes a launch more, the time of some steps of a tile.
+    """
+    steps = covering(terms, tile.depth)
+    parts = max(1, min(FILLING // blocks, steps // ADDING))
+    return parts if steps - steps // parts > ADDING else 1
 
 
 # --- kernels ---------------------------------------------------------------------------------------------------------

@@ -14,7 +14,13 @@ STAGES = 3  # one is multiplied, two are being filled
 # Bytes, of shared arrays that are read four at a time; the simulator knows none.
 ALIGNMENT = None if SIMULATED else 16
 
+# What the innermost loops read with. An index in brackets may be negative in Python, and Numba asks every time.
+
 if SIMULATED:
+
+    def load_one(array, place):
+        """array[place]."""
+        return array[place]
 
     def load_four(array, place):
         """array[place : place + 4], from an address that 16 divides."""
@@ -47,6 +53,15 @@ else:
         """A pointer to four numbers at a time. In which memory they are the compiler sees."""
         pointer = _pointer(context, builder, kind, array, index)
         return builder.bitcast(pointer, ir.PointerType(ir.VectorType(pointer.type.pointee, 4)))
+
+    @intrinsic
+    def load_one(typingctx, array, place):
+        """array[place]."""
+
+        def codegen(context, builder, signature, args):
+            return builder.load(_pointer(context, builder, signature.args[0], *args))
+
+        return array.dtype(array, types.int64), codegen
 
     @intrinsic
     def load_four(typingctx, array, place):

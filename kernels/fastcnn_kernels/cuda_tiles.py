@@ -11,7 +11,7 @@ from llvmlite import ir
 from numba import types
 
 from fastcnn_kernels.cuda import SIMULATED, Tile, cuda, cuda_function, target, unrolled
-from fastcnn_kernels.cuda_stages import STAGES, Stages, is_aligned, load_four, store_four, waiting
+from fastcnn_kernels.cuda_stages import STAGES, Stages, is_aligned, load_four, load_one, store_four, waiting
 
 
 def clearer(tile: Tile):
@@ -276,7 +276,7 @@ def _multiplier_of_cores(tile: Tile):
     def of_columns(n):
         @cuda_function
         def multiply_columns(a0, a1, a2, a3, a4, a5, a6, a7, shared, b, total):
-            b0, b1 = to_tf32(shared[b + n * 8]), to_tf32(shared[b + 4 * pitch + n * 8])
+            b0, b1 = to_tf32(load_one(shared, b + n * 8)), to_tf32(load_one(shared, b + 4 * pitch + n * 8))
             t = n * 8
             found = multiply_tf32(a0, a1, a2, a3, b0, b1, total[t], total[t + 1], total[t + 2], total[t + 3])
             for e in range(4):
@@ -299,11 +299,11 @@ def _multiplier_of_cores(tile: Tile):
             at = a + (warp * 32 + i) * down + (k + j) * across
             low, high = at + 8 * down, at + 16 * down
             lowest, right = at + 24 * down, 4 * across
-            multiply_all(
-                to_tf32(shared[at]), to_tf32(shared[low]), to_tf32(shared[at + right]), to_tf32(shared[low + right]),
-                to_tf32(shared[high]), to_tf32(shared[lowest]), to_tf32(shared[high + right]),
-                to_tf32(shared[lowest + right]), shared, b + (k + j) * pitch + i, total,
-            )  # fmt: skip
+            a0, a1 = to_tf32(load_one(shared, at)), to_tf32(load_one(shared, low))
+            a2, a3 = to_tf32(load_one(shared, at + right)), to_tf32(load_one(shared, low + right))
+            a4, a5 = to_tf32(load_one(shared, high)), to_tf32(load_one(shared, lowest))
+            a6, a7 = to_tf32(load_one(shared, high + right)), to_tf32(load_one(shared, lowest + right))
+            multiply_all(a0, a1, a2, a3, a4, a5, a6, a7, shared, b + (k + j) * pitch + i, total)
 
     return multiply
 

@@ -4,6 +4,7 @@
 
 import numpy as np
 
+from fastcnn_kernels.conv_cuda import next_row
 from fastcnn_kernels.cuda import (
     SIMULATED,
     THREADS,
@@ -16,6 +17,7 @@ from fastcnn_kernels.cuda import (
     elements,
     lanes_for,
     lanes_of,
+    lines,
 )
 from fastcnn_kernels.moments_cuda import keep_moments
 from fastcnn_kernels.reduction import chunk_range, plus
@@ -25,10 +27,8 @@ SHARED = 4 * THREADS
 
 
 @cuda_function
-def forward_element(x, weight, bias, y, bound, g, e):
-    """y[e], of m, n, oy, ox, c."""
-    c, ox, line = e % g.c, e // g.c % g.ow, e // g.c // g.ow
-    oy, n, m = line % g.oh, line // g.oh % g.n, line // g.oh // g.n
+def filtered(x, weight, bias, bound, g, m, n, oy, ox, c):
+    """The result of a pixel and channel."""
     top, left = oy * g.sh - g.pt, ox * g.sw - g.pl
     total = bias[m * g.c + c] if bias.size > 0 else x.dtype.type(0)
     for ky in range(g.kh):
@@ -39,18 +39,20 @@ def forward_element(x, weight, bias, y, bound, g, e):
                 if 0 <= ix and ix < g.w:
                     w = weight[((m * g.kh + ky) * g.kw + kx) * g.c + c]
                     total += x[((n * g.h + iy) * g.w + ix) * g.c + c] * w
-    y[e] = bound if total < bound else total  # NaN stays NaN
+    return bound if total < bound else total  # NaN stays NaN
 
 
-@cuda_kernel(lambda x, weight, bias, y, lower, g: elements(y.size), flatten=True)
+@cuda_kernel(lambda x, weight, bias, y, lower, g: lines(g.f // g.c * g.n * g.oh, g.ow * g.c), flatten=True)
 def depthwise_forward(x, weight, bias, y, lower, g):
     """y[m,n,oy,ox,c] = max(sum over ky,kx of x[n,iy,ix,c] w[m,ky,kx,c] + bias[m,c], lower).
 
     x (n,h,w,c), weight (mult,kh,kw,c), bias (mult,c) or empty -> y (mult,n,oh,ow,c). lower may be -inf.
     """
-    bound = x.dtype.type(lower)
-    for e in range(cuda.grid(1), y.size, cuda.gridsize(1)):
-        forward_element(x, weight, bias, y, bound, g, e)
+    bound, line, length = x.dtype.type(lower), cuda.blockIdx.x, g.ow * g.c
+    m, n, oy = line // g.oh // g.n, line // g.oh % g.n, line % g.oh
+    for e in range(cuda.threadIdx.x, length, cuda.blockDim.x):
+        ox = e // g.c
+        y[line * length + e] = filtered(x, weight, bias, bound, g, m, n, oy, ox, e - ox * g.c)
 
 
 def _pixel_blocks(g) -> int:
@@ -72,29 +74,43 @@ def depthwise_forward_moments(x, weight, bias, moments, y, lower, g):
     rows, at = min(g.n * g.oh * g.ow - top, PIXELS), top * g.c + first
     if first + j < g.c:
         for r in range(lane, rows, lanes):
-            forward_element(x, weight, bias, y, bound, g, at + r * g.c + j)
+            line, ox = (top + r) // g.ow, (top + r) % g.ow
+            value = filtered(x, weight, bias, bound, g, 0, line // g.oh, line % g.oh, ox, first + j)
+            y[at + r * g.c + j] = value
     keep_moments(shared, y, at, rows, g.c, width, g.c - first, moments, cuda.blockIdx.x, first)
 
 
-@cuda_kernel(lambda dy, weight, dx, g: elements(dx.size), flatten=True)
+@cuda_function
+def window_at(start, stride, count):
+    """Which of `count` windows begins there; -1 if none does. Most strides are 1, and divisions take long."""
+    if start < 0 or start >= count * stride:
+        return -1
+    if stride == 1:
+        return start
+    return start // stride if start % stride == 0 else -1
+
+
+@cuda_kernel(lambda dy, weight, dx, g: lines(g.n * g.h, g.w * g.c), flatten=True)
 def depthwise_backward_data(dy, weight, dx, g):
     """dx[n,iy,ix,c] = sum over ky,kx,m of dy[m,n,oy,ox,c] w[m,ky,kx,c].
 
     dy (mult,n,oh,ow,c), weight (mult,kh,kw,c) -> dx (n,h,w,c).
     """
-    for e in range(cuda.grid(1), dx.size, cuda.gridsize(1)):
-        c, ix, line = e % g.c, e // g.c % g.w, e // g.c // g.w
-        iy, n, total = line % g.h, line // g.h, dx.dtype.type(0)
+    line, length = cuda.blockIdx.x, g.w * g.c
+    iy, n = line % g.h, line // g.h
+    for e in range(cuda.threadIdx.x, length, cuda.blockDim.x):
+        ix, total = e // g.c, dx.dtype.type(0)
+        c = e - ix * g.c
         for m in range(g.f // g.c):
             for ky in range(g.kh):
-                ty = iy + g.pt - ky * g.dh
-                if 0 <= ty and ty < g.oh * g.sh and ty % g.sh == 0:
+                oy = window_at(iy + g.pt - ky * g.dh, g.sh, g.oh)
+                if oy >= 0:
                     for kx in range(g.kw):
-                        tx = ix + g.pl - kx * g.dw
-                        if 0 <= tx and tx < g.ow * g.sw and tx % g.sw == 0:
-                            pixel = ((m * g.n + n) * g.oh + ty // g.sh) * g.ow + tx // g.sw
+                        ox = window_at(ix + g.pl - kx * g.dw, g.sw, g.ow)
+                        if ox >= 0:
+                            pixel = ((m * g.n + n) * g.oh + oy) * g.ow + ox
                             total += dy[pixel * g.c + c] * weight[((m * g.kh + ky) * g.kw + kx) * g.c + c]
-        dx[e] = total
+        dx[line * length + e] = total
 
 
 def _weights_shape(x, dy, partials, g) -> Shape:
@@ -122,12 +138,16 @@ def depthwise_backward_weights(x, dy, partials, g):
     first, last = chunk_range(part, parts, pixels)
     total = 0.0
     if c < g.c:
-        for p in range(first + thread // width, last, lanes):
-            ox, line = p % g.ow, p // g.ow
-            oy, n = line % g.oh, line // g.oh
-            iy, ix = oy * g.sh - g.pt + tap // g.kw * g.dh, ox * g.sw - g.pl + tap % g.kw * g.dw
+        p = first + thread // width
+        line, ox, down, right = p // g.ow, p % g.ow, tap // g.kw * g.dh - g.pt, tap % g.kw * g.dw - g.pl
+        oy, n = line % g.oh, line // g.oh
+        while p < last:
+            iy, ix = oy * g.sh + down, ox * g.sw + right
             if 0 <= iy and iy < g.h and 0 <= ix and ix < g.w:
                 total += np.float64(x[((n * g.h + iy) * g.w + ix) * g.c + c] * dy[(m * pixels + p) * g.c + c])
+            p, ox = p + lanes, ox + lanes
+            while ox >= g.ow:
+                oy, ox, n = next_row(oy, ox, n, g)
     shared[thread] = total
     combine(plus, shared, width)
     if thread < width and c < g.c:

@@ -1,7 +1,7 @@
 """Matrix products of any layout: dense layers, their gradients, and the second algorithm of convolutions."""
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -74,24 +74,34 @@ class GemmGeometry(NamedTuple):
 
 
 def gemm_geometry(
-    m: int, n: int, k: int, itemsize: int, transpose_a: bool = False, transpose_b: bool = False, batch: int = 1,
-    split: bool = False,
-) -> GemmGeometry:  # fmt: skip
-    """Of contiguous matrices: a (batch, m, k), or (batch, k, m) if transposed; b (batch, k, n) or (batch, n, k).
-
-    split: a long k range may be cut in parts where c alone offers too little work to share.
-    """
+    m: int,
+    n: int,
+    k: int,
+    itemsize: int,
+    transpose_a: bool = False,
+    transpose_b: bool = False,
+    batch: int = 1,
+) -> GemmGeometry:
+    """Of contiguous matrices: a (batch, m, k), or (batch, k, m) if transposed; b (batch, k, n) or (batch, n, k)."""
     strides_a = (1, m) if transpose_a else (k, 1)
     strides_b = (1, k) if transpose_b else (n, 1)
     of_a, of_b, of_c = (m * k, *strides_a), (k * n, *strides_b), (m * n, n)
     g = GemmGeometry(batch, m, n, k, *of_a, *of_b, *of_c, 0, 1, batch * m * n, 1, 1)
-    return divide_work(g, itemsize, split)
+    return divide_work(g, itemsize)
 
 
-def divide_work(g: GemmGeometry, itemsize: int, split: bool = False) -> GemmGeometry:
-    """The geometry with parts, tiles and panels chosen; a function of the shapes alone."""
-    tiles, panels, depths = row_blocks(g.m, TILE_ROWS), blocks(g.n, tile_width(itemsize)), blocks(g.k, DEPTH)
-    items = max(1, min(ITEMS, g.batch * tiles * panels * depths // SMALLEST_ITEM))
+def _units(g: GemmGeometry, itemsize: int) -> tuple[int, int, int]:
+    """(row tiles, column panels, blocks of the k range) of a product."""
+    return row_blocks(g.m, TILE_ROWS), blocks(g.n, tile_width(itemsize)), blocks(g.k, DEPTH)
+
+
+def _wanted_items(g: GemmGeometry, itemsize: int) -> int:
+    return max(1, min(ITEMS, g.batch * math.prod(_units(g, itemsize)) // SMALLEST_ITEM))
+
+
+def divide_work(g: GemmGeometry, itemsize: int) -> GemmGeometry:
+    """The geometry with tiles and panels chosen; a function of the shapes alone."""
+    (tiles, panels, _), items = _units(g, itemsize), _wanted_items(g, itemsize)
     if g.k <= SHORT and g.b_step == 1:
         wide = max(1, min(WIDEST_ITEM, g.batch * panels * blocks(tiles, DIRECT) // items))
         least, tallest = min(tiles, DIRECT), DIRECT
@@ -101,8 +111,15 @@ def divide_work(g: GemmGeometry, itemsize: int, split: bool = False) -> GemmGeom
         tallest = TALLEST_ITEM
     columns = g.batch * blocks(panels, wide)
     tall = max(least, min(tallest, tiles * columns // items))
-    parts = min(items // (columns * blocks(tiles, tall)), depths // 2) if split else 1
-    return g._replace(parts=max(1, parts), tiles=tall, panels=wide)
+    return g._replace(tiles=tall, panels=wide)
+
+
+def _parts(g: GemmGeometry, dtype: Any) -> int:
+    """A long k range is cut where c alone offers too little work to share."""
+    itemsize = np.dtype(dtype).itemsize
+    tiles, panels, depths = _units(g, itemsize)
+    items = g.batch * blocks(panels, g.panels) * blocks(tiles, g.tiles)
+    return max(1, min(_wanted_items(g, itemsize) // items, depths // 2))
 
 
 def _blocks(g: GemmGeometry, itemsize: int) -> int:
@@ -141,11 +158,11 @@ def multiply_row(columns, depth, a, places, a_step, b, start, lower, c):
             tile(1, 1, depth, a, places, a_step, of_b, beginning, lower, of_c)
 
 
-@cpu_kernel(lambda a, b, bias, c, lower, g: _blocks(g, c.itemsize))
+@cpu_kernel(lambda a, b, bias, c, lower, g: _blocks(g, c.itemsize), _parts)
 def gemm(a, b, bias, c, lower, g, first, last):
     """c = max(a b + bias, lower), row by row of c.  a, b, c as `g` says; bias (n,) or empty; lower may be -inf.
 
-    With g.parts > 1, c holds that many partial products, to be added up.
+    With g.parts > 1, c holds that many partial products, to be added up; the first has the bias.
     """
     a, b, c = flat(a), flat(b), flat(c)
     panel, spare, zeros = stack_array(a, PANEL_SIZE), stack_array(a, TILE_SIZE), stack_array(a, ZEROS)
@@ -159,13 +176,13 @@ def gemm(a, b, bias, c, lower, g, first, last):
         top, left = item % tall_blocks * height, rest % column_blocks * breadth
         part, t = rest // column_blocks % g.parts, rest // column_blocks // g.parts
         k_first, k_last = g.k * part // g.parts, g.k * (part + 1) // g.parts
-        origin = part * g.c_part + t * g.c_batch
+        origin, is_biased = part * g.c_part + t * g.c_batch, bias.size > 0 and part == 0
         bottom, right = block_end(top, height, g.m), min(left + breadth, g.n)
         if g.b_step == 1 and g.m <= FEW_ROWS and right - left >= lanes_of(a):
             for i in range(top, bottom):
                 places[0] = t * g.a_batch + i * g.a_row + k_first * g.a_step
                 from_b = Matrix(b, t * g.b_batch + k_first * g.b_row + left, g.b_row)
-                start = Matrix(bias, t * g.bias_batch + left, 1) if bias.size else Matrix(zeros, 0, 0)
+                start = Matrix(bias, t * g.bias_batch + left, 1) if is_biased else Matrix(zeros, 0, 0)
                 into = Matrix(c, origin + i * g.c_row + left, 0)
                 multiply_row(right - left, k_last - k_first, a, places, g.a_step, from_b, start, lower, into)
             continue
@@ -186,7 +203,7 @@ def gemm(a, b, bias, c, lower, g, first, last):
                     into = Matrix(c, origin + i * g.c_row + j, g.c_row)
                     start = into
                     if k == k_first:
-                        start = Matrix(bias, t * g.bias_batch + j, 0) if bias.size else Matrix(zeros, 0, 0)
+                        start = Matrix(bias, t * g.bias_batch + j, 0) if is_biased else Matrix(zeros, 0, 0)
                     lay_rows(places, t * g.a_batch + i * g.a_row + k * g.a_step, g.a_row, rows)
                     multiply(rows, columns, depth, a, places, g.a_step, from_b, start, bound, into, spare)
                     i += rows

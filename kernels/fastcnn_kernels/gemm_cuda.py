@@ -15,6 +15,7 @@ from fastcnn_kernels.cuda import (
     cuda_function,
     cuda_kernel,
     fitting_tile,
+    parts_of,
 )
 from fastcnn_kernels.cuda_stages import ALIGNMENT, Stages, is_aligned, stager_of_a, stager_of_b
 from fastcnn_kernels.cuda_tiles import accumulator, clearer, storer
@@ -43,11 +44,18 @@ def filler(tile: Tile):
     return fill
 
 
-@cuda_kernel(lambda *args: _shape(_tile(*args), args[-1]), _tile, True)
+def _parts(tile: Tile, g) -> int:
+    return parts_of(_shape(tile, g).total, g.k, tile)
+
+
+@cuda_kernel(
+    lambda *args: _shape(_tile(*args), args[-1]), _tile, True,
+    lambda g, dtype: _parts(fitting_tile(g.n, dtype), g),
+)  # fmt: skip
 def gemm(tile):
     """c = max(a b + bias, lower), row by row of c.  a, b, c as `g` says; bias (n,) or empty; lower may be -inf.
 
-    With g.parts > 1, c holds that many partial products, to be added up.
+    With g.parts > 1, c holds that many partial products, to be added up; the first has the bias.
     """
     columns, rows, depth, width, size = tile.columns, tile.rows, tile.depth, tile.width, Stages(tile).size
     results, clear, store = tile.results, clearer(tile), storer(tile)
@@ -70,13 +78,16 @@ def gemm(tile):
         accumulate(
             shared, steps, by_rows, total, 0, a, a_at, b, b_at, top, left, first, last, wide, b_wide, g
         )
-        bias_at, least = t * g.bias_batch if bias.size > 0 else -1, a.dtype.type(lower)
-        store(total, by_rows, c, places, left, g.n, bias, bias_at, c, False, least)
+        bias_at = t * g.bias_batch if bias.size > 0 and part == 0 else -1
+        store(total, by_rows, c, places, left, g.n, bias, bias_at, c, False, a.dtype.type(lower))
 
     return kernel
 
 
-@cuda_kernel(lambda *args: _shape(CORE_TILE, args[-1]), lambda *args: CORE_TILE, True)
+@cuda_kernel(
+    lambda *args: _shape(CORE_TILE, args[-1]), lambda *args: CORE_TILE, True,
+    lambda g, dtype: _parts(CORE_TILE, g),
+)  # fmt: skip
 def gemm_tf32(tile):
     """`gemm` on tensor cores: float32 numbers are rounded to TF32 (11 bits) before they are multiplied."""
     return gemm.function(tile)

@@ -3,20 +3,16 @@
 import numpy as np
 
 from fastcnn_kernels.cuda import (
+    SECTOR,
     THREADS,
-    Shape,
-    combine,
-    covering,
     cuda,
     cuda_function,
     cuda_kernel,
-    lanes_for,
     lanes_of,
+    sums,
 )
 from fastcnn_kernels.moments import COUNT, MEAN, SQUARES
-from fastcnn_kernels.reduction import plus
-
-SECTOR = 4  # float64 numbers that come from memory together
+from fastcnn_kernels.reduction_cuda import sum_of_lanes
 
 
 @cuda_function
@@ -63,24 +59,16 @@ def keep_moments(shared, y, at, rows, pitch, width, inside, moments, part, first
         moments[to + SQUARES * pitch] = 0.0 if rest < 0.0 else rest  # NaN stays NaN
 
 
-def _channels(moments, partial) -> Shape:
-    width = THREADS // lanes_for(moments.shape[0], SECTOR)
-    return Shape((covering(moments.shape[2], width), 1, 1), THREADS)
-
-
-@cuda_kernel(_channels)
+@cuda_kernel(lambda moments, partial: sums(moments.shape[2], moments.shape[0], SECTOR))
 def combine_moments(moments, partial):
     """partial[r] = (mean, sum of (x - mean)^2 / rows of partial), the same for all r, from the moments of parts.
 
     moments (k,3,c), partial (r,2,c) float64. Means are added up as differences from the first.
     """
-    counts = cuda.shared.array(THREADS, np.float64)
-    totals = cuda.shared.array(THREADS, np.float64)
-    squares = cuda.shared.array(THREADS, np.float64)
+    shared = cuda.shared.array(THREADS, np.float64)
     lanes = lanes_of(moments.shape[0], SECTOR)
     width, thread = THREADS // lanes, cuda.threadIdx.x
-    j, lane = thread % width, thread // width
-    ch = cuda.blockIdx.x * width + j
+    ch, lane = cuda.blockIdx.x * width + thread % width, thread // width
     count, total, square, shift = 0.0, 0.0, 0.0, 0.0
     if ch < moments.shape[2]:
         shift = moments[0, MEAN, ch]
@@ -89,13 +77,11 @@ def combine_moments(moments, partial):
             count += weight
             total += weight * d
             square += moments[k, SQUARES, ch] + weight * d * d
-    counts[thread], totals[thread], squares[thread] = count, total, square
-    combine(plus, counts, width)
-    combine(plus, totals, width)
-    combine(plus, squares, width)
+    count, total = sum_of_lanes(shared, count, width), sum_of_lanes(shared, total, width)
+    square = sum_of_lanes(shared, square, width)
     if ch < moments.shape[2]:
-        share, chunks = totals[j] / counts[j], partial.shape[0]
-        rest = squares[j] - totals[j] * share
+        share, chunks = total / count, partial.shape[0]
+        rest = square - total * share
         for r in range(lane, chunks, lanes):
             partial[r, 0, ch] = shift + share
             partial[r, 1, ch] = 0.0 if rest < 0.0 else rest / chunks  # NaN stays NaN

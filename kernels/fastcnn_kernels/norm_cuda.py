@@ -7,6 +7,7 @@ import numpy as np
 
 from fastcnn_kernels.cuda import (
     MOST_BLOCKS,
+    SECTOR,
     THREADS,
     Shape,
     combine,
@@ -18,11 +19,13 @@ from fastcnn_kernels.cuda import (
     lanes_for,
     lanes_of,
     rows,
+    sums,
     tensor_kernel_with,
 )
 from fastcnn_kernels.jit import scalar
 from fastcnn_kernels.norm import inverse_deviation
 from fastcnn_kernels.reduction import chunk_range, plus
+from fastcnn_kernels.reduction_cuda import sum_of_lanes
 
 ROWS = 4  # that a thread of an elementwise kernel takes, for what it has to prepare to be worth it
 
@@ -91,35 +94,41 @@ def batch_norm_moments(x, partial):
         partial[m, chunk, 1, ch] = 0.0 if rest < 0.0 else rest
 
 
+def _groups(partial, groups: int) -> Shape:
+    """Lanes for each image and group of partial (m,k,2,c)."""
+    m, chunks, _, c = partial.shape
+    return sums(m * groups, chunks * (c // groups), SECTOR)
+
+
 @cuda_function
-def of_all(shared):
-    """What the threads of a block have left in `shared`, added up: for all of them, who may write there again."""
-    combine(plus, shared, 1)
-    total = shared[0]
-    cuda.syncthreads()
-    return total
+def group_of_thread(partial, groups, lanes):
+    """(image, first channel, lane) of a thread of such a kernel; the image may be beyond the last."""
+    width = THREADS // lanes
+    result = cuda.blockIdx.x * width + cuda.threadIdx.x % width
+    return result // groups, result % groups * (partial.shape[3] // groups), cuda.threadIdx.x // width
 
 
-@cuda_kernel(lambda partial, mean, var, rows, groups: Shape((mean.shape[0] * groups, 1, 1), THREADS))
+@cuda_kernel(lambda partial, mean, var, rows, groups: _groups(partial, groups))
 def batch_norm_statistics(partial, mean, var, rows, groups):
     """mean[m,c], var[m,c] over the rows and the channels of c's group, from the moments of chunks."""
     shared = cuda.shared.array(THREADS, np.float64)
-    chunks, width, thread = partial.shape[1], partial.shape[3] // groups, cuda.threadIdx.x
-    m, start, total, squares = cuda.blockIdx.x // groups, cuda.blockIdx.x % groups * width, 0.0, 0.0
-    for i in range(thread, chunks * width, THREADS):
+    chunks, width = partial.shape[1], partial.shape[3] // groups
+    lanes = lanes_of(chunks * width, SECTOR)
+    m, start, lane = group_of_thread(partial, groups, lanes)
+    end, total, squares = chunks * width if m < partial.shape[0] else 0, 0.0, 0.0
+    for i in range(lane, end, lanes):
         top, bottom = chunk_range(i // width, chunks, rows)
         total += (bottom - top) * partial[m, i // width, 0, start + i % width]
-    shared[thread] = total
-    centre = of_all(shared) / (rows * width)
-    for i in range(thread, chunks * width, THREADS):
+    centre = sum_of_lanes(shared, total, THREADS // lanes) / (rows * width)
+    for i in range(lane, end, lanes):
         top, bottom = chunk_range(i // width, chunks, rows)
         apart = partial[m, i // width, 0, start + i % width] - centre
         squares += partial[m, i // width, 1, start + i % width] + (bottom - top) * apart * apart
-    shared[thread] = squares
-    spread = of_all(shared) / (rows * width)
-    for ch in range(start + thread, start + width, THREADS):
-        mean[m, ch] = centre
-        var[m, ch] = spread
+    spread = sum_of_lanes(shared, squares, THREADS // lanes) / (rows * width)
+    if m < partial.shape[0]:
+        for ch in range(start + lane, start + width, lanes):
+            mean[m, ch] = centre
+            var[m, ch] = spread
 
 
 @cuda_kernel(_stripes)
@@ -170,49 +179,47 @@ def batch_norm_sums(x, dy, mean, var, gamma, beta, partial, epsilon, slope, uppe
         partial[m, chunk, 1, ch] = products[thread] * inverse_deviation(np.float64(var[own, ch]), epsilon)
 
 
-@cuda_kernel(lambda partial, dgamma, dbeta: Shape((dgamma.size, 1, 1), THREADS))
+@cuda_kernel(lambda partial, dgamma, dbeta: sums(dgamma.size, partial.shape[0] * partial.shape[1], SECTOR))
 def batch_norm_backward_weights(partial, dgamma, dbeta):
     """dgamma = sum of dy xhat, dbeta = sum of dy, over images and chunks.  partial (m,k,2,c) -> (c,), (c,)."""
     shared = cuda.shared.array(THREADS, np.float64)
-    chunks, ch, thread, total, product = partial.shape[1], cuda.blockIdx.x, cuda.threadIdx.x, 0.0, 0.0
-    for i in range(thread, partial.shape[0] * chunks, THREADS):
+    chunks, terms, total, product = partial.shape[1], partial.shape[0] * partial.shape[1], 0.0, 0.0
+    lanes = lanes_of(terms, SECTOR)
+    width = THREADS // lanes
+    lane, ch = cuda.threadIdx.x // width, cuda.blockIdx.x * width + cuda.threadIdx.x % width
+    for i in range(lane, terms if ch < dgamma.size else 0, lanes):
         total += partial[i // chunks, i % chunks, 0, ch]
         product += partial[i // chunks, i % chunks, 1, ch]
-    shared[thread] = total
-    total = of_all(shared)
-    shared[thread] = product
-    product = of_all(shared)
-    if thread == 0:
+    total, product = sum_of_lanes(shared, total, width), sum_of_lanes(shared, product, width)
+    if lane == 0 and ch < dgamma.size:
         dbeta[ch] = total
         dgamma[ch] = product
 
 
-@cuda_kernel(
-    lambda partial, var, gamma, coefficients, rows, groups, epsilon: Shape(
-        (var.shape[0] * groups, 1, 1), THREADS
-    )
-)
+@cuda_kernel(lambda partial, var, gamma, coefficients, rows, groups, epsilon: _groups(partial, groups))
 def batch_norm_coefficients(partial, var, gamma, coefficients, rows, groups, epsilon):
     """The p, q, t of dx = p dy + q (x - mean) + t, per image and channel, for `batch_norm_backward_input`.
 
     partial (m,k,2,c) of `batch_norm_sums`; var (m,c); gamma (c,); coefficients (m,3,c).
     """
     shared = cuda.shared.array(THREADS, np.float64)
-    chunks, width, thread = partial.shape[1], partial.shape[3] // groups, cuda.threadIdx.x
-    m, start, total, product = cuda.blockIdx.x // groups, cuda.blockIdx.x % groups * width, 0.0, 0.0
-    for i in range(thread, chunks * width, THREADS):
+    chunks, width, total, product = partial.shape[1], partial.shape[3] // groups, 0.0, 0.0
+    lanes = lanes_of(chunks * width, SECTOR)
+    m, start, lane = group_of_thread(partial, groups, lanes)
+    for i in range(lane, chunks * width if m < partial.shape[0] else 0, lanes):
         ch = start + i % width
         total += gamma[ch] * partial[m, i // width, 0, ch]
         product += gamma[ch] * partial[m, i // width, 1, ch]
-    shared[thread] = total
-    total = of_all(shared)
-    shared[thread] = product
-    product = of_all(shared)
-    for ch in range(start + thread, start + width, THREADS):
-        s = inverse_deviation(np.float64(var[m, ch]), epsilon)
-        coefficients[m, 0, ch] = gamma[ch] * s
-        coefficients[m, 1, ch] = -s * s * product / (rows * width)
-        coefficients[m, 2, ch] = -s * total / (rows * width)
+    total, product = (
+        sum_of_lanes(shared, total, THREADS // lanes),
+        sum_of_lanes(shared, product, THREADS // lanes),
+    )
+    if m < partial.shape[0]:
+        for ch in range(start + lane, start + width, lanes):
+            s = inverse_deviation(np.float64(var[m, ch]), epsilon)
+            coefficients[m, 0, ch] = gamma[ch] * s
+            coefficients[m, 1, ch] = -s * s * product / (rows * width)
+            coefficients[m, 2, ch] = -s * total / (rows * width)
 
 
 @cuda_kernel(_stripes)

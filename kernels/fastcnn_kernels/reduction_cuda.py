@@ -30,6 +30,16 @@ def _reduction(x, y, *others) -> Shape:
 
 
 @cuda_function
+def sum_of_lanes(shared, value, width):
+    """What the lanes of a result bring, added up: for all of them, who may bring something again."""
+    shared[cuda.threadIdx.x] = value
+    combine(plus, shared, width)
+    total = shared[cuda.threadIdx.x % width]
+    cuda.syncthreads()
+    return total
+
+
+@cuda_function
 def reduce_rows(f, x, y, shared, neutral, scale):
     """y[o,k,i] = scale * (x[o,r,i] of the rows r of chunk k, combined by f)."""
     inner, chunks = x.shape[2], y.shape[1]

@@ -190,7 +190,8 @@ def test_gemm_in_parts(shape, dtype, rng, on_threads):
     """A long sum may be cut; the parts together are the product."""
     m, n, k = shape
     a, b = random(rng, (k, m), dtype), random(rng, (k, n), dtype)
-    g = gemm_geometry(m, n, k, a.itemsize, transpose_a=True, split=True)
+    g = gemm_geometry(m, n, k, a.itemsize, transpose_a=True)
+    g = g._replace(parts=gemm.parts(g, dtype))
 
     def compute():
         partials = poisoned((g.parts, m, n), dtype)
