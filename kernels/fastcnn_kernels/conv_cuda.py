@@ -28,6 +28,7 @@ from fastcnn_kernels.cuda import (
     cuda_function,
     cuda_kernel,
     elements,
+    filling_tile,
     fitting_tile,
     flat,
     parts_of,
@@ -47,38 +48,51 @@ from fastcnn_kernels.moments_cuda import keep_moments
 OUTSIDE = 1 << 29  # as a pixel's coordinate: no tap of it is in the image
 
 
-def _shape(tile: Tile, columns: int, rows: int, layers: int) -> Shape:
+def _shape(tile: Tile, rows: int, columns: int, layers: int) -> Shape:
     return Shape((covering(rows, tile.rows), covering(columns, tile.columns), layers), tile.threads)
 
 
+def _forward_sizes(g: ConvGeometry) -> tuple[int, int, int]:
+    """(rows, columns, layers): so many products of so many results."""
+    return g.n * g.oh * g.ow, g.f // g.groups, g.groups
+
+
+def _backward_sizes(g: ConvGeometry) -> tuple[int, int, int]:
+    pixels = g.n * covering(g.h, g.sh) * covering(g.w, g.sw)
+    return pixels, g.c // g.groups, g.groups * g.sh * g.sw
+
+
 def _forward_tile(*args) -> Tile:
-    return fitting_tile(args[-1].f // args[-1].groups, args[0].dtype)
+    return filling_tile(*_forward_sizes(args[-1]), args[0].dtype)
 
 
 def _backward_tile(*args) -> Tile:
-    return fitting_tile(args[-1].c // args[-1].groups, args[0].dtype)
+    return filling_tile(*_backward_sizes(args[-1]), args[0].dtype)
 
 
-def _forward(tile: Tile, g: ConvGeometry) -> Shape:
-    return _shape(tile, g.f // g.groups, g.n * g.oh * g.ow, g.groups)
+def _weights_tile(*args) -> Tile:
+    return fitting_tile(args[-1].f // args[-1].groups, args[0].dtype)
 
 
 def _row_blocks(tile: Tile, g: ConvGeometry) -> int:
-    return covering(g.n * g.oh * g.ow, tile.rows)
+    return covering(_forward_sizes(g)[0], tile.rows)
+
+
+def _forward(tile: Tile, g: ConvGeometry) -> Shape:
+    return _shape(tile, *_forward_sizes(g))
 
 
 def _backward(tile: Tile, g: ConvGeometry) -> Shape:
-    pixels = g.n * covering(g.h, g.sh) * covering(g.w, g.sw)
-    return _shape(tile, g.c // g.groups, pixels, g.groups * g.sh * g.sw)
+    return _shape(tile, *_backward_sizes(g))
 
 
 def _weights(tile: Tile, partials, g: ConvGeometry) -> Shape:
     weights = g.kh * g.kw * (g.c // g.groups)
-    return _shape(tile, g.f // g.groups, weights, g.groups * (partials.size // (weights * g.f)))
+    return _shape(tile, weights, g.f // g.groups, g.groups * (partials.size // (weights * g.f)))
 
 
 def _weight_parts(tile: Tile, g: ConvGeometry) -> int:
-    blocks = _shape(tile, g.f // g.groups, g.kh * g.kw * (g.c // g.groups), g.groups).total
+    blocks = _shape(tile, g.kh * g.kw * (g.c // g.groups), g.f // g.groups, g.groups).total
     return parts_of(blocks, g.n * g.oh * g.ow, tile)
 
 
@@ -322,7 +336,7 @@ def conv_forward(tile):
 
 @cuda_kernel(
     lambda *args: _forward(_forward_tile(*args), args[-1]), _forward_tile, True,
-    lambda g, dtype: _row_blocks(fitting_tile(g.f // g.groups, dtype), g),
+    lambda g, dtype: _row_blocks(filling_tile(*_forward_sizes(g), dtype), g),
 )  # fmt: skip
 def conv_forward_moments(tile):
     """`conv_forward`, and the moments of what it stores, (parts,3,f) float64, for `combine_moments`."""
@@ -383,7 +397,7 @@ def pixel_filler(tile: Tile):
 
 
 @cuda_kernel(
-    lambda *args: _weights(_forward_tile(*args), *args[-2:]), _forward_tile, True,
+    lambda *args: _weights(_weights_tile(*args), *args[-2:]), _weights_tile, True,
     lambda g, dtype: _weight_parts(fitting_tile(g.f // g.groups, dtype), g),
 )  # fmt: skip
 def conv_backward_weights(tile):

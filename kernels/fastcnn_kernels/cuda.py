@@ -197,6 +197,16 @@ def fitting_tile(columns: int, dtype: Any) -> Tile:
     return next((tile for tile in tiles(dtype) if tile.columns >= columns), tiles(dtype)[-1])
 
 
+def filling_tile(rows: int, columns: int, layers: int, dtype: Any) -> Tile:
+    """The tile for `layers` products of so many rows and columns: the widest that leaves no more than half of a large
+    device's multiprocessors idle, or the narrowest."""
+    known = tiles(dtype)
+    for tile in known[known.index(fitting_tile(columns, dtype)) : 0 : -1]:
+        if 4 * layers * covering(rows, tile.rows) * covering(columns, tile.columns) >= FILLING:
+            return tile
+    return known[0]
+
+
 def parts_of(blocks: int, terms: int, tile: Tile) -> int:
     """Into how many parts the terms of a product of so many blocks are best cut: to fill a device with blocks.
 
