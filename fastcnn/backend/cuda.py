@@ -80,7 +80,7 @@ def algorithms() -> frozenset[str]:
     has_cores = (
         SIMULATED or not program.is_ready() or target.get_current_device().compute_capability >= (8, 0)
     )
-    return frozenset({"columns", "split", "tf32"} if has_cores else {"columns", "split"})
+    return frozenset({"columns", "split", "unpacked", *(["tf32"] if has_cores else [])})
 
 
 def compile_launches(launches: Sequence[Any], ready: Callable[[int], object]) -> None:

@@ -202,6 +202,28 @@ class Conv(Correlation):
         return [forward, *moments_of(k, moments, outputs)]
 
 
+@operation
+class UnpackedConv(Conv):
+    """`Conv` by kernels that read weights as they are, as those of devices do."""
+
+    weights: ClassVar[tuple[int, ...]] = ()
+
+    def cost(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], ready: bool) -> Cost:
+        return 0.99 * super().cost(inputs, outputs, True)
+
+    def prepared(self, inputs: Sequence[TensorSpec], outputs: Any) -> list[TensorSpec]:
+        return []
+
+    def prepare(self, k: Any, inputs: Any, outputs: Any, prepared: Any) -> list:
+        return []
+
+    def launch(self, k: Any, inputs: Any, outputs: Any, scratch: Any) -> list:
+        return super().launch(k, inputs, outputs, [inputs[1], *scratch])
+
+
+Conv.alternatives = Conv.alternatives | {"unpacked": UnpackedConv}
+
+
 class Transposed(Correlation):
     """What the ops share that run a convolution backwards, from dy (n,oh,ow,f) and its kernel to (n,h,w,c)."""
 

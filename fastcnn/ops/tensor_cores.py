@@ -7,7 +7,7 @@ largest result. Everything else of these ops is that of the plain ones.
 from typing import Any
 
 from fastcnn.graph import operation
-from fastcnn.ops.conv import Conv, ConvInputGrad, ConvKernelGrad
+from fastcnn.ops.conv import Conv, ConvInputGrad, ConvKernelGrad, UnpackedConv
 from fastcnn.ops.cost import Cost
 from fastcnn.ops.matmul import Dense, MatMul, SplitDense
 
@@ -45,7 +45,7 @@ class OnCores:
 
 
 @operation
-class CoresConv(OnCores, Conv):
+class CoresConv(OnCores, UnpackedConv):
     """`Conv` in TF32."""
 
 
