@@ -460,8 +460,9 @@ class DepthwiseConv(Correlation):
 
     def moment_parts(self, k: Any, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> int:
         """How many rows of moments are written with the results; 0 where that cannot be."""
-        planes = inputs[1].shape[-1]
-        return k.depthwise_forward_moments.parts(self.geometry_of(inputs, outputs)) if planes == 1 else 0
+        if inputs[1].dims[-1] > 1:  # planes
+            return 0
+        return k.depthwise_forward_moments.parts(self.geometry_of(inputs, outputs), inputs[0].dtype)
 
     def geometry_of(self, inputs: Sequence[Any], outputs: Sequence[Any]) -> ConvGeometry:
         return self.geometry(inputs[0].shape, (*known(inputs[1].shape[:2]), 1), outputs[0].shape)
@@ -545,14 +546,14 @@ class DepthwiseKernelGrad(Correlation):
     def scratch(
         self, k: Any, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]
     ) -> list[TensorSpec]:
-        parts = k.depthwise_backward_weights.parts(self.geometry_of(inputs))
+        parts = k.depthwise_backward_weights.parts(self.geometry_of(inputs), inputs[0].dtype)
         partials = [TensorSpec((parts, math.prod(self.shape)), inputs[0].dtype)] if parts > 1 else []
         return [*partials, *planes_of([inputs[1], *outputs], self.shape[-1])]
 
     def launch(self, k: Any, inputs: Any, outputs: Any, scratch: Any) -> list:
         (x, dy), (dkernel,) = inputs, outputs
         g, multiplier = self.geometry_of(inputs), self.shape[-1]
-        parts = k.depthwise_backward_weights.parts(g)
+        parts = k.depthwise_backward_weights.parts(g, x.dtype)
         planes = scratch[-2:] if multiplier > 1 else (dy, dkernel)
 
         def products(partials: Any) -> Any:

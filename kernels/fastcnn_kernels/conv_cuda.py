@@ -19,10 +19,10 @@ from fastcnn_kernels.conv import (
     taps_of,
 )
 from fastcnn_kernels.cuda import (
-    CORE_TILE,
     THREADS,
     Shape,
     Tile,
+    core_tile,
     covering,
     cuda,
     cuda_function,
@@ -62,31 +62,31 @@ def _backward_sizes(g: ConvGeometry) -> tuple[int, int, int]:
     return pixels, g.c // g.groups, g.groups * g.sh * g.sw
 
 
-def _forward_tile(*args) -> Tile:
-    return filling_tile(*_forward_sizes(args[-1]), args[0].dtype)
+def _forward_tile(g: ConvGeometry, dtype) -> Tile:
+    return filling_tile(*_forward_sizes(g), dtype)
 
 
-def _backward_tile(*args) -> Tile:
-    return filling_tile(*_backward_sizes(args[-1]), args[0].dtype)
+def _backward_tile(g: ConvGeometry, dtype) -> Tile:
+    return filling_tile(*_backward_sizes(g), dtype)
 
 
-def _weights_tile(*args) -> Tile:
-    return fitting_tile(args[-1].f // args[-1].groups, args[0].dtype)
+def _weights_tile(g: ConvGeometry, dtype) -> Tile:
+    return fitting_tile(g.f // g.groups, dtype)
 
 
 def _row_blocks(tile: Tile, g: ConvGeometry) -> int:
     return covering(_forward_sizes(g)[0], tile.rows)
 
 
-def _forward(tile: Tile, g: ConvGeometry) -> Shape:
-    return _shape(tile, *_forward_sizes(g))
+def _forward(tile: Tile, *args) -> Shape:
+    return _shape(tile, *_forward_sizes(args[-1]))
 
 
-def _backward(tile: Tile, g: ConvGeometry) -> Shape:
-    return _shape(tile, *_backward_sizes(g))
+def _backward(tile: Tile, *args) -> Shape:
+    return _shape(tile, *_backward_sizes(args[-1]))
 
 
-def _weights(tile: Tile, partials, g: ConvGeometry) -> Shape:
+def _weights(tile: Tile, x, dy, partials, g: ConvGeometry) -> Shape:
     weights = g.kh * g.kw * (g.c // g.groups)
     return _shape(tile, weights, g.f // g.groups, g.groups * (partials.size // (weights * g.f)))
 
@@ -319,7 +319,7 @@ def conv_pack_weights_transposed(weight, packed, g):
         packed[to] = weight[tap * channels * g.f + i]
 
 
-@cuda_kernel(lambda *args: _forward(_forward_tile(*args), args[-1]), _forward_tile, True)
+@cuda_kernel(_forward, _forward_tile, True)
 def conv_forward(tile):
     """y[n,oy,ox,f] = max(sum over ky,kx,c of x[n,iy,ix,c] w[ky,kx,c,f] + bias[f] + residual[n,oy,ox,f], lower).
 
@@ -334,10 +334,7 @@ def conv_forward(tile):
     return kernel
 
 
-@cuda_kernel(
-    lambda *args: _forward(_forward_tile(*args), args[-1]), _forward_tile, True,
-    lambda g, dtype: _row_blocks(filling_tile(*_forward_sizes(g), dtype), g),
-)  # fmt: skip
+@cuda_kernel(_forward, _forward_tile, True, _row_blocks)
 def conv_forward_moments(tile):
     """`conv_forward`, and the moments of what it stores, (parts,3,f) float64, for `combine_moments`."""
     forward = forward_convolver(tile, moment_keeper(tile))
@@ -348,7 +345,7 @@ def conv_forward_moments(tile):
     return kernel
 
 
-@cuda_kernel(lambda *args: _backward(_backward_tile(*args), args[-1]), _backward_tile, True)
+@cuda_kernel(_backward, _backward_tile, True)
 def conv_backward_data(tile):
     """dx[n,iy,ix,c] = max(sum over ky,kx,f of dy[n,oy,ox,f] w[ky,kx,c,f] + bias[c] + residual[n,iy,ix,c], lower).
 
@@ -396,10 +393,7 @@ def pixel_filler(tile: Tile):
     return fill
 
 
-@cuda_kernel(
-    lambda *args: _weights(_weights_tile(*args), *args[-2:]), _weights_tile, True,
-    lambda g, dtype: _weight_parts(fitting_tile(g.f // g.groups, dtype), g),
-)  # fmt: skip
+@cuda_kernel(_weights, _weights_tile, True, _weight_parts)
 def conv_backward_weights(tile):
     """partials[part] = sum over the pixels n,oy,ox of a part of x[n,iy,ix,c] dy[n,oy,ox,f], at [ky,kx,c,f].
 
@@ -437,31 +431,25 @@ def conv_backward_weights(tile):
 # --- on tensor cores, which round float32 numbers to TF32 (11 bits) before they multiply -----------------------------
 
 
-@cuda_kernel(lambda *args: _forward(CORE_TILE, args[-1]), lambda *args: CORE_TILE, True)
+@cuda_kernel(_forward, core_tile, True)
 def conv_forward_tf32(tile):
     """`conv_forward` in TF32."""
     return conv_forward.function(tile)
 
 
-@cuda_kernel(
-    lambda *args: _forward(CORE_TILE, args[-1]), lambda *args: CORE_TILE, True,
-    lambda g, dtype: _row_blocks(CORE_TILE, g),
-)  # fmt: skip
+@cuda_kernel(_forward, core_tile, True, _row_blocks)
 def conv_forward_moments_tf32(tile):
     """`conv_forward_moments` in TF32."""
     return conv_forward_moments.function(tile)
 
 
-@cuda_kernel(lambda *args: _backward(CORE_TILE, args[-1]), lambda *args: CORE_TILE, True)
+@cuda_kernel(_backward, core_tile, True)
 def conv_backward_data_tf32(tile):
     """`conv_backward_data` in TF32."""
     return conv_backward_data.function(tile)
 
 
-@cuda_kernel(
-    lambda *args: _weights(CORE_TILE, *args[-2:]), lambda *args: CORE_TILE, True,
-    lambda g, dtype: _weight_parts(CORE_TILE, g),
-)  # fmt: skip
+@cuda_kernel(_weights, core_tile, True, _weight_parts)
 def conv_backward_weights_tf32(tile):
     """`conv_backward_weights` in TF32."""
     return conv_backward_weights.function(tile)

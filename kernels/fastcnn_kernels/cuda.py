@@ -13,7 +13,7 @@ A kernel that treats all numbers of some arrays alike, as a step of an optimizer
 of it that stand one behind the other become one launch, over a table of all their arrays.
 
 Where matrices are multiplied a kernel is written once for several sizes of tiles: a function of the `Tile` that
-returns the kernel, and a rule `tile` that chooses one from the arguments.
+returns the kernel, and a rule `tile` that chooses one.
 
 `NUMBA_ENABLE_CUDASIM=1 NUMBA_DISABLE_JIT=1` makes Numba's simulator execute everything, in Python threads. Tiles and
 blocks are small then, because every thread of a block is a thread of the machine. The simulator tells shared arrays
@@ -197,6 +197,11 @@ def fitting_tile(columns: int, dtype: Any) -> Tile:
     return next((tile for tile in tiles(dtype) if tile.columns >= columns), tiles(dtype)[-1])
 
 
+def core_tile(g: Any, dtype: Any) -> Tile:
+    """The tile for tensor cores, of every product."""
+    return CORE_TILE
+
+
 def filling_tile(rows: int, columns: int, layers: int, dtype: Any) -> Tile:
     """The tile for `layers` products of so many rows and columns: the widest that leaves no more than half of a large
     device's multiprocessors idle, or the narrowest."""
@@ -260,11 +265,11 @@ class CudaKernel:
     """A kernel for a CUDA device. See the module's docstring."""
 
     def __init__(
-        self, function: Callable, shape: Callable[..., Shape], tile: Callable[..., Tile] | None = None,
+        self, function: Callable, shape: Callable[..., Shape], tile: Callable[[Any, Any], Tile] | None = None,
         flatten: bool = False, parts: Callable[..., int] = lambda *_: 1,
     ):  # fmt: skip
         self.function, self._shape, self._tile, self._flatten = function, shape, tile, flatten
-        self.parts = parts
+        self._parts = parts
         self.__name__, self.__doc__ = function.__name__, function.__doc__
         self.__module__ = function.__module__
         inner = function if tile is None else function(TILES[0])
@@ -283,7 +288,8 @@ class CudaKernel:
             if not is_argument(value):
                 kind = type(value).__name__
                 raise TypeError(f"{self!r}: {name} is of type {kind}; expected an array, int, float or tuple")
-        shape, tile = self._shape(*args), None if self._tile is None else self._tile(*args)
+        tile = None if self._tile is None else self._tile(args[-1], args[0].dtype)
+        shape = self._shape(*args) if tile is None else self._shape(tile, *args)
         if max(shape.blocks[1:]) > LARGEST_GRID:
             raise ValueError(
                 f"{self!r}: a grid of {shape.blocks} blocks is larger than a device takes; cut the batch"
@@ -291,6 +297,10 @@ class CudaKernel:
         if self._flatten:
             args = tuple(arg.reshape(-1) if isinstance(arg, np.ndarray) else arg for arg in args)
         return CudaLaunch(self, args, shape, tile)
+
+    def parts(self, g: Any, dtype: Any) -> int:
+        """Into how many parts the work of a geometry is best cut, of a kernel whose results are parts of something."""
+        return self._parts(g) if self._tile is None else self._parts(self._tile(g, dtype), g)
 
     def python(self, tile: Tile | None = None) -> Callable:
         """The function that is compiled, under the name that profilers show."""
@@ -468,13 +478,14 @@ def _with_next_array(give: Callable, width: int) -> Callable:
 
 
 def cuda_kernel(
-    shape: Callable[..., Shape], tile: Callable[..., Tile] | None = None, flatten: bool = False,
+    shape: Callable[..., Shape], tile: Callable[[Any, Any], Tile] | None = None, flatten: bool = False,
     parts: Callable[..., int] = lambda *_: 1,
 ) -> Callable[[Callable], CudaKernel]:  # fmt: skip
     """Make a function a kernel; `shape(...)` says how many blocks and threads it has.
 
-    With `tile`, the function makes the kernel for a tile. flatten: its arrays come to it in one dimension. parts: of a
-    kernel whose results are parts of something, says from its geometry how many are best.
+    flatten: its arrays come to it in one dimension. parts(g) says how many parts are best; see `CudaKernel.parts`.
+    With `tile(g, dtype)`, of its last argument and of the arrays, the function makes the kernel for a tile, which is
+    the first argument of the other rules too.
     """
     return lambda function: CudaKernel(function, shape, tile, flatten, parts)
 

@@ -551,7 +551,9 @@ def depthwise_forward(x, weight, bias, y, lower, g, first, last):
         forward_item(x, weight, bias, y, lower, g, item)
 
 
-@cpu_kernel(lambda x, weight, bias, moments, y, lower, g: item_count(g, g.oh), forward_parts)
+@cpu_kernel(
+    lambda x, weight, bias, moments, y, lower, g: item_count(g, g.oh), lambda g, dtype: forward_parts(g)
+)
 def depthwise_forward_moments(x, weight, bias, moments, y, lower, g, first, last):
     """`depthwise_forward` with mult = 1, and the moments of y, (parts,3,c) float64, for `combine_moments`."""
     x, weight, bias, y = flat(x), flat(weight), flat(bias), flat(y)
@@ -651,7 +653,10 @@ def shared_stride(g):
     return g.sh if g.sh == g.sw and g.sh < TAPS and g.dh == 1 and g.dw == 1 else 0
 
 
-@cpu_kernel(lambda x, dy, partials, g: weight_parts(g) * channel_blocks(g) * (g.f // g.c), weight_parts)
+@cpu_kernel(
+    lambda x, dy, partials, g: weight_parts(g) * channel_blocks(g) * (g.f // g.c),
+    lambda g, dtype: weight_parts(g),
+)
 def depthwise_backward_weights(x, dy, partials, g, first, last):
     """partials[part] = sum over the rows n,oy of a part of x[n,iy,ix,c] dy[m,n,oy,ox,c], at [m,ky,kx,c].
 

@@ -6,8 +6,10 @@ import numpy as np
 
 from fastcnn_kernels.conv_cuda import next_row
 from fastcnn_kernels.cuda import (
+    FILLING,
     SIMULATED,
     THREADS,
+    WARP,
     Shape,
     combine,
     covering,
@@ -119,7 +121,13 @@ def _weights_shape(x, dy, partials, g) -> Shape:
     return Shape((parts, covering(g.c, width), g.kh * g.kw * (g.f // g.c)), THREADS)
 
 
-@cuda_kernel(_weights_shape, flatten=True)
+def _weight_parts(g) -> int:
+    """Blocks are small: a device holds four times as many as of tiles. A part has some pixels for each thread."""
+    blocks = covering(g.c, WARP) * g.kh * g.kw * (g.f // g.c)
+    return max(1, min(4 * FILLING // blocks, g.n * g.oh * g.ow // THREADS))
+
+
+@cuda_kernel(_weights_shape, flatten=True, parts=_weight_parts)
 def depthwise_backward_weights(x, dy, partials, g):
     """partials[part] = sum over the pixels n,oy,ox of a part of x[n,iy,ix,c] dy[m,n,oy,ox,c], at [m,ky,kx,c].
 

@@ -7,9 +7,9 @@ and rows of b at a time (`cuda_stages.py`).
 import numpy as np
 
 from fastcnn_kernels.cuda import (
-    CORE_TILE,
     Shape,
     Tile,
+    core_tile,
     covering,
     cuda,
     cuda_function,
@@ -21,13 +21,14 @@ from fastcnn_kernels.cuda_stages import ALIGNMENT, Stages, is_aligned, stager_of
 from fastcnn_kernels.cuda_tiles import accumulator, clearer, storer
 
 
-def _shape(tile: Tile, g) -> Shape:
+def _shape(tile: Tile, *args) -> Shape:
+    g = args[-1]
     blocks = covering(g.m, tile.rows), covering(g.n, tile.columns), g.batch * g.parts
     return Shape(blocks, tile.threads)
 
 
-def _tile(a, b, bias, c, lower, g) -> Tile:
-    return fitting_tile(g.n, a.dtype)
+def _tile(g, dtype) -> Tile:
+    return fitting_tile(g.n, dtype)
 
 
 def filler(tile: Tile):
@@ -48,10 +49,7 @@ def _parts(tile: Tile, g) -> int:
     return parts_of(_shape(tile, g).total, g.k, tile)
 
 
-@cuda_kernel(
-    lambda *args: _shape(_tile(*args), args[-1]), _tile, True,
-    lambda g, dtype: _parts(fitting_tile(g.n, dtype), g),
-)  # fmt: skip
+@cuda_kernel(_shape, _tile, True, _parts)
 def gemm(tile):
     """c = max(a b + bias, lower), row by row of c.  a, b, c as `g` says; bias (n,) or empty; lower may be -inf.
 
@@ -84,10 +82,7 @@ def gemm(tile):
     return kernel
 
 
-@cuda_kernel(
-    lambda *args: _shape(CORE_TILE, args[-1]), lambda *args: CORE_TILE, True,
-    lambda g, dtype: _parts(CORE_TILE, g),
-)  # fmt: skip
+@cuda_kernel(_shape, core_tile, True, _parts)
 def gemm_tf32(tile):
     """`gemm` on tensor cores: float32 numbers are rounded to TF32 (11 bits) before they are multiplied."""
     return gemm.function(tile)

@@ -433,6 +433,6 @@ def is_argument(value: object) -> bool:
 def cpu_kernel(items: Callable[..., int], *parts: Callable[..., int]) -> Callable[[Callable], Kernel]:
     """Make a function `f(..., first, last)` a kernel; `items(...)` counts its work items.
 
-    parts: of a kernel whose results are parts of something, says from its geometry how many are best.
+    parts(g, dtype): into how many parts the work of a geometry is best cut, of a kernel whose results are parts.
     """
     return lambda function: Kernel(function, items, *parts)

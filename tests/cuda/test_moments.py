@@ -95,7 +95,7 @@ def test_moments_far_from_zero(device: None) -> None:
     g = ConvGeometry(
         n=1, h=150, w=1, c=3, kh=1, kw=1, f=3, oh=150, ow=1, sh=1, sw=1, pt=0, pl=0, dh=1, dw=1, groups=1
     )
-    y, parts = np.empty((1, *x.shape), np.float32), kernels.depthwise_forward_moments.parts(g)
+    y, parts = np.empty((1, *x.shape), np.float32), kernels.depthwise_forward_moments.parts(g, "float32")
     moments, partial = np.empty((parts, 3, 3)), np.empty((2, 2, 3))
     kernels.depthwise_forward_moments(x, weight, none, moments, y, -np.inf, g)
     kernels.combine_moments(moments, partial)

@@ -21,6 +21,7 @@ from fastcnn_kernels.cuda import (
     MOST_REGISTERS,
     MOST_SHARED,
     MOST_THREADS,
+    THREADS,
     TILES,
     CudaLaunch,
     OnDevice,
@@ -56,7 +57,10 @@ def named(launch: CudaLaunch) -> str:
 def check(launch: CudaLaunch, capability: tuple[int, int]) -> None:
     ptx = launch.ptx(capability)
     code = cuda_code.assembled(ptx, capability)
-    found, threads = cuda_resources.parsed(code.report), cuda_resources.threads_of(launch)
+    found = cuda_resources.parsed(code.report)
+    threads = max(
+        cuda_resources.threads_of(launch), THREADS
+    )  # where the lines of images are longer than here
     there = tuple(OnDevice(0, arg, None) if isinstance(arg, np.ndarray) else arg for arg in launch.args)
     if not isinstance(launch.kernel, TensorKernel):  # whose table is made on a device
         assert len(cuda_code.parameters(there)) == code.parameters
@@ -114,7 +118,7 @@ def test_every_kernel_is_compiled() -> None:
 
 
 # Of a training step with Adam and 1,024 images, as docs/performance.md says; fewer take no more.
-MOST_LAUNCHES = {"LeNet-5": 44, "VGG-small": 101, "ResNet-20": 275, "MobileNet-small": 181, "ResNet-18": 259}
+MOST_LAUNCHES = {"LeNet-5": 44, "VGG-small": 101, "ResNet-20": 275, "MobileNet-small": 188, "ResNet-18": 259}
 
 
 @pytest.mark.parametrize("batch", [1, 128, 1024])

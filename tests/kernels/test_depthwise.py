@@ -118,7 +118,7 @@ def test_depthwise_forward_moments(case, dtype, rng, on_threads, assert_moments)
     depthwise_forward(x, *weights, expected, 0.5, g)
 
     def compute():
-        parts = depthwise_forward_moments.parts(g)
+        parts = depthwise_forward_moments.parts(g, dtype)
         y, moments = poisoned(case.y, dtype), poisoned((parts, 3, case.y[3]), "float64")
         depthwise_forward_moments(x, *weights, moments, y, 0.5, g)
         return y, moments
@@ -146,7 +146,9 @@ def test_depthwise_backward_weights(case, dtype, rng, on_threads):
     x, dy = random(rng, case.x, dtype), random(rng, case.y, dtype)
 
     def compute():
-        partials = poisoned((depthwise_backward_weights.parts(case.geometry), math.prod(case.weight)), dtype)
+        partials = poisoned(
+            (depthwise_backward_weights.parts(case.geometry, dtype), math.prod(case.weight)), dtype
+        )
         depthwise_backward_weights(x, planes(dy, case), partials, case.geometry)
         return [partials]
 

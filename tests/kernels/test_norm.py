@@ -5,7 +5,6 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import reference
-from fastcnn_kernels.moments import combine_moments
 from fastcnn_kernels.norm import (
     batch_norm_backward_input,
     batch_norm_backward_weights,
@@ -72,27 +71,6 @@ def statistics(x: np.ndarray, groups: int, chunks: int) -> tuple[np.ndarray, np.
     batch_norm_moments(x, partial)
     batch_norm_statistics(partial, mean, var, r, groups)
     return mean, var
-
-
-@pytest.mark.parametrize("rows", [1, 3])
-@pytest.mark.parametrize("c", [1, 5, 16, 256, 700])
-def test_combine_moments(c: int, rows: int, on_threads: Callable) -> None:
-    """Of parts of very different sizes and means, one of them empty."""
-    parts = [draw(size, c, dtype="float64", mean=10.0 * size, seed=size) for size in (7, 1, 120, 2)]
-    moments = np.zeros((5, 3, c))
-    for k, x in zip((0, 1, 3, 4), parts, strict=True):
-        moments[k] = np.full(c, len(x)), x.mean(0), ((x - x.mean(0)) ** 2).sum(0)
-
-    def compute() -> list[np.ndarray]:
-        partial = poisoned(rows, 2, c, dtype="float64")
-        combine_moments(moments, partial)
-        return [partial]
-
-    (partial,) = on_threads(compute)
-    whole = np.concatenate(parts)
-    np.testing.assert_allclose(partial[:, 0], np.tile(whole.mean(0), (rows, 1)), rtol=1e-14)
-    expected = ((whole - whole.mean(0)) ** 2).sum(0) / rows
-    np.testing.assert_allclose(partial[:, 1], np.tile(expected, (rows, 1)), rtol=1e-13)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
