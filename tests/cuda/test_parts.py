@@ -2,6 +2,11 @@
 
 import numpy as np
 import pytest
+
+pytest.importorskip(
+    "numba_cuda", reason='numba-cuda is not installed; pip install "fastcnn[cuda13]" brings it'
+)
+
 from fastcnn_kernels.cuda import ADDING, FILLING, TILES, covering, filling_tile, fitting_tile, parts_of
 
 from fastcnn import config, ops
