@@ -57,8 +57,8 @@ class Dense(Op):
         return product_cost(outputs[0].size, known(inputs[1].shape)[0])
 
     def geometry(self, inputs: Sequence[Any], outputs: Sequence[Any]) -> GemmGeometry:
-        (k, n), itemsize = known(inputs[1].shape), np.dtype(inputs[0].dtype).itemsize
-        return gemm_geometry(outputs[0].size // n, n, k, itemsize)
+        *rows, k = known(inputs[0].shape)
+        return gemm_geometry(math.prod(rows), outputs[0].shape[-1], k, np.dtype(inputs[0].dtype).itemsize)
 
     def launch(self, k: Any, inputs: Any, outputs: Any, scratch: Any) -> list:
         (x, kernel, *bias), (y,) = inputs, outputs

@@ -218,7 +218,7 @@ def parts_of(blocks: int, terms: int, tile: Tile) -> int:
     To add the parts up takes a launch more, the time of some steps of a tile.
     """
     steps = covering(terms, tile.depth)
-    parts = max(1, min(FILLING // blocks, steps // ADDING))
+    parts = max(1, min(FILLING // max(blocks, 1), steps // ADDING))
     return parts if steps - steps // parts > ADDING else 1
 
 

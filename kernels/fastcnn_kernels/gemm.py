@@ -119,7 +119,7 @@ def _parts(g: GemmGeometry, dtype: Any) -> int:
     itemsize = np.dtype(dtype).itemsize
     tiles, panels, depths = _units(g, itemsize)
     items = g.batch * blocks(panels, g.panels) * blocks(tiles, g.tiles)
-    return max(1, min(_wanted_items(g, itemsize) // items, depths // 2))
+    return max(1, min(_wanted_items(g, itemsize) // max(items, 1), depths // 2))
 
 
 def _blocks(g: GemmGeometry, itemsize: int) -> int:

@@ -59,6 +59,14 @@ def test_matrices(dtype: str, on_cuda: None) -> None:
     np.testing.assert_allclose(function(a, b), a.T @ b, atol=10 * TOLERANCE[dtype])
 
 
+@pytest.mark.parametrize(("m", "k", "n"), [(0, 600, 4), (3, 0, 2), (3, 600, 0)])
+def test_products_of_nothing(m: int, k: int, n: int, on_cuda: None) -> None:
+    a, b = np.ones((m, k), "f4"), np.ones((k, n), "f4")
+    np.testing.assert_array_equal(Function(ops.dense)(a, b), a @ b)
+    stacked = Function(ops.matmul)(a[None], b[None])
+    np.testing.assert_array_equal(stacked, (a @ b)[None])
+
+
 @pytest.mark.parametrize("groups", [1, 2])
 def test_weights_of_a_convolution(groups: int, on_cuda: None) -> None:
     """Against the sum over images one by one."""

@@ -5,6 +5,7 @@ import pytest
 
 from fastcnn import ops
 from fastcnn.errors import Error
+from fastcnn.plan import Function
 from fastcnn.tensor import Tensor
 
 
@@ -33,3 +34,10 @@ BAD = [
 def test_bad_input_is_explained(call, message):
     with pytest.raises(Error, match=message):
         call()
+
+
+@pytest.mark.parametrize(("m", "k", "n"), [(0, 600, 4), (3, 0, 2), (3, 600, 0)])
+def test_products_of_nothing(m, k, n):
+    a, b = np.ones((m, k), "f4"), np.ones((k, n), "f4")
+    np.testing.assert_array_equal(Function(ops.dense)(a, b), a @ b)
+    np.testing.assert_array_equal(Function(ops.matmul)(a[None], b[None]), (a @ b)[None])
