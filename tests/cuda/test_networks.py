@@ -3,6 +3,7 @@
 import importlib.util
 import os
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -19,28 +20,42 @@ assert spec is not None and spec.loader is not None
 op_results = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(op_results)
 
-BATCH, STEPS = 16, 6  # the second step is captured as a graph, later ones replay it
+
+class Run(NamedTuple):
+    """Images of a batch, and steps: the second step is captured as a graph, later ones replay it."""
+
+    batch: int
+    steps: int
 
 
-def trained(name: str, device: str) -> tuple[list[float], np.ndarray]:
+@pytest.fixture
+def run(device: None, pytestconfig: pytest.Config) -> Run:
+    """A short one for the machine for PTX, which takes minutes for a step all the same."""
+    return Run(2, 3) if pytestconfig.getoption("--ptx", False) else Run(16, 6)
+
+
+def trained(name: str, device: str, run: Run) -> tuple[list[float], np.ndarray]:
     """The losses of some steps with a small rate, and predictions."""
     fastcnn.config.set_random_seed(2)
     model = NETWORKS[name].make()
     loss = fastcnn.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(fastcnn.optimizers.Adam(1e-5), loss, device=device)
     rng = np.random.default_rng(4)
-    x = rng.normal(size=(BATCH, *NETWORKS[name].image)).astype(np.float32)
-    y = rng.integers(0, 10, BATCH)
-    losses = [float(model.train_on_batch(x, y)) for _ in range(STEPS)]
+    x = rng.normal(size=(run.batch, *NETWORKS[name].image)).astype(np.float32)
+    y = rng.integers(0, 10, run.batch)
+    losses = [float(model.train_on_batch(x, y)) for _ in range(run.steps)]
     return losses, model.predict_on_batch(x)
 
 
-@pytest.mark.timeout(3600)  # the machine for PTX takes its time
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("name", [name for name, network in NETWORKS.items() if network.classifies])
-def test_network_trains_as_on_the_cpu(name: str, device: None) -> None:
+def test_network_trains_as_on_the_cpu(name: str, run: Run) -> None:
     fastcnn.config.set_precision("strict")
     try:
-        (losses, predictions), (expected, expected_predictions) = trained(name, "cuda"), trained(name, "cpu")
+        (losses, predictions), (expected, expected_predictions) = (
+            trained(name, "cuda", run),
+            trained(name, "cpu", run),
+        )
     finally:
         fastcnn.config.set_precision("fast")
     np.testing.assert_allclose(losses, expected, rtol=1e-4)
@@ -48,8 +63,9 @@ def test_network_trains_as_on_the_cpu(name: str, device: None) -> None:
     np.testing.assert_allclose(predictions, expected_predictions, rtol=0, atol=1e-3 * scale)
 
 
-def test_steps_repeat_bit_for_bit(device: None) -> None:
-    first, second = trained("ResNet-20", "cuda"), trained("ResNet-20", "cuda")
+@pytest.mark.timeout(3600)
+def test_steps_repeat_bit_for_bit(run: Run) -> None:
+    first, second = trained("ResNet-20", "cuda", run), trained("ResNet-20", "cuda", run)
     assert first[0] == second[0]
     np.testing.assert_array_equal(first[1], second[1])
 
