@@ -5,7 +5,6 @@ meet, as compilers lay code out in that order. Copies to shared memory that are 
 may, when their thread waits for them, so that whoever looks too early sees that nothing is there.
 """
 
-import struct
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -215,9 +214,8 @@ class Blocks:
     def _constant(self, operand: str, kind: np.dtype) -> Array:
         if operand in self.addresses:
             return np.array([self.addresses[operand]], kind)
-        if operand[:2] in ("0f", "0d") and kind.kind == "f":
-            code, size = (">f", 4) if operand[1] == "f" else (">d", 8)
-            return np.array(struct.unpack(code, bytes.fromhex(operand[2:].zfill(2 * size))), kind)
+        if operand[:2] in ("0f", "0d"):  # its bits, which may be wanted as an integer
+            return np.array([int(operand[2:], 16)], {"f": "u4", "d": "u8"}[operand[1]]).view(kind)
         if kind.kind == "b":
             return np.array([int(operand) != 0])
         number = int(operand.rstrip("U"), 0) % (1 << 8 * kind.itemsize)

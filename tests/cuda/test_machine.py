@@ -91,6 +91,7 @@ def compute(instructions: str, operands: Sequence[float | int], kind: str = "f64
          (1 << 31, 0), 1),
         ("setp.eq.s64 %p1, %rd6, 1; { .reg .pred %p1; setp.eq.s64 %p1, %rd6, 0; } selp.s64 %rd8, 5, 6, %p1;",
          (1, 0), 5),
+        ("mov.b32 %r6, 0f3F800000; cvt.u64.u32 %rd8, %r6;", (0, 0), 0x3F800000),
         ("mov.u64 %rd8, 3; setp.eq.s64 %p1, %rd6, 0; @!%p1 mov.u64 %rd8, 4;", (0, 0), 3),
     ],
 )  # fmt: skip
