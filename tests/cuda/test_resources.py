@@ -84,7 +84,7 @@ def check_stages(tile: Tile, ptx: str, capability: tuple[int, int]) -> None:
         assert "cp.async.cg.shared.global" in ptx  # 16 bytes, past registers and the first-level cache
         assert "cp.async.wait_group" in ptx
     if not tile.cores:
-        assert re.search(r"ld\.shared\.v[24]\.f", ptx)  # operands four at a time, or two of eight bytes
+        assert re.search(r"ld\.shared\.v[24]\.[bf]", ptx)  # operands four at a time, or two of eight bytes
 
 
 # Sines of very large numbers take so many digits of pi that they do not fit into registers.
