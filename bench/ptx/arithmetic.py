@@ -2,7 +2,8 @@
 
 Results of float32 and float64 are rounded as on a device, but for the approximate ones (`ex2.approx` and the like),
 which are exact here to the last place or nearly. Instructions that a device has and these kernels have never used are
-missing, and named when they are met.
+missing, and named before anything is executed; so are parts of an instruction's name (`.sat`, `.NaN`) that mean more
+than is done here.
 """
 
 import math
@@ -32,12 +33,25 @@ class Meaning(NamedTuple):
     compute: Callable[..., Array]
 
 
+class UnknownError(NotImplementedError):
+    """An instruction that this machine does not know."""
+
+    def __init__(self, instruction: Instruction):
+        super().__init__(f"PTX: {instruction.text!r} is not known to this machine")
+
+
 def meaning(instruction: Instruction) -> Meaning:
     """Of an instruction that reads registers and writes one."""
     make = _MAKERS.get(instruction.name)
     if make is None:
-        raise NotImplementedError(f"PTX: {instruction.text!r} is not known to this machine")
+        raise UnknownError(instruction)
     return make(*instruction.parts)
+
+
+def check_parts(instruction: Instruction) -> None:
+    """Raise an error if a part of its name is neither a type nor something that is heeded here."""
+    if set(instruction.parts) - DTYPES.keys() - PARTS.get(instruction.name, set()):
+        raise UnknownError(instruction)
 
 
 # --- exact arithmetic ------------------------------------------------------------------------------------------------
@@ -94,6 +108,27 @@ RESTS: dict[Callable[..., Array], Callable[..., tuple[Array, ...]]] = {
 }
 
 
+def flushed(x: Array) -> Array:
+    """Numbers too small to be normal ones as zeros of their sign."""
+    return np.where(np.abs(x) < np.finfo(x.dtype).tiny, np.copysign(x.dtype.type(0), x), x)
+
+
+def flushing(found: Meaning) -> Meaning:
+    """The same of operands, and with results, that are flushed."""
+    return found._replace(compute=lambda *given: flushed(found.compute(*map(flushed, given))))
+
+
+def float_of(x: Array, dtype: str, rounding: str) -> Array:
+    """Integers as floats."""
+    near = x.astype(dtype)
+    if rounding == "rn":
+        return near
+    low = x.dtype.type(0xFFFFFFFF) if x.dtype.itemsize == 8 else x.dtype.type(0)
+    return directed(
+        rounding, near, exact_sum((x & ~low).astype("f8"), (x & low).astype("f8"), -near.astype("f8"))
+    )
+
+
 def divided(a: Array, b: Array) -> Array:
     """Of integers, towards zero."""
     return (a - np.fmod(a, b)) // np.where(b == 0, 1, b).astype(a.dtype)
@@ -118,6 +153,12 @@ def saturated(x: Array, dtype: str) -> Array:
     return np.where(np.isnan(x), of_nan, np.where(low, limits.min, np.where(high, limits.max, found))).astype(
         to
     )
+
+
+def within(x: Array, dtype: str) -> Array:
+    """Integers, those that another dtype does not hold replaced by its nearest."""
+    own, other = np.iinfo(x.dtype), np.iinfo(dtype)
+    return np.clip(x, max(own.min, other.min), min(own.max, other.max))
 
 
 def shifted(x: Array, by: Array, left: bool) -> Array:
@@ -193,7 +234,6 @@ def _rounded(operate: Callable[..., Array], count: int) -> Callable[..., Meaning
 
 
 _MAKERS.update(add=_rounded(np.add, 2), sub=_rounded(np.subtract, 2), sqrt=_rounded(np.sqrt, 1))
-_MAKERS.update(rcp=_rounded(np.reciprocal, 1))
 for _name, _operate in {"and": np.bitwise_and, "or": np.bitwise_or, "xor": np.bitwise_xor}.items():
     _MAKERS[_name] = lambda kind, operate=_operate: _numbers(kind, 2, operate)
 for _name, _function in {"abs": np.abs, "neg": np.negative, "not": np.invert}.items():
@@ -205,13 +245,24 @@ _MAKERS.update(
     copysign=lambda kind: _numbers(kind, 2, signed_as),
     clz=lambda kind: _numbers(kind, 1, leading_zeros),
     rsqrt=lambda *parts: _numbers(parts[-1], 1, lambda x: (1 / np.sqrt(x)).astype(x.dtype)),
-    ex2=lambda *parts: _numbers(parts[-1], 1, lambda x: np.exp2(x.astype("f8")).astype(x.dtype)),
     lg2=lambda *parts: _numbers(parts[-1], 1, lambda x: np.log2(x.astype("f8")).astype(x.dtype)),
     shl=lambda kind: Meaning((DTYPES[kind], "u4"), lambda x, by: shifted(x, by, True)),
     shr=lambda kind: Meaning((DTYPES[kind], "u4"), lambda x, by: shifted(x, by, False)),
     selp=lambda kind: Meaning((DTYPES[kind], DTYPES[kind], "?"), lambda a, b, p: np.where(p, a, b)),
     bfi=lambda kind: Meaning((DTYPES[kind], DTYPES[kind], "u4", "u4"), inserted),
 )
+
+
+@_named("ex2")
+def _ex2(*parts: str) -> Meaning:
+    found = _numbers(parts[-1], 1, lambda x: np.exp2(x.astype("f8")).astype(x.dtype))
+    return flushing(found) if "ftz" in parts else found
+
+
+@_named("rcp")
+def _rcp(*parts: str) -> Meaning:
+    found = _rounded(np.reciprocal, 1)(*parts)
+    return flushing(found) if "ftz" in parts else found
 
 
 @_named("div")
@@ -271,8 +322,11 @@ def _cvt(*parts: str) -> Meaning:
     if to == "tf32":
         return Meaning(("f4",), tf32)
     dtype, given = DTYPES[to], DTYPES[source]
+    way = next((part for part in parts if part in ("rz", "rm", "rp")), "rn")
     if source[0] != "f":
-        return Meaning((given,), lambda x: x.astype(dtype))
+        if to[0] == "f":
+            return Meaning((given,), lambda x: float_of(x, dtype, way))
+        return Meaning((given,), lambda x: (within(x, dtype) if "sat" in parts else x).astype(dtype))
     whole = next((ROUNDINGS[part] for part in parts if part in ROUNDINGS), lambda x: x)
     if to[0] != "f":
         return Meaning((given,), lambda x: saturated(whole(x), dtype))
@@ -281,3 +335,18 @@ def _cvt(*parts: str) -> Meaning:
     if (to, source) == ("f32", "f64"):
         return Meaning((given,), _rounded(np.float32, 1)(*parts).compute)
     return Meaning((given,), lambda x: whole(x).astype(dtype))
+
+
+_ROUNDING, _SPACES = {"rn", "rz", "rm", "rp"}, {"param", "global", "const", "shared", "local"}
+_BARRIER = {"sync", "aligned", "red", "or", "and", "warp"}
+PARTS: dict[str, set[str]] = {  # of names, beside types, that are heeded, or change nothing here
+    "add": _ROUNDING | {"cc"}, "sub": _ROUNDING | {"cc"}, "addc": {"cc"}, "subc": {"cc"},
+    "mul": _ROUNDING | {"lo", "hi", "wide"}, "mad": _ROUNDING | {"lo", "hi", "wide", "cc"}, "madc": {"lo", "hi", "cc"},
+    "fma": _ROUNDING, "div": _ROUNDING | {"approx", "full"}, "rcp": _ROUNDING | {"approx", "ftz"},
+    "sqrt": _ROUNDING | {"approx"}, "rsqrt": {"approx"}, "ex2": {"approx", "ftz"}, "lg2": {"approx"},
+    "cvt": _ROUNDING | ROUNDINGS.keys() | {"rna", "sat", "tf32"}, "setp": COMPARISONS.keys() | {"and", "or", "xor"},
+    "ld": _SPACES | {"nc", "v2", "v4"}, "st": _SPACES | {"v2", "v4"}, "cvta": {"to", "global"},
+    "cp": {"async", "ca", "cg", "shared", "global", "commit_group", "wait_group", "wait_all"},
+    "mma": {"sync", "aligned", "m16n8k8", "row", "col", "tf32"}, "bar": _BARRIER, "barrier": _BARRIER,
+    "bra": {"uni"}, "ret": {"uni"}, "membar": {"cta", "gl", "sys"}, "fence": {"acq_rel", "sc", "cta", "gpu", "sys"},
+}  # fmt: skip

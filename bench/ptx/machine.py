@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bench.ptx.arithmetic import DTYPES, high_product, meaning
+from bench.ptx.arithmetic import DTYPES, UnknownError, check_parts, high_product, meaning
 from bench.ptx.memory import EMPTY, FILLED, FREE, Cells, MachineError, Space, Threads, words
 from bench.ptx.text import Instruction, Module
 
@@ -62,7 +62,7 @@ class Tally:
 
 
 def check_known(module: Module) -> None:
-    """Raise NotImplementedError if the machine does not know an instruction of a kernel."""
+    """Make every instruction of every kernel ready, and execute none; an `UnknownError` names one that is not known."""
     for kernel, body in module.kernels.items():
         one = Launch(module, kernel, (1, 1, 1), WARP, [0] * len(body.parameters))
         Blocks(Space(), one, dict.fromkeys(module.variables, 0), 0, 1, None)
@@ -235,6 +235,7 @@ class Blocks:
 
     def _step(self, one: Instruction) -> Callable[[Array | None, int], int | None]:
         """What executes an instruction for the threads of a mask, and says where they go."""
+        check_parts(one)
         if one.name in ("bra", "ret", "exit", "bar", "barrier"):
             return self._flow(one)
         act = self._action(one)
@@ -336,8 +337,9 @@ class Blocks:
             return special[one.name](one)
         if "cc" in one.parts or one.name in ("addc", "subc", "madc"):
             return self._with_carry(one)
-        dtypes, compute = meaning(one)
-        to, *given = one.operands
+        (dtypes, compute), (to, *given) = meaning(one), one.operands
+        if to not in self.registers:
+            raise UnknownError(one)
         readers = [self._reader(operand, dtype) for operand, dtype in zip(given, dtypes, strict=True)]
 
         def act(mask: Array | None) -> None:
@@ -350,7 +352,7 @@ class Blocks:
 
     def _as_it_is(self, one: Instruction) -> Callable[[Array | None], None]:
         if one.parts[:2] != ("to", "global"):
-            raise NotImplementedError(f"PTX: {one.text!r} is not known to this machine")
+            raise UnknownError(one)
         return self._move(one)
 
     def _move(self, one: Instruction) -> Callable[[Array | None], None]:
@@ -502,7 +504,7 @@ class Blocks:
 
         known = {"global": to_global, "const": to_global, "shared": to_shared, "local": to_local}
         if space not in known:
-            raise NotImplementedError(f"PTX: {one.text!r} is not known to this machine")
+            raise UnknownError(one)
         return known[space]
 
     def _complain(self, one: Instruction, wrong: Array, who: Threads, what: str) -> None:
@@ -608,7 +610,7 @@ class Blocks:
     def _multiply(self, one: Instruction) -> Callable[[Array | None], None]:
         """mma.m16n8k8 of .tf32: of lane 4 i + j, see `fastcnn_kernels.cuda_tiles`; here from PTX ISA 9.7.14.5."""
         if "m16n8k8" not in one.parts or one.parts[-4:] != ("f32", "tf32", "tf32", "f32"):
-            raise NotImplementedError(f"PTX: {one.text!r} is not known to this machine")
+            raise UnknownError(one)
         to, *given = (operand[1:-1].split(",") for operand in one.operands)
         readers = [[self._reader(name, "f4") for name in names] for names in given]
         lane = np.arange(WARP)

@@ -16,7 +16,7 @@ from typing import Any
 from fastcnn_kernels.conv import ConvGeometry
 from fastcnn_kernels.gemm import GemmGeometry, divide_work
 
-from fastcnn.graph import operation
+from fastcnn.graph import Op, operation
 from fastcnn.ops.conv import Conv, ConvInputGrad, ConvKernelGrad
 from fastcnn.ops.cost import Cost
 from fastcnn.ops.epilogue import bias_and_residual, floor_of, no_bias
@@ -49,13 +49,13 @@ def product(
     return divide_work(whole, itemsize)
 
 
-class Stored:
+class Stored(Op):
     """Weights are used as they are; columns are written to memory and read again."""
 
     lower: float | None  # of the op that this is mixed into
 
     def cost(self, inputs: Any, outputs: Any, ready: bool) -> Cost:
-        return 2.0 * super().cost(inputs, outputs, ready)  # type: ignore[misc]
+        return 2.0 * super().cost(inputs, outputs, ready)
 
     def prepared(self, inputs: Any, outputs: Any) -> list[TensorSpec]:
         return []

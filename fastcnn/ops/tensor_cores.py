@@ -6,7 +6,7 @@ largest result. Everything else of these ops is that of the plain ones.
 
 from typing import Any
 
-from fastcnn.graph import operation
+from fastcnn.graph import Op, operation
 from fastcnn.ops.conv import Conv, ConvInputGrad, ConvKernelGrad, UnpackedConv
 from fastcnn.ops.cost import Cost
 from fastcnn.ops.matmul import Dense, MatMul, SplitDense
@@ -26,27 +26,27 @@ class Kernels:
         return getattr(self._kernels, f"{name}_tf32", None) or getattr(self._kernels, name)
 
 
-class OnCores:
+class OnCores(Op):
     """The same op, launched on tensor cores."""
 
     rounding = 3
 
     def cost(self, inputs: Any, outputs: Any, ready: bool) -> Cost:
-        return SHARE * super().cost(inputs, outputs, ready)  # type: ignore[misc]
-
-    def moment_parts(self, k: Any, inputs: Any, outputs: Any) -> int:
-        return int(super().moment_parts(Kernels(k), inputs, outputs))  # type: ignore[misc]
+        return SHARE * super().cost(inputs, outputs, ready)
 
     def scratch(self, k: Any, inputs: Any, outputs: Any) -> list:
-        return super().scratch(Kernels(k), inputs, outputs)  # type: ignore[misc]
+        return super().scratch(Kernels(k), inputs, outputs)
 
     def launch(self, k: Any, inputs: Any, outputs: Any, scratch: Any) -> list:
-        return super().launch(Kernels(k), inputs, outputs, scratch)  # type: ignore[misc]
+        return super().launch(Kernels(k), inputs, outputs, scratch)
 
 
 @operation
 class CoresConv(OnCores, UnpackedConv):
     """`Conv` in TF32."""
+
+    def moment_parts(self, k: Any, inputs: Any, outputs: Any) -> int:
+        return super().moment_parts(Kernels(k), inputs, outputs)
 
 
 @operation

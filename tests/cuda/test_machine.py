@@ -1,14 +1,16 @@
 """The machine that executes PTX: what instructions compute, and that it sees every mistake that it is there to see."""
 
 import math
+import re
 from collections.abc import Sequence
 from fractions import Fraction
 
 import numpy as np
 import pytest
 
+from bench.ptx.arithmetic import UnknownError
 from bench.ptx.driver import Device
-from bench.ptx.machine import Launch, Tally, launch
+from bench.ptx.machine import Launch, Tally, check_known, launch
 from bench.ptx.memory import MachineError
 from bench.ptx.text import parsed
 
@@ -91,6 +93,11 @@ def compute(instructions: str, operands: Sequence[float | int], kind: str = "f64
          (1 << 31, 0), 1),
         ("setp.eq.s64 %p1, %rd6, 1; { .reg .pred %p1; setp.eq.s64 %p1, %rd6, 0; } selp.s64 %rd8, 5, 6, %p1;",
          (1, 0), 5),
+        ("cvt.rz.f64.s64 %fd1, %rd6; cvt.rzi.s64.f64 %rd8, %fd1;", ((1 << 60) - 1, 0), (1 << 60) - 128),
+        ("cvt.rm.f32.s64 %f1, %rd6; cvt.rzi.s64.f32 %rd8, %f1;", (-(1 << 30) - 1, 0), -(1 << 30) - 128),
+        ("cvt.sat.u8.s64 %rs1, %rd6; cvt.u64.u16 %rd8, %rs1;", (300, 0), 255),
+        ("cvt.sat.u8.s64 %rs1, %rd6; cvt.u64.u16 %rd8, %rs1;", (-300, 0), 0),
+        ("cvt.rn.f64.u64 %fd1, %rd6; cvt.rzi.u64.f64 %rd8, %fd1;", ((1 << 60) - 1, 0), 1 << 60),
         ("mov.b32 %r6, 0f3F800000; cvt.u64.u32 %rd8, %r6;", (0, 0), 0x3F800000),
         ("mov.u64 %rd8, 3; setp.eq.s64 %p1, %rd6, 0; @!%p1 mov.u64 %rd8, 4;", (0, 0), 3),
     ],
@@ -121,6 +128,8 @@ def test_integers(code: str, operands: tuple[int, int], expected: int) -> None:
         ("fma.rp.f64 %fd3, %fd1, %fd1, %fd2;", (2**-80, -1), -1 + 2**-53),
         ("div.rp.f64 %fd3, %fd1, %fd2;", (1, -3), -1 / 3 + 2**-54 * (-1 / 3 < -Fraction(1, 3))),
         ("rcp.rm.f64 %fd3, %fd1;", (3, 0), 1 / 3 - 2**-54 * (1 / 3 > Fraction(1, 3))),
+        ("cvt.rn.f32.f64 %f1, %fd1; ex2.approx.ftz.f32 %f2, %f1; cvt.f64.f32 %fd3, %f2;", (-130, 0), 0),
+        ("cvt.rn.f32.f64 %f1, %fd1; ex2.approx.f32 %f2, %f1; cvt.f64.f32 %fd3, %f2;", (-130, 0), 2.0**-130),
         ("copysign.f64 %fd3, %fd1, %fd2;", (-0.0, 3), -3),
         ("setp.geu.f64 %p1, %fd1, %fd2; selp.f64 %fd3, %fd2, %fd1, %p1;", (math.nan, 2), 2),
         ("setp.ne.f64 %p1, %fd1, %fd2; selp.f64 %fd3, 0d3FF0000000000000, %fd2, %p1;", (math.nan, 2), 2),
@@ -128,6 +137,21 @@ def test_integers(code: str, operands: tuple[int, int], expected: int) -> None:
 )  # fmt: skip
 def test_floats(code: str, operands: tuple[float, float], expected: float) -> None:
     assert compute(code, operands) == expected
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "brev.b32 %r6, %r7;", "min.NaN.f32 %f1, %f2, %f3;", "fma.rn.ftz.f32 %f1, %f2, %f3, %f4;",
+        "add.sat.f32 %f1, %f2, %f3;", "mul24.lo.u32 %r6, %r7, %r8;", "bar.red.popc.u32 %r6, 0, %p1;",
+        "setp.eq.s32 %p1|%p2, %r6, %r7;", "ld.volatile.global.u32 %r6, [%rd1];", "red.global.add.u32 [%rd1], %r7;",
+        "cvta.to.shared.u64 %rd6, %rd1;", "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 %f1, %f2, %f3, %f4;",
+    ],
+)  # fmt: skip
+def test_what_is_not_known_is_named_before_anything_is_executed(code: str) -> None:
+    module = parsed(f"{HEAD} bra END; {code} END: ret; }}\n")
+    with pytest.raises(UnknownError, match=re.escape(code.rstrip(";"))):
+        check_known(module)
 
 
 def test_threads_that_leave_or_pass_under_a_condition() -> None:
