@@ -17,6 +17,7 @@ from fastcnn_kernels.jit import cpu_kernel
 from fastcnn_kernels.team import MOST_THREADS, Program, num_threads, set_num_threads
 
 DEADLINE_S = 60  # what does not end by itself
+LONG = 2000  # rounds of an item: so many that rows outlast the time slices of threads that share a processor
 
 
 @cpu_kernel(lambda visits, takers, effort, workspace: visits.size)
@@ -97,7 +98,7 @@ def seen_all(threads: int) -> Callable[[], bool]:
     seen: set[int] = set()
 
     def look() -> bool:
-        seen.update(takers([50] * 8 * threads))
+        seen.update(takers([LONG] * 8 * threads))
         return seen == set(range(threads))
 
     return look
@@ -127,7 +128,7 @@ def test_every_item_is_visited_once(threads: int) -> None:
 def test_who_has_nothing_left_takes_over_from_others() -> None:
     """The items of the first thread take a hundred times as long; the second does some of them."""
     gather(2)
-    efforts = [300] * 16 + [3] * 16
+    efforts = [LONG] * 16 + [LONG // 100] * 16
     assert within(DEADLINE_S, lambda: 1 in takers(efforts)[:16])
 
 
@@ -303,7 +304,7 @@ def test_programs_of_many_python_threads() -> None:
 def test_a_program_that_began_alone_goes_on_with_the_team_once_that_is_free() -> None:
     gather(2)
     busy = team._team._memory.view(np.int64)[team.BUSY // 8 :]
-    takers_of_rows, efforts = np.full((50, 64), -1.0), np.full(64, 50)
+    takers_of_rows, efforts = np.full((50, 64), -1.0), np.full(64, LONG // 10)
     visits = np.zeros((50, 64))
     program = Program(
         [visit.bind(*arrays, efforts, WORKSPACE) for arrays in zip(visits, takers_of_rows, strict=True)]
@@ -357,7 +358,7 @@ def test_a_worker_that_fell_asleep_within_a_program_is_woken_for_the_next_row() 
     """One long item leaves the second thread without work for many times as long as it stays awake."""
     gather(2)
     asleep, takers_of_row, found = np.full(2, -1.0), np.full(64, -1.0), []
-    rows = [(np.zeros(2), asleep, np.array([20_000, 1])), (np.zeros(64), takers_of_row, np.full(64, 100))]
+    rows = [(np.zeros(2), asleep, np.array([10 * LONG, 1])), (np.zeros(64), takers_of_row, np.full(64, LONG))]
     program = Program([visit.bind(*row, WORKSPACE) for row in rows])
 
     def is_shared() -> bool:
