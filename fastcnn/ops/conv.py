@@ -204,7 +204,11 @@ class Conv(Correlation):
 
 @operation
 class UnpackedConv(Conv):
-    """`Conv` by kernels that read weights as they are, as those of devices do."""
+    """`Conv`, the same equation and shapes, by kernels that read weights as they are, as those of devices do.
+
+    On a CPU they are first stored anew in the order of the innermost loop: `prepare`, whose launch and memory are
+    saved here.
+    """
 
     weights: ClassVar[tuple[int, ...]] = ()
 

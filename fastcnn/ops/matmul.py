@@ -73,7 +73,11 @@ def added(k: Any, partials: Any, result: Any) -> list:
 
 @operation
 class SplitDense(Dense):
-    """`Dense`, its terms in parts that are added up: for devices that a few rows would not fill."""
+    """`Dense`, its terms in parts that are added up: for devices that a few rows would not fill.
+
+    y = max(sum over parts p of x[:, p] kernel[p] + bias, lower), where the p cut the k terms into ranges: x (..., k),
+    kernel (k, n) -> (..., n), by way of one product (..., n) a part. The first part has the bias.
+    """
 
     def cost(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], ready: bool) -> Cost:
         return 0.5 * super().cost(inputs, outputs, ready)  # where that is not so, there is one part

@@ -4,9 +4,11 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
+import reference
 from fastcnn_kernels.conv import ConvGeometry
 
 from fastcnn import config, ops
+from fastcnn.graph import gradients
 from fastcnn.ops import epilogue
 from fastcnn.plan import Function
 from fastcnn.tensor import TensorSpec
@@ -82,6 +84,52 @@ def test_moments(case: str, dtype: str, on_cuda: None) -> None:
 @pytest.mark.parametrize("case", [case for case in CASES if "depthwise" not in case])
 def test_moments_on_tensor_cores(case: str, tensor_cores: None) -> None:
     check(case, "float32")
+
+
+# Convolution; the same by definition; shapes of images and kernel.
+PAIRS: dict[str, tuple[Callable, Callable, tuple[int, ...], tuple[int, ...]]] = {
+    "strided": (
+        lambda x, w: ops.conv2d(x, w, strides=2, padding="same"),
+        lambda x, w: reference.conv2d(x, w, stride=(2, 2), padding="same"),
+        (2, 5, 4, 2), (3, 3, 2, 3),
+    ),
+    "groups": (
+        lambda x, w: ops.conv2d(x, w, groups=2),
+        lambda x, w: reference.conv2d(x, w, groups=2),
+        (2, 4, 3, 4), (2, 2, 2, 6),
+    ),
+    "depthwise": (
+        lambda x, w: ops.depthwise_conv2d(x, w, padding="same"),
+        lambda x, w: reference.depthwise_conv2d(x, w, padding="same"),
+        (2, 4, 3, 3), (3, 2, 3, 1),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("pair", PAIRS)
+def test_gradients_through_moments(pair: str, on_cuda: None) -> None:
+    """Of a convolution and the batch normalisation that reads its moments, against differences in float64."""
+    convolve, by_definition, *shapes = PAIRS[pair]
+    rng = np.random.default_rng(5)
+    x, w = (rng.normal(size=shape) for shape in shapes)
+    results = by_definition(x, w).shape
+    dy, scale, offset = (rng.normal(size=shape) for shape in (results, results[-1:], results[-1:]))
+    arrays = [x, w, scale, offset]
+
+    def body(x, w, scale, offset, dy):
+        z = ops.batch_normalization_training(convolve(x, w), scale, offset)[0]
+        return gradients([z], [x, w, scale, offset], [dy])
+
+    def objective(i: int, value: np.ndarray) -> float:
+        x, w, scale, offset = [*arrays[:i], value, *arrays[i + 1 :]]
+        return (dy * reference.batch_norm_training(by_definition(x, w), scale, offset)[0]).sum()
+
+    function = Function(body)
+    plan, _ = function.plan([TensorSpec(array.shape, "float64") for array in (*arrays, dy)])
+    assert any(getattr(node.operation, "moments", False) for node in plan.nodes)
+    for i, found in enumerate(function(*arrays, dy)):
+        numeric = reference.numeric_gradient(lambda value, i=i: objective(i, value), arrays[i])
+        assert reference.relative_error(found, numeric) < 1e-6
 
 
 def test_moments_far_from_zero(device: None) -> None:
