@@ -191,6 +191,22 @@ def leading_zeros(x: Array) -> Array:
     return (np.uint32(bits) - found).astype("u4")
 
 
+def counted_ones(x: Array) -> Array:
+    """Bits that are set."""
+    return np.bitwise_count(x).astype("u4")
+
+
+def funnel(left: bool, wrap: bool) -> Callable[..., Array]:
+    """Bits of a and, above them, b, shifted together: the upper 32 to the left, the lower 32 to the right."""
+
+    def shift(a: Array, b: Array, by: Array) -> Array:
+        both = a.astype("u8") | b.astype("u8") << np.uint64(32)
+        n = (by & 31 if wrap else np.minimum(by, 32)).astype("u8")
+        return (both << n >> np.uint64(32) if left else both >> n).astype("u4")
+
+    return shift
+
+
 def tf32(x: Array) -> Array:
     """float32 rounded to 11 bits, halves away from zero; as the bits of a register."""
     bits = np.ascontiguousarray(x).view("u4")
@@ -244,6 +260,9 @@ _MAKERS.update(
     rem=lambda kind: _numbers(kind, 2, np.fmod),
     copysign=lambda kind: _numbers(kind, 2, signed_as),
     clz=lambda kind: _numbers(kind, 1, leading_zeros),
+    popc=lambda kind: _numbers(kind, 1, counted_ones),
+    shf=lambda way, more, kind: _numbers(kind, 3, funnel(way == "l", more == "wrap")),
+    testp=lambda property, kind: _numbers(kind, 1, PROPERTIES[property]),
     rsqrt=lambda *parts: _numbers(parts[-1], 1, lambda x: (1 / np.sqrt(x)).astype(x.dtype)),
     lg2=lambda *parts: _numbers(parts[-1], 1, lambda x: np.log2(x.astype("f8")).astype(x.dtype)),
     shl=lambda kind: Meaning((DTYPES[kind], "u4"), lambda x, by: shifted(x, by, True)),
@@ -301,6 +320,13 @@ COMPARISONS: dict[str, Callable[..., Array]] = {
 }  # fmt: skip
 
 
+PROPERTIES: dict[str, Callable[[Array], Array]] = {
+    "finite": np.isfinite, "infinite": np.isinf, "number": lambda x: ~np.isnan(x), "notanumber": np.isnan,
+    "normal": lambda x: np.isfinite(x) & (x == flushed(x)),
+    "subnormal": lambda x: ~np.isnan(x) & (x != flushed(x)),
+}  # fmt: skip
+
+
 @_named("setp")
 def _setp(comparison: str, *parts: str) -> Meaning:
     compare, kind = COMPARISONS[comparison], DTYPES[parts[-1]]
@@ -345,6 +371,7 @@ PARTS: dict[str, set[str]] = {  # of names, beside types, that are heeded, or ch
     "fma": _ROUNDING, "div": _ROUNDING | {"approx", "full"}, "rcp": _ROUNDING | {"approx", "ftz"},
     "sqrt": _ROUNDING | {"approx"}, "rsqrt": {"approx"}, "ex2": {"approx", "ftz"}, "lg2": {"approx"},
     "cvt": _ROUNDING | ROUNDINGS.keys() | {"rna", "sat", "tf32"}, "setp": COMPARISONS.keys() | {"and", "or", "xor"},
+    "shf": {"l", "r", "wrap", "clamp"}, "testp": PROPERTIES.keys(),
     "ld": _SPACES | {"nc", "v2", "v4"}, "st": _SPACES | {"v2", "v4"}, "cvta": {"to", "global"},
     "cp": {"async", "ca", "cg", "shared", "global", "commit_group", "wait_group", "wait_all"},
     "mma": {"sync", "aligned", "m16n8k8", "row", "col", "tf32"}, "bar": _BARRIER, "barrier": _BARRIER,

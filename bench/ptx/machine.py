@@ -95,6 +95,11 @@ def shortened(x: Array) -> Array:
     return (x.astype("f4").view("u4") & np.uint32(0xFFFFE000)).view("f4").astype("f8")
 
 
+def space_of(one: Instruction) -> str:
+    """The space that an access is to. One that names none is to global memory: nothing here makes other addresses."""
+    return one.parts[0] if one.parts[0] not in DTYPES and one.parts[0][0] != "v" else "global"
+
+
 class Blocks:
     """Some blocks of a grid, in execution."""
 
@@ -418,7 +423,7 @@ class Blocks:
 
     def _load(self, one: Instruction) -> Callable[[Array | None], None]:
         to, source = one.operands
-        dtype, space = np.dtype(DTYPES[one.parts[-1]]), one.parts[0]
+        dtype, space = np.dtype(DTYPES[one.parts[-1]]), space_of(one)
         names = to[1:-1].split(",") if to[0] == "{" else [to]
         if space == "param":
             key = source[1:-1] if "+" in source else f"{source[1:-1]}+0"
@@ -450,7 +455,7 @@ class Blocks:
 
     def _store(self, one: Instruction) -> Callable[[Array | None], None]:
         to, source = one.operands
-        dtype, space = np.dtype(DTYPES[one.parts[-1]]), one.parts[0]
+        dtype, space = np.dtype(DTYPES[one.parts[-1]]), space_of(one)
         names = source[1:-1].split(",") if source[0] == "{" else [source]
         readers = [self._reader(name, dtype.str[1:]) for name in names]
         if space == "param":

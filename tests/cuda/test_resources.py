@@ -15,14 +15,11 @@ if os.environ.get("NUMBA_ENABLE_CUDASIM") == "1":
 
 from fastcnn_kernels import cuda_code
 from fastcnn_kernels.cuda import (
-    CORE_TILE,
-    DOUBLE_TILES,
     LARGEST_GRID,
     MOST_REGISTERS,
     MOST_SHARED,
     MOST_THREADS,
     THREADS,
-    TILES,
     CudaLaunch,
     OnDevice,
     TensorKernel,
@@ -40,11 +37,7 @@ from fastcnn.plan.progress import compile_progress
 from fastcnn.tensor import TensorSpec
 
 ALL = cuda_resources.launches("float32")
-WIDE = [
-    one
-    for one in [*ALL, *cuda_resources.launches("float64")]
-    if one.tile in (TILES[-1], *DOUBLE_TILES, CORE_TILE)
-]
+PRODUCTS = [one for one in cuda_resources.launches("float64") if one.tile]  # which have other tiles
 ROOT = Path(__file__).parents[2]
 OF_COLUMNS = {"im2col", "col2im"}  # only `set_convolution_algorithm("columns")` uses them
 
@@ -91,14 +84,16 @@ def check_stages(tile: Tile, ptx: str, capability: tuple[int, int]) -> None:
 WITH_A_STACK = {"cos", "sin", "random_log_gamma", "random_normal"}
 
 
-@pytest.mark.parametrize("launch", ALL, ids=named)
-def test_kernel(launch: CudaLaunch) -> None:
-    check(launch, (7, 5) if cuda_resources.suits(launch, (7, 5)) else (8, 0))
+CASES = [
+    pytest.param(launch, capability, id=f"{named(launch)}-sm{capability[0]}{capability[1]}")
+    for launch in [*ALL, *PRODUCTS]
+    for capability in cuda_resources.CAPABILITIES
+    if cuda_resources.suits(launch, capability)
+]
 
 
-@pytest.mark.parametrize("capability", cuda_resources.CAPABILITIES[1:], ids=str)
-@pytest.mark.parametrize("launch", WIDE, ids=named)
-def test_product_on_newer_devices(launch: CudaLaunch, capability: tuple[int, int]) -> None:
+@pytest.mark.parametrize(("launch", "capability"), CASES)
+def test_kernel(launch: CudaLaunch, capability: tuple[int, int]) -> None:
     check(launch, capability)
 
 
