@@ -50,6 +50,11 @@ def trained(name: str, device: str, run: Run) -> tuple[list[float], np.ndarray]:
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("name", [name for name, network in NETWORKS.items() if network.classifies])
 def test_network_trains_as_on_the_cpu(name: str, run: Run) -> None:
+    """Each step adds roundings: Adam's first steps are as large for tiny gradients, whose signs those may turn.
+
+    They move losses by up to 1e-4 of how far training has brought them (ResNet-18, two images; algorithms of the CPU
+    differ as much). A layer that does not learn moves them by 4e-3 or more.
+    """
     fastcnn.config.set_precision("strict")
     try:
         (losses, predictions), (expected, expected_predictions) = (
@@ -58,7 +63,8 @@ def test_network_trains_as_on_the_cpu(name: str, run: Run) -> None:
         )
     finally:
         fastcnn.config.set_precision("fast")
-    np.testing.assert_allclose(losses, expected, rtol=1e-4)
+    np.testing.assert_allclose(losses[0], expected[0], rtol=1e-5)
+    np.testing.assert_allclose(losses, expected, rtol=0, atol=1e-3 * np.ptp(expected))
     scale = np.abs(expected_predictions).max()
     np.testing.assert_allclose(predictions, expected_predictions, rtol=0, atol=1e-3 * scale)
 
