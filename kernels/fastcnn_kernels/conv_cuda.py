@@ -298,25 +298,48 @@ def conv_pack_weights(weight, packed, g):
         packed[i] = weight[i]
 
 
-def _taps(weight, packed, g: ConvGeometry) -> Shape:
-    """Some blocks for each tap, whose threads take several weights each."""
-    return Shape((covering(covering(weight.size, g.kh * g.kw), THREADS * 8), g.kh * g.kw, 1), THREADS)
+SQUARE = min(THREADS, 32)  # weights that a block turns: so many channels and filters of a tap
+LINE = SQUARE + 1  # apart in shared memory, so that lines and columns are both in different banks
+ROOM = SQUARE * LINE
+PART = THREADS // SQUARE  # lines at a time
 
 
-@cuda_kernel(_taps, flatten=True)
-def conv_pack_weights_transposed(weight, packed, g):
-    """Weights as `conv_backward_data` reads them: packed[group][tap, f][c], taps sorted by pixel class (`Taps`)."""
-    channels, filters, tap = g.c // g.groups, g.f // g.groups, cuda.blockIdx.y
+def _squares(weight, packed, g: ConvGeometry) -> Shape:
+    return Shape((covering(g.f, SQUARE), covering(g.c // g.groups, SQUARE), g.kh * g.kw), THREADS)
+
+
+@cuda_function
+def place_of_tap(tap, g):
+    """Where a tap stands among those sorted by pixel class (`Taps`)."""
     ky, kx = tap // g.kw, tap % g.kw
     ry, rx = (ky * g.dh - g.pt) % g.sh, (kx * g.dw - g.pl) % g.sw
     rows, columns = taps_of(ry, g.pt, g.kh, g.sh, g.dh), taps_of(rx, g.pl, g.kw, g.sw, g.dw)
     ty, tx = (rows.highest - ky) // rows.period, (columns.highest - kx) // columns.period
-    place = class_start(g, ry, rx) + ty * columns.number + tx
-    for i in range(cuda.blockIdx.x * THREADS + cuda.threadIdx.x, channels * g.f, cuda.gridDim.x * THREADS):
-        f, c = i % g.f, i // g.f
-        group = f // filters
-        to = ((group * g.kh * g.kw + place) * filters + f - group * filters) * channels + c
-        packed[to] = weight[tap * channels * g.f + i]
+    return class_start(g, ry, rx) + ty * columns.number + tx
+
+
+@cuda_kernel(_squares, flatten=True)
+def conv_pack_weights_transposed(weight, packed, g):
+    """Weights as `conv_backward_data` reads them: packed[group][tap, f][c], taps sorted by pixel class (`Taps`)."""
+    shared = cuda.shared.array(ROOM, weight.dtype)
+    place = cuda.shared.array(1, np.int64)
+    channels, filters, tap = g.c // g.groups, g.f // g.groups, cuda.blockIdx.z
+    i, j = cuda.threadIdx.x % SQUARE, cuda.threadIdx.x // SQUARE
+    c, f = cuda.blockIdx.y * SQUARE, cuda.blockIdx.x * SQUARE
+    for line in range(j, min(SQUARE, channels - c), PART):
+        if f + i < g.f:
+            shared[line * LINE + i] = weight[(tap * channels + c + line) * g.f + f + i]
+    if cuda.threadIdx.x == 0:
+        place[0] = place_of_tap(tap, g)
+    cuda.syncthreads()
+    group, inside = (f + j) // filters, (f + j) % filters
+    for line in range(j, min(SQUARE, g.f - f), PART):
+        if c + i < channels:
+            to = ((group * g.kh * g.kw + place[0]) * filters + inside) * channels + c + i
+            packed[to] = shared[i * LINE + line]
+        inside += PART
+        while inside >= filters:
+            group, inside = group + 1, inside - filters
 
 
 @cuda_kernel(_forward, _forward_tile, True)
