@@ -37,7 +37,7 @@ def launches(dtype: str) -> list[CudaLaunch]:
     """One of each kernel and combination of argument types that models of this dtype use, and of each tile."""
     found: dict[tuple, CudaLaunch] = {}
     for launch in planned(dtype):
-        for tile in tiles(dtype) if launch.tile and not launch.tile.cores else (launch.tile,):
+        for tile in tiles("tf32" if launch.tile.cores else dtype) if launch.tile else (None,):
             one = launch._replace(tile=tile)
             found[one.key] = one
     return sorted(found.values(), key=lambda one: (one.kernel.__name__, one.tile or ()))

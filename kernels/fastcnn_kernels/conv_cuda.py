@@ -22,7 +22,6 @@ from fastcnn_kernels.cuda import (
     THREADS,
     Shape,
     Tile,
-    core_tile,
     covering,
     cuda,
     cuda_function,
@@ -31,6 +30,7 @@ from fastcnn_kernels.cuda import (
     filling_tile,
     fitting_tile,
     flat,
+    of_cores,
     parts_of,
 )
 from fastcnn_kernels.cuda_stages import (
@@ -454,25 +454,25 @@ def conv_backward_weights(tile):
 # --- on tensor cores, which round float32 numbers to TF32 (11 bits) before they multiply -----------------------------
 
 
-@cuda_kernel(_forward, core_tile, True)
+@cuda_kernel(_forward, of_cores(_forward_tile), True)
 def conv_forward_tf32(tile):
     """`conv_forward` in TF32."""
     return conv_forward.function(tile)
 
 
-@cuda_kernel(_forward, core_tile, True, _row_blocks)
+@cuda_kernel(_forward, of_cores(_forward_tile), True, _row_blocks)
 def conv_forward_moments_tf32(tile):
     """`conv_forward_moments` in TF32."""
     return conv_forward_moments.function(tile)
 
 
-@cuda_kernel(_backward, core_tile, True)
+@cuda_kernel(_backward, of_cores(_backward_tile), True)
 def conv_backward_data_tf32(tile):
     """`conv_backward_data` in TF32."""
     return conv_backward_data.function(tile)
 
 
-@cuda_kernel(_weights, core_tile, True, _weight_parts)
+@cuda_kernel(_weights, of_cores(_weights_tile), True, _weight_parts)
 def conv_backward_weights_tf32(tile):
     """`conv_backward_weights` in TF32."""
     return conv_backward_weights.function(tile)

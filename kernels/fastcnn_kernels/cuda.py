@@ -179,27 +179,29 @@ class Tile(NamedTuple):
 
 
 # A product of few columns fills a narrow tile; in a wide one, every number that was loaded is used more often.
-TILES: tuple[Tile, ...] = (Tile(128, 16, 4, 4, 8), Tile(128, 32, 8, 4, 8), Tile(128, 64, 8, 8, 16))
-DOUBLE_TILES: tuple[Tile, ...] = (Tile(64, 16, 4, 4, 8, itemsize=8),)
+# On tensor cores, which take float32 numbers as "tf32", a warp of 32 threads multiplies 32 rows by all columns.
+TILES: dict[str, tuple[Tile, ...]] = {
+    "float32": (Tile(128, 16, 4, 4, 8), Tile(128, 32, 8, 4, 8), Tile(128, 64, 8, 8, 16)),
+    "float64": (Tile(64, 16, 4, 4, 8, itemsize=8),),
+    "tf32": (Tile(128, 16, 8, 2, 16, True), Tile(128, 32, 8, 4, 16, True), Tile(128, 64, 8, 8, 16, True)),
+}
 if SIMULATED:
-    TILES, DOUBLE_TILES = (Tile(16, 16, 4, 4, 8),), (Tile(16, 16, 4, 4, 4, itemsize=8),)
-# A warp of 32 threads multiplies 32 rows by all columns.
-CORE_TILE = Tile(32, 8, 4, 2, 8, True) if SIMULATED else Tile(128, 64, 8, 8, 16, True)
+    TILES = {
+        "float32": (Tile(16, 16, 4, 4, 8),),
+        "float64": (Tile(16, 16, 4, 4, 4, itemsize=8),),
+        "tf32": (Tile(32, 8, 4, 2, 8, True), Tile(32, 16, 4, 4, 8, True)),
+    }
+TileRule = Callable[[Any, Any], Tile]  # of a geometry and a dtype
 
 
 def tiles(dtype: Any) -> tuple[Tile, ...]:
-    """Those for products of a dtype, from narrow to wide."""
-    return TILES if np.dtype(dtype).itemsize == 4 else DOUBLE_TILES
+    """Those for products of a dtype, or of "tf32", from narrow to wide."""
+    return TILES[str(dtype)]
 
 
 def fitting_tile(columns: int, dtype: Any) -> Tile:
     """The tile for a product of so many columns: the narrowest that holds them, or the widest."""
     return next((tile for tile in tiles(dtype) if tile.columns >= columns), tiles(dtype)[-1])
-
-
-def core_tile(g: Any, dtype: Any) -> Tile:
-    """The tile for tensor cores, of every product."""
-    return CORE_TILE
 
 
 def filling_tile(rows: int, columns: int, layers: int, dtype: Any) -> Tile:
@@ -210,6 +212,11 @@ def filling_tile(rows: int, columns: int, layers: int, dtype: Any) -> Tile:
         if 4 * layers * covering(rows, tile.rows) * covering(columns, tile.columns) >= FILLING:
             return tile
     return known[0]
+
+
+def of_cores(rule: TileRule) -> TileRule:
+    """The rule for the same kernel on tensor cores."""
+    return lambda g, dtype: rule(g, "tf32")
 
 
 def parts_of(blocks: int, terms: int, tile: Tile) -> int:
@@ -265,14 +272,14 @@ class CudaKernel:
     """A kernel for a CUDA device. See the module's docstring."""
 
     def __init__(
-        self, function: Callable, shape: Callable[..., Shape], tile: Callable[[Any, Any], Tile] | None = None,
+        self, function: Callable, shape: Callable[..., Shape], tile: TileRule | None = None,
         flatten: bool = False, parts: Callable[..., int] = lambda *_: 1,
     ):  # fmt: skip
         self.function, self._shape, self._tile, self._flatten = function, shape, tile, flatten
         self._parts = parts
         self.__name__, self.__doc__ = function.__name__, function.__doc__
         self.__module__ = function.__module__
-        inner = function if tile is None else function(TILES[0])
+        inner = function if tile is None else function(TILES["float32"][0])
         self.parameters = inner.__code__.co_varnames[: inner.__code__.co_argcount]
         self._dispatchers: dict[Tile | None, Any] = {}
         self._lock = threading.Lock()
@@ -478,7 +485,7 @@ def _with_next_array(give: Callable, width: int) -> Callable:
 
 
 def cuda_kernel(
-    shape: Callable[..., Shape], tile: Callable[[Any, Any], Tile] | None = None, flatten: bool = False,
+    shape: Callable[..., Shape], tile: TileRule | None = None, flatten: bool = False,
     parts: Callable[..., int] = lambda *_: 1,
 ) -> Callable[[Callable], CudaKernel]:  # fmt: skip
     """Make a function a kernel; `shape(...)` says how many blocks and threads it has.

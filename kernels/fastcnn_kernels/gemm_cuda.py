@@ -9,12 +9,12 @@ import numpy as np
 from fastcnn_kernels.cuda import (
     Shape,
     Tile,
-    core_tile,
     covering,
     cuda,
     cuda_function,
     cuda_kernel,
     fitting_tile,
+    of_cores,
     parts_of,
 )
 from fastcnn_kernels.cuda_stages import ALIGNMENT, Stages, is_aligned, stager_of_a, stager_of_b
@@ -82,7 +82,7 @@ def gemm(tile):
     return kernel
 
 
-@cuda_kernel(_shape, core_tile, True, _parts)
+@cuda_kernel(_shape, of_cores(_tile), True, _parts)
 def gemm_tf32(tile):
     """`gemm` on tensor cores: float32 numbers are rounded to TF32 (11 bits) before they are multiplied."""
     return gemm.function(tile)

@@ -7,14 +7,14 @@ pytest.importorskip(
     "numba_cuda", reason='numba-cuda is not installed; pip install "fastcnn[cuda13]" brings it'
 )
 
-from fastcnn_kernels.cuda import ADDING, FILLING, TILES, covering, filling_tile, fitting_tile, parts_of
+from fastcnn_kernels.cuda import ADDING, FILLING, covering, filling_tile, fitting_tile, parts_of, tiles
 
 from fastcnn import config, ops
 from fastcnn.graph import gradients
 from fastcnn.plan import Function
 from fastcnn.tensor import TensorSpec
 
-TERMS = 8 * ADDING * TILES[-1].depth + 3  # as long as a few parts, and a rest
+TERMS = 8 * ADDING * tiles("float32")[-1].depth + 3  # as long as a few parts, and a rest
 TOLERANCE = {"float32": 1e-5, "float64": 1e-13, "tf32": 3e-3}
 
 
@@ -82,20 +82,21 @@ def test_weights_of_a_convolution(groups: int, on_cuda: None) -> None:
     np.testing.assert_allclose(whole, np.sum(parts, 0), rtol=0, atol=1e-5 * np.abs(whole).max())
 
 
+@pytest.mark.parametrize("kind", ["float32", "tf32"])
 @pytest.mark.parametrize("columns", [3, 16, 17, 40, 64, 200])
 @pytest.mark.parametrize("rows", [1, 1000, 10_000, 1_000_000])
-def test_tiles_fill_a_device(rows: int, columns: int) -> None:
+def test_tiles_fill_a_device(rows: int, columns: int, kind: str) -> None:
     """As far as there are results enough; no tile is wider than it need be."""
-    tile, (narrow, *_) = filling_tile(rows, columns, 1, "float32"), TILES
+    tile, (narrow, *_) = filling_tile(rows, columns, 1, kind), tiles(kind)
     blocks = covering(rows, tile.rows) * covering(columns, tile.columns)
     assert tile == narrow or 4 * blocks >= FILLING
     assert tile.columns <= max(2 * columns, narrow.columns)
     if rows == 1_000_000:
-        assert tile == fitting_tile(columns, "float32")
+        assert tile == fitting_tile(columns, kind)
 
 
 def test_as_many_parts_as_fill_a_device() -> None:
-    tile, enough = TILES[-1], 1 << 20
+    tile, enough = tiles("float32")[-1], 1 << 20
     assert parts_of(1, enough, tile) == FILLING
     assert parts_of(FILLING, enough, tile) == 1
     assert parts_of(FILLING // 2, enough, tile) == 2
