@@ -26,11 +26,12 @@ SECONDS = 0.5  # of measuring, a ceiling
 
 
 class Ceilings(NamedTuple):
-    """The most that `threads` threads reach together, in float32."""
+    """The most that `threads` threads, or a CUDA device, reach together, in float32."""
 
     threads: int
     gflops: float  # 1e9 floating-point operations a second; a multiply-add is two
     gbytes: float  # 1e9 bytes a second read and written by a copy in main memory
+    tf32: float = 0.0  # the same as gflops of tensor cores, where there are any
 
 
 @cache

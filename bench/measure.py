@@ -22,6 +22,7 @@ from bench.ceilings import ceilings, copy_ceiling
 from bench.report import Row, cpu_model
 from fastcnn.graph import Node, ancestors, gradients
 from fastcnn.plan import Function, Plan, chain
+from fastcnn.plan.description import flops
 from fastcnn.tensor import Tensor, TensorSpec
 
 Input = tuple[int, ...] | np.ndarray  # a shape, to be filled with normal numbers, or values
@@ -157,8 +158,8 @@ def _fill(plan: Plan, arrays: Sequence[np.ndarray]) -> None:
 
 def _work(plan: Plan, steps: Sequence[tuple[Node, list[Launch]]], run: Callable[[], object]) -> Work:
     launches = [launch for _, launches in steps for launch in launches]
-    flops = sum(_flops(node) for node, _ in steps)
-    return Work(run, flops, sum(_nbytes(node) for node, _ in steps), _names(launches), plan)
+    done, moved = (sum(count(node) for node, _ in steps) for count in (flops, nbytes))
+    return Work(run, done, moved, _names(launches), plan)
 
 
 @contextlib.contextmanager
@@ -171,13 +172,8 @@ def whole_batches() -> Iterator[None]:
         chain.WORTH = worth
 
 
-def _flops(node: Node) -> int:
-    if node.operation.alias:
-        return 0
-    return node.operation.flops([x.spec for x in node.inputs], [y.spec for y in node.outputs])
-
-
-def _nbytes(node: Node) -> int:
+def nbytes(node: Node) -> int:
+    """Bytes that an op must move: those of every input and output once."""
     if node.operation.alias:
         return 0
     read = {id(x): x for x in node.inputs}.values()

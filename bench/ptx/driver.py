@@ -6,6 +6,7 @@ So who forgets to wait reads old numbers. What a stream is told while it is capt
 """
 
 import ctypes
+import time
 import weakref
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -54,15 +55,23 @@ class Stream:
 
 
 class Event:
-    """A mark in a stream."""
+    """A mark in a stream, and when it was reached."""
 
     def __init__(self) -> None:
         self._stream: Stream | None = None
-        self._count = 0
+        self._count, self.reached_s = 0, 0.0
 
     def record(self, stream: Stream) -> None:
         """Mark what the stream has been told so far."""
+        stream.tell(self._note)
         self._stream, self._count = stream, stream.told
+
+    def _note(self) -> None:
+        self.reached_s = time.perf_counter()
+
+    def elapsed_time(self, later: "Event") -> float:
+        """Milliseconds that this machine took from mark to mark."""
+        return 1e3 * (later.reached_s - self.reached_s)
 
     def wait(self, stream: Stream) -> None:
         """Have a stream wait for the mark."""

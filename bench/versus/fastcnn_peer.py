@@ -6,16 +6,17 @@ import fastcnn
 from bench.versus.worker import CHECKED_RATE
 from fastcnn import config, layers
 
-MODES = ("fastcnn", "mixed_bfloat16")
+MODES = ("fastcnn", "mixed_bfloat16", "fastcnn_tf32")
 
 
 class FastcnnPeer:
-    """One network, as it is by default or under the dtype policy `mixed_bfloat16`."""
+    """One network, as it is by default, under the dtype policy `mixed_bfloat16`, or on the tensor cores of a device."""
 
     def __init__(self, mode: str, threads: int, device: str = "cpu"):
         fastcnn.set_device(device)
         fastcnn.set_num_threads(threads)
-        config.set_dtype_policy("float32" if mode == "fastcnn" else mode)
+        config.set_dtype_policy("mixed_bfloat16" if mode == "mixed_bfloat16" else "float32")
+        config.set_precision("tf32" if mode == "fastcnn_tf32" else "fast")
 
     def build(self, model: fastcnn.Model, x: np.ndarray, y: np.ndarray, training: bool) -> None:
         self.model, self.x, self.y, self.training = model, x, y, training

@@ -9,6 +9,7 @@
 - `num_threads()`, `set_num_threads(n)`;
 - `Transfer(inputs, outputs, variables, changed)`: the arrays through which the world meets those of a plan, and what is
   to be copied `before()` and `after()` a run; `wait()`, until what has been run is done;
+- `seconds(work)`: how long the programs that `work()` runs take;
 - `algorithms()`: the names of those that it has kernels for, beside the first one of each op;
 - `MEASURES`: whether algorithms can be tried on arrays that anybody fills;
 - `AHEAD`: how many runs may be on their way while the next is made ready; where it is not 0, a `Transfer` also has
@@ -18,7 +19,8 @@
 """
 
 import importlib
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 
 import numpy as np
@@ -42,6 +44,7 @@ __all__ = [
     "kernels",
     "num_threads",
     "on_one_thread",
+    "seconds",
     "set_num_threads",
     "wait",
 ]
@@ -101,3 +104,10 @@ class Transfer:
 
 def wait() -> None:
     """A program has done its work when `run` returns."""
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """How long the programs that `work` runs take."""
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start

@@ -37,7 +37,7 @@ from fastcnn_kernels import (
 from fastcnn_kernels import cuda_program as program
 from fastcnn_kernels.cuda import SIMULATED, CudaKernel, target
 from fastcnn_kernels.cuda_code import compile_for_device
-from fastcnn_kernels.cuda_program import wait
+from fastcnn_kernels.cuda_program import seconds, wait
 
 from fastcnn.backend import machine
 from fastcnn.errors import Error
@@ -56,6 +56,7 @@ __all__ = [
     "compile_launches",
     "kernels",
     "num_threads",
+    "seconds",
     "wait",
 ]
 

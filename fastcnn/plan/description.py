@@ -1,6 +1,5 @@
 """A plan as a table for people."""
 
-import time
 from collections import Counter
 
 from fastcnn.graph import Node
@@ -47,10 +46,5 @@ def _row(plan: Plan, node: Node, launches: list) -> list[str]:
 
 def _timing(plan: Plan, node: Node, launches: list) -> list[str]:
     program = plan.backend.Program(launches)
-    best = float("inf")
-    for _ in range(REPEATS):
-        start = time.perf_counter()
-        program.run()
-        plan.backend.wait()
-        best = min(best, time.perf_counter() - start)
+    best = min(plan.backend.seconds(program.run) for _ in range(REPEATS))
     return [f"{best * 1e6:.1f}", f"{flops(node) / best / 1e9:.1f}"]

@@ -4,7 +4,6 @@ What was found is kept beside the compiled kernels, for each processor and numbe
 chosen, and the same bits come out.
 """
 
-import time
 from collections.abc import Sequence
 from types import ModuleType
 
@@ -52,15 +51,9 @@ def seconds(op: Op, node: Node, ready: bool, backend: ModuleType) -> float:
     preparing = op.prepare(backend.kernels, arrays, results, prepared)
     running = op.launch(backend.kernels, arrays, results, work)
     backend.Program([*preparing, *running]).run()
-    return _shortest(backend.Program(running if ready else [*preparing, *running]))
-
-
-def _shortest(program: object) -> float:
-    times: list[float] = []
+    program, times = backend.Program(running if ready else [*preparing, *running]), list[float]()
     while len(times) < TRIES or sum(times) < ENOUGH_S:
-        start = time.perf_counter()
-        program.run()  # type: ignore[attr-defined]
-        times.append(time.perf_counter() - start)
+        times.append(backend.seconds(program.run))
     return min(times)
 
 

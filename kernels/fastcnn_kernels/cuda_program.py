@@ -9,6 +9,7 @@ import bisect
 import ctypes
 import os
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
@@ -64,6 +65,22 @@ def wait() -> None:
             _thread.mark = event()
         _thread.mark.record(stream())
     _thread.mark.synchronize()  # a stream that is being captured must not be waited for, a mark before that may
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """How long the device takes for what `work` tells the stream."""
+    enter()
+    if SIMULATED:  # whose events know no time, and which has done the work when it has been told
+        start = time.perf_counter()
+        work()
+        return time.perf_counter() - start
+    first, last = target.event(), target.event()
+    with _order:
+        first.record(stream())
+        work()
+        last.record(stream())
+    last.synchronize()
+    return float(first.elapsed_time(last)) / 1e3
 
 
 # --- memory ----------------------------------------------------------------------------------------------------------

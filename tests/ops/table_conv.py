@@ -9,9 +9,11 @@ from op_harness import Row
 from fastcnn import ops
 from fastcnn.graph import Op, gradients
 from fastcnn.ops.chunks import ChunkSums
+from fastcnn.ops.columns import Stored
 from fastcnn.ops.conv import Correlation, Transposed
+from fastcnn.ops.tensor_cores import OnCores
 
-COVERED_ELSEWHERE: set[type] = {Correlation, Transposed}  # what they have in common
+COVERED_ELSEWHERE: set[type] = {Correlation, OnCores, Stored, Transposed}  # what they have in common
 COVERED_ELSEWHERE |= {ChunkSums}  # in test_blocks.py and plan/test_chain.py
 # Other algorithms for an op are compared with it in files of their own.
 COVERED_ELSEWHERE |= {other for op in Op.registry.values() for other in op.alternatives.values()}
