@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
+import fastcnn
 from bench.networks import NETWORKS
 from bench.report import cpu_model
 from fastcnn.backend.machine import cuda_driver
@@ -34,8 +35,8 @@ NEEDED = {
     "fastcnn": ["fastcnn"], "torch": ["torch"], "onnxruntime": ["onnxruntime", "onnx"], "keras": ["keras", "jax"],
     "jax": ["jax"],
 }  # fmt: skip
-ON_CUDA = {"fastcnn": ["fastcnn"], "torch": ["float32", "tf32", "compile_tf32"]}
-ROUNDED = ("bfloat16", "mixed_bfloat16", "tf32", "compile_tf32")
+ON_CUDA = {"fastcnn": ["fastcnn", "fastcnn_tf32"], "torch": ["float32", "compile", "tf32", "compile_tf32"]}
+ROUNDED = ("bfloat16", "mixed_bfloat16", "fastcnn_tf32", "tf32", "compile_tf32")
 LOSS_TOLERANCE, OUTPUT_TOLERANCE = 1e-4, 1e-3
 
 
@@ -53,16 +54,20 @@ class Case(NamedTuple):
         return f"{self.network} {what} batch {self.batch} threads {self.threads}"
 
 
+def environment(**more: str) -> dict[str, str]:
+    """Of processes that run parts of this package."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "kernels")]), **more}
+
+
 class Worker:
     """A framework in one of its modes, in a process of its own."""
 
     def __init__(self, framework: str, mode: str):
         self.framework, self.mode = framework, mode
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "kernels")])}
         command = [sys.executable, "-m", "bench.versus.worker"]
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-            cwd=ROOT, env=environment,
+            cwd=ROOT, env=environment(),
         )  # fmt: skip
 
     def ask(self, do: str, **request: Any) -> dict[str, Any]:
@@ -165,6 +170,7 @@ COMPARED = [  # our mode, framework, whether with its modes that round
     ("fastcnn", "torch", False),
     ("fastcnn", "torch", True),
     ("mixed_bfloat16", "torch", True),
+    ("fastcnn_tf32", "torch", True),
     ("fastcnn", "onnxruntime", False),
     ("mixed_bfloat16", "onnxruntime", False),
     ("fastcnn", "keras", False),
@@ -199,12 +205,11 @@ def starting(threads: int) -> dict[str, Any]:
         "p.build(*data('LeNet-5', 32), True); p.step(); b = time.perf_counter(); print(a - t, b - a)"
     )
     with tempfile.TemporaryDirectory() as cache:
-        path = os.pathsep.join([str(ROOT), str(ROOT / "kernels")])
-        environment = {**os.environ, "PYTHONPATH": path, "FASTCNN_CACHE_DIR": cache}
-        environment["PYTHONPYCACHEPREFIX"] = cache  # compiled to bytecode before, as pip does
-        environment.pop("PYTHONDONTWRITEBYTECODE", None)
+        # Compiled to bytecode before, as pip does.
+        variables = environment(FASTCNN_CACHE_DIR=cache, PYTHONPYCACHEPREFIX=cache)
+        variables.pop("PYTHONDONTWRITEBYTECODE", None)
         run = functools.partial(
-            subprocess.run, capture_output=True, text=True, check=True, cwd=ROOT, env=environment
+            subprocess.run, capture_output=True, text=True, check=True, cwd=ROOT, env=variables
         )
         run([sys.executable, "-c", "import fastcnn, bench.versus.worker"])
         runs = [[float(x) for x in run([sys.executable, "-c", program]).stdout.split()] for _ in range(3)]
@@ -221,6 +226,27 @@ def machine(threads: int) -> dict[str, Any]:
         "processor": cpu_model(), "processors": os.cpu_count(), "threads": threads, "python": platform.python_version(),
         "versions": versions, "load": os.getloadavg(), "date": time.strftime("%Y-%m-%d"),
     }  # fmt: skip
+
+
+def kernel_tables(given: argparse.Namespace) -> list[str]:
+    """What `bench.profile` says of every kernel of a training step on a device, in float32 and in TF32."""
+    tables = []
+    work = [
+        (n, batch, mode) for n in given.networks for batch in given.batches for mode in ON_CUDA["fastcnn"]
+    ]
+    for network, batch, mode in tqdm(work, desc="kernels", unit="step", disable=None):
+        options = ["--batch", str(batch), "--device", "cuda", "--mode", mode, "--sums"]
+        done = subprocess.run(
+            [sys.executable, "-m", "bench.profile", network, *options], capture_output=True, text=True, cwd=ROOT,
+            env=environment(), check=False,
+        )  # fmt: skip
+        wrong = (
+            f"ended with {done.returncode}: {done.stderr.strip().splitlines()[-1:]}"
+            if done.returncode
+            else ""
+        )
+        tables += [f"{network}, batch {batch}, {mode}: {wrong}", done.stdout]
+    return tables
 
 
 def keep(path: Path | None, found: list[tuple[Case, dict[str, Any]]], about: dict[str, Any]) -> None:
@@ -272,6 +298,10 @@ def chosen_peers(given: argparse.Namespace) -> list[tuple[str, str]]:
 def main() -> None:
     """Run the comparison and print it."""
     given = arguments()
+    try:
+        fastcnn.set_device(given.device)
+    except fastcnn.Error as error:
+        raise SystemExit(str(error)) from None
     rounds, seconds = (3, 0.2) if given.quick else (given.rounds, given.seconds)
     peers = chosen_peers(given)
     cases = [
@@ -292,6 +322,8 @@ def main() -> None:
     keep(given.json, found, {**about, "start": start})
     print("\n".join([*HEADER, *(line for case, results in found for line in rows_of(case, results))]))
     print("\n".join(["", *summary(found), "", json.dumps(start), json.dumps(about)]))
+    if given.device == "cuda":
+        print("\n".join(["", *kernel_tables(given)]))
 
 
 if __name__ == "__main__":
