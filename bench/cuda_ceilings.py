@@ -6,10 +6,12 @@ All are measured on the device at hand, as `bench.ceilings` does on the processo
 as the kernels of this package ask them; newer devices have other instructions, which may reach more.
 """
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-from fastcnn_kernels.cuda import THREADS, WARP, CudaLaunch, Shape, cuda, cuda_kernel
+from fastcnn_kernels.cuda import THREADS, WARP, Shape, cuda, cuda_kernel
+from fastcnn_kernels.cuda_program import copy, device_address
 from fastcnn_kernels.cuda_tiles import multiply_tf32
 
 from bench.ceilings import Ceilings
@@ -61,24 +63,23 @@ def multiply_add_tf32(x, y, rounds):
     y[i] = total
 
 
-def shortest(launch: CudaLaunch) -> float:
+def shortest(work: Callable[[], object]) -> float:
     """Seconds of the fastest run; the first two compile and capture."""
-    program = backend.Program([launch])
-    return min([backend.seconds(program.run) for _ in range(2 + RUNS)][2:])
+    return min([backend.seconds(work) for _ in range(2 + RUNS)][2:])
 
 
 def measured(blocks: int, rounds: int, nbytes: int) -> Ceilings:
-    """With so many blocks of so many rounds, and a copy between two arrays of so many bytes together."""
+    """With so many blocks of so many rounds, and the driver's copy between two arrays of so many bytes together."""
     sizes = [blocks * THREADS] * 2 + [nbytes // 8] * 2
     x, y, source, target = (backend.allocate(4 * size).view("f4") for size in sizes)
-    fill, copy = backend.kernels.fill, backend.kernels.copy
-    backend.Program([fill.bind(x, 0.5), fill.bind(source, 0.5)]).run()
-    gbytes = nbytes / shortest(copy.bind(source, target)) / 1e9
+    backend.Program([backend.kernels.fill.bind(array, 0.5) for array in (x, source)]).run()
+    places = device_address(target), device_address(source)
+    gbytes = nbytes / shortest(lambda: copy(*places, nbytes // 2)) / 1e9
     done = 2 * CHAINS * STEPS * rounds * x.size
-    gflops, tf32 = done / shortest(multiply_add.bind(x, y, rounds)) / 1e9, 0.0
+    gflops, tf32 = done / shortest(backend.Program([multiply_add.bind(x, y, rounds)]).run) / 1e9, 0.0
     if "tf32" in backend.algorithms():
         done = PRODUCT * CHAINS * rounds * x.size // WARP
-        tf32 = done / shortest(multiply_add_tf32.bind(x, y, rounds)) / 1e9
+        tf32 = done / shortest(backend.Program([multiply_add_tf32.bind(x, y, rounds)]).run) / 1e9
     return Ceilings(1, gflops, gbytes, tf32)
 
 

@@ -258,7 +258,7 @@ class Sending:
     def __init__(self, places: Sequence[np.ndarray], memory: "HostArrays | None" = None):
         self._memory, self.arrays, self._starts = memory or host_arrays(places)
         self._there = device_bytes(self._memory.nbytes)
-        self._places = [_device_address(place) for place in places]
+        self._places = [device_address(place) for place in places]
         self._arrived, self._taken = event(), event()
 
     def fill(self, arrays: Sequence[np.ndarray]) -> None:
@@ -290,7 +290,7 @@ class Receiving:
             if place.size and region_of(place) is None:
                 array[...] = place  # a constant
             elif place.size:
-                self._pairs.append((array, _device_address(place)))
+                self._pairs.append((array, device_address(place)))
         self._done = event()
 
     def ask(self) -> None:
@@ -306,7 +306,8 @@ class Receiving:
         self._done.synchronize()
 
 
-def _device_address(place: np.ndarray) -> int:
+def device_address(place: np.ndarray) -> int:
+    """Where on the device what an array stands for begins; 0 of one of no elements."""
     region = region_of(place) if place.size else None
     return 0 if region is None else region.address(place)
 
