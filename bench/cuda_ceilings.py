@@ -20,11 +20,12 @@ from fastcnn.backend import cuda as backend
 CHAINS = 8  # sums of a thread, none of which waits for another
 STEPS = 8  # without a look at the counter of the loop
 PRODUCT = 2 * 16 * 8 * 8  # operations of one instruction of a warp's tensor core
+BLOCK = max(THREADS, WARP)  # threads: whole warps, in the simulator too
 RUNS = 5  # of which the fastest counts
 
 
 def _threads(x: Any, y: Any, rounds: int) -> Shape:
-    return Shape((x.size // THREADS, 1, 1), THREADS)
+    return Shape((x.size // BLOCK, 1, 1), BLOCK)
 
 
 @cuda_kernel(_threads)
@@ -70,7 +71,7 @@ def shortest(work: Callable[[], object]) -> float:
 
 def measured(blocks: int, rounds: int, nbytes: int) -> Ceilings:
     """With so many blocks of so many rounds, and the driver's copy between two arrays of so many bytes together."""
-    sizes = [blocks * THREADS] * 2 + [nbytes // 8] * 2
+    sizes = [blocks * BLOCK] * 2 + [nbytes // 8] * 2
     x, y, source, target = (backend.allocate(4 * size).view("f4") for size in sizes)
     backend.Program([backend.kernels.fill.bind(array, 0.5) for array in (x, source)]).run()
     places = device_address(target), device_address(source)

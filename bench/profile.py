@@ -54,6 +54,7 @@ def plan_of(network: str, batch: int, training: bool, mode: str, threads: int, d
     peer.build(*data(network, batch), training)
     given = Batch(peer.x, peer.y) if training else Batch(peer.x)
     with whole_batches():  # in chains, operations have no time of their own
+        peer.step()  # which gives optimizers their numbers
         planned = peer.model._step("train" if training else "predict").planned(given)
     planned.plan.fill(planned.arrays)
     planned.plan.run()

@@ -33,7 +33,7 @@ class Meaning(NamedTuple):
     compute: Callable[..., Array]
 
 
-class UnknownError(NotImplementedError):
+class UnknownError(LookupError):
     """An instruction that this machine does not know."""
 
     def __init__(self, instruction: Instruction):

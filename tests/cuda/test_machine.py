@@ -312,7 +312,7 @@ def test_tensor_cores_want_whole_warps() -> None:
 
 
 def test_unknown_instructions_are_named() -> None:
-    with pytest.raises(NotImplementedError, match=r"brev\.b32 %r6, %r1"):
+    with pytest.raises(UnknownError, match=r"brev\.b32 %r6, %r1"):
         run("brev.b32 %r6, %r1;")
 
 

@@ -9,14 +9,11 @@ pytest.importorskip(
     "numba_cuda", reason='numba-cuda is not installed; pip install "fastcnn[cuda13]" brings it'
 )
 
-from fastcnn_kernels.cuda import SIMULATED, THREADS, WARP
-
 import fastcnn
 from bench import cuda_ceilings, networks, profile
 from bench.ceilings import Ceilings
 from bench.versus.fastcnn_peer import FastcnnPeer
 from fastcnn import config, layers
-from fastcnn.backend import cuda as backend
 
 
 @pytest.fixture(autouse=True)
@@ -29,7 +26,7 @@ def same_settings() -> Iterator[None]:
 def tiny() -> fastcnn.Model:
     found = [
         fastcnn.Input((6, 6, 1)),
-        layers.Conv2D(8, 3, activation="relu"),
+        layers.Conv2D(4, 3, activation="relu"),
         layers.Flatten(),
         layers.Dense(10),
     ]
@@ -38,7 +35,7 @@ def tiny() -> fastcnn.Model:
 
 def test_multiply_adds(device: None) -> None:
     """(s x + x) again and again, of eight s."""
-    x = np.linspace(-0.5, 0.5, 2 * THREADS, dtype=np.float32)
+    x = np.linspace(-0.5, 0.5, 2 * cuda_ceilings.BLOCK, dtype=np.float32)
     y, expected, rounds = np.empty_like(x), np.zeros(x.size), 2
     for j in range(cuda_ceilings.CHAINS):
         total = x.astype("f8") * j
@@ -49,22 +46,18 @@ def test_multiply_adds(device: None) -> None:
     np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.skipif(THREADS < WARP, reason="the simulator's blocks are smaller than a warp")
 def test_multiply_adds_of_tensor_cores(device: None) -> None:
     """Of equal numbers, 8 x x is added in every round."""
-    x, y = np.full(2 * THREADS, 0.5, np.float32), np.empty(2 * THREADS, np.float32)
+    x, y = np.full(2 * cuda_ceilings.BLOCK, 0.5, np.float32), np.empty(2 * cuda_ceilings.BLOCK, np.float32)
     cuda_ceilings.multiply_add_tf32(x, y, 3)
     np.testing.assert_array_equal(y, 0.5 + 4 * cuda_ceilings.CHAINS * 3 * 8 * 0.25)
 
 
-def test_ceilings(device: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    if SIMULATED:
-        monkeypatch.setattr(backend, "algorithms", lambda: frozenset({"columns"}))
+def test_ceilings(device: None) -> None:
     found = cuda_ceilings.measured(blocks=2, rounds=1, nbytes=1 << 12)
-    assert min(found.gflops, found.gbytes) > 0 and (found.tf32 > 0 or SIMULATED)
+    assert min(found.gflops, found.gbytes, found.tf32) > 0
 
 
-@pytest.mark.skipif(SIMULATED, reason="operations run on whatever numbers there are, of which NumPy warns")
 @pytest.mark.parametrize("mode", ["fastcnn", "fastcnn_tf32"])
 def test_profile(
     mode: str, on_cuda: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
