@@ -6,7 +6,6 @@ All are measured on the device at hand, as `bench.ceilings` does on the processo
 as the kernels of this package ask them; newer devices have other instructions, which may reach more.
 """
 
-from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -15,13 +14,13 @@ from fastcnn_kernels.cuda_program import copy, device_address
 from fastcnn_kernels.cuda_tiles import multiply_tf32
 
 from bench.ceilings import Ceilings
+from bench.measure import shortest
 from fastcnn.backend import cuda as backend
 
 CHAINS = 8  # sums of a thread, none of which waits for another
 STEPS = 8  # without a look at the counter of the loop
 PRODUCT = 2 * 16 * 8 * 8  # operations of one instruction of a warp's tensor core
 BLOCK = max(THREADS, WARP)  # threads: whole warps, in the simulator too
-RUNS = 5  # of which the fastest counts
 
 
 def _threads(x: Any, y: Any, rounds: int) -> Shape:
@@ -64,23 +63,18 @@ def multiply_add_tf32(x, y, rounds):
     y[i] = total
 
 
-def shortest(work: Callable[[], object]) -> float:
-    """Seconds of the fastest run; the first two compile and capture."""
-    return min([backend.seconds(work) for _ in range(2 + RUNS)][2:])
-
-
 def measured(blocks: int, rounds: int, nbytes: int) -> Ceilings:
     """With so many blocks of so many rounds, and the driver's copy between two arrays of so many bytes together."""
     sizes = [blocks * BLOCK] * 2 + [nbytes // 8] * 2
     x, y, source, target = (backend.allocate(4 * size).view("f4") for size in sizes)
     backend.Program([backend.kernels.fill.bind(array, 0.5) for array in (x, source)]).run()
     places = device_address(target), device_address(source)
-    gbytes = nbytes / shortest(lambda: copy(*places, nbytes // 2)) / 1e9
+    gbytes = nbytes / shortest(lambda: copy(*places, nbytes // 2), backend) / 1e9
     done = 2 * CHAINS * STEPS * rounds * x.size
-    gflops, tf32 = done / shortest(backend.Program([multiply_add.bind(x, y, rounds)]).run) / 1e9, 0.0
+    gflops, tf32 = done / shortest(backend.Program([multiply_add.bind(x, y, rounds)]).run, backend) / 1e9, 0.0
     if "tf32" in backend.algorithms():
         done = PRODUCT * CHAINS * rounds * x.size // WARP
-        tf32 = done / shortest(backend.Program([multiply_add_tf32.bind(x, y, rounds)]).run) / 1e9
+        tf32 = done / shortest(backend.Program([multiply_add_tf32.bind(x, y, rounds)]).run, backend) / 1e9
     return Ceilings(1, gflops, gbytes, tf32)
 
 

@@ -12,6 +12,7 @@ import time
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,6 +25,8 @@ from fastcnn.graph import Node, ancestors, gradients
 from fastcnn.plan import Function, Plan, chain
 from fastcnn.plan.description import flops
 from fastcnn.tensor import Tensor, TensorSpec
+
+RUNS = 5  # of what is not timed by pytest-benchmark
 
 Input = tuple[int, ...] | np.ndarray  # a shape, to be filled with normal numbers, or values
 
@@ -170,6 +173,11 @@ def whole_batches() -> Iterator[None]:
         yield
     finally:
         chain.WORTH = worth
+
+
+def shortest(work: Callable[[], object], backend: ModuleType) -> float:
+    """Seconds of the fastest of RUNS. The first two compile and, on a device, capture."""
+    return min([backend.seconds(work) for _ in range(2 + RUNS)][2:])
 
 
 def nbytes(node: Node) -> int:

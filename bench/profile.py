@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 import fastcnn
 from bench.ceilings import Ceilings, ceilings
-from bench.measure import nbytes, whole_batches
+from bench.measure import nbytes, shortest, whole_batches
 from bench.networks import NETWORKS
 from bench.versus.fastcnn_peer import MODES
 from bench.versus.worker import data, make
@@ -22,7 +22,7 @@ from fastcnn.graph import Node
 from fastcnn.models.step import Batch
 from fastcnn.plan.description import flops
 
-REPEATS, LEAST = 5, 1e-4  # of these, the shortest counts; each lasts at least so many seconds
+LEAST = 1e-4  # seconds that are timed at once
 
 
 class Line(NamedTuple):
@@ -63,15 +63,9 @@ def plan_of(network: str, batch: int, training: bool, mode: str, threads: int, d
 
 def seconds(launches: list, backend: Any) -> float:
     """The shortest time of some launches."""
-    once = shortest(launches, backend)
+    once = shortest(backend.Program(launches).run, backend)
     count = math.ceil(LEAST / once)
-    return once if count == 1 else shortest(launches * count, backend) / count
-
-
-def shortest(launches: list, backend: Any) -> float:
-    """The same of what may be too short to be timed. The first two runs compile, and capture."""
-    program = backend.Program(launches)
-    return min([backend.seconds(program.run) for _ in range(2 + REPEATS)][2:])
+    return once if count == 1 else shortest(backend.Program(launches * count).run, backend) / count
 
 
 def measured(node: Node, launches: list, backend: Any) -> Line:

@@ -10,7 +10,7 @@ pytest.importorskip(
 )
 
 import fastcnn
-from bench import cuda_ceilings, networks, profile
+from bench import cuda_ceilings, measure, networks, profile
 from bench.ceilings import Ceilings
 from bench.versus.fastcnn_peer import FastcnnPeer
 from fastcnn import config, layers
@@ -65,7 +65,7 @@ def test_profile(
     """Every kernel has its line; those of tensor cores are compared with what these can do."""
     monkeypatch.setitem(networks.NETWORKS, "LeNet-5", networks.Network(tiny, (6, 6, 1), True))
     monkeypatch.setattr(cuda_ceilings, "ceilings", lambda: Ceilings(1, 2e3, 1e3, 1e4))
-    monkeypatch.setattr(profile, "REPEATS", 1)
+    monkeypatch.setattr(measure, "RUNS", 1)
     monkeypatch.setattr(
         "sys.argv", ["profile", "LeNet-5", "--batch", "2", "--device", "cuda", "--mode", mode]
     )
