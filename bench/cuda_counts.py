@@ -1,9 +1,9 @@
 """python -m bench.cuda_counts: what the CUDA kernels of a training step do, counted by the machine for PTX.
 
-No device is needed, only `pip install "fastcnn[cuda13]"`. Instructions are those of PTX, each counted once for every
-warp of 32 threads that executes it; a device's own are a few more. Of global memory it counts what moves, in sectors of
-32 bytes, and how much of that is wanted; of shared memory how many turns its banks need, and how many would do.
-bench/results/cuda-counts.md is what it printed last.
+No device is needed, only `pip install "fastcnn[cuda13]"`. An instruction of PTX is counted once for every warp of 32
+threads that executes it, as what it costs a device in instructions of its own (`bench.ptx.cost`). Of global memory it
+counts what moves, in sectors of 32 bytes, and how much of that is wanted; of shared memory how many turns its banks
+need, and how many would do. bench/results/cuda-counts.md is what it printed last.
 """
 
 import argparse
@@ -28,8 +28,8 @@ class Row(NamedTuple):
 
     @property
     def instructions(self) -> int:
-        """Of its warps."""
-        return self.tally.steps.total()
+        """Of its warps, as a device has them."""
+        return self.tally.cost
 
     def cells(self, total: int) -> list[str]:
         """As the table shows it; total: instructions of the step."""

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from bench.ptx.arithmetic import DTYPES, UnknownError, check_parts, high_product, meaning
+from bench.ptx.cost import cost
 from bench.ptx.memory import EMPTY, FILLED, FREE, Cells, MachineError, Space, Threads, words
 from bench.ptx.text import Instruction, Module
 
@@ -40,6 +41,7 @@ class Tally:
     def __init__(self) -> None:
         self.launches = 0
         self.steps = Counter[str]()
+        self.cost = 0  # in instructions of a device, about
         self.sectors = self.wanted = self.turns = self.least = 0
 
     def touch_global(self, at: Array, size: int, lanes: Array) -> None:
@@ -133,6 +135,7 @@ class Blocks:
         self.copies: list[Copy] = []
         self.on_way = np.full((count, self.shared.shape[1]), -1, np.int32)  # whose copy a byte waits for
         self.steps = [self._step(instruction) for instruction in self.body.code]
+        self.costs = [cost(instruction) for instruction in self.body.code]
 
     def _special(self) -> dict[str, Array]:
         x, y, _ = self.launch.blocks
@@ -182,6 +185,7 @@ class Blocks:
         while place is not None and place < limit:
             if self.tally:
                 self.tally.steps[self.body.code[place].name] += warps
+                self.tally.cost += warps * self.costs[place]
             place = self.steps[place](mask, place)
         if place is not None:
             self.pc[self._who(mask)] = place

@@ -116,10 +116,10 @@ class BatchNorm(Rectified):
         """Channels of a group share their statistics."""
         return c
 
-    def partial(self, shape: Sequence[int | None]) -> TensorSpec:
-        """Scratch for a pair of numbers of each chunk of rows and channel."""
-        m, r, c = self.view(shape)
-        return TensorSpec((m, partial_chunks(m, r, c), 2, c), "float64")
+    def partial(self, kernel: Any, x: TensorSpec) -> TensorSpec:
+        """Scratch for a pair of numbers of each chunk of rows and channel: what the kernel writes."""
+        m, _, c = view = self.view(x.shape)
+        return TensorSpec((m, kernel.parts(view, x.dtype), 2, c), "float64")
 
     def gradient(
         self, inputs: Sequence[Tensor], outputs: Sequence[Tensor], grads: Any
@@ -156,7 +156,7 @@ class BatchNorm(Rectified):
         return terms
 
     def scratch(self, k: Any, inputs: Sequence[TensorSpec], outputs: Any) -> list[TensorSpec]:
-        return [self.partial(inputs[0].shape)]
+        return [self.partial(k.batch_norm_moments, inputs[0])]
 
     def launch(self, k: Any, inputs: Any, outputs: Any, scratch: Any) -> list:
         ((x, gamma, beta), residual), (y, mean, variance), (partial,) = self.split(inputs), outputs, scratch
@@ -214,7 +214,7 @@ class BatchNormGrad(BatchNorm):
 
     def scratch(self, k: Any, inputs: Sequence[TensorSpec], outputs: Any) -> list[TensorSpec]:
         m, _, c = self.view(inputs[0].shape)
-        return [self.partial(inputs[0].shape), TensorSpec((m, 3, c), inputs[0].dtype)]
+        return [self.partial(k.batch_norm_sums, inputs[0]), TensorSpec((m, 3, c), inputs[0].dtype)]
 
     def launch(self, k: Any, inputs: Any, outputs: Any, scratch: Any) -> list:
         (x, dy, mean, variance, gamma, beta), (dx, dgamma, dbeta) = inputs, outputs
@@ -464,7 +464,7 @@ class BatchNormWeightsGrad(Op):
         return channels[0].spec, channels[0].spec
 
     def scratch(self, k: Any, inputs: Sequence[TensorSpec], outputs: Any) -> list[TensorSpec]:
-        return [BatchNorm(self.epsilon).partial(inputs[0].shape)]
+        return [BatchNorm(self.epsilon).partial(k.batch_norm_sums, inputs[0])]
 
     def launch(self, k: Any, inputs: Any, outputs: Any, scratch: Any) -> list:
         (x, dy, mean, variance, gamma, beta), (dgamma, dbeta), (partial,) = inputs, outputs, scratch
@@ -637,7 +637,7 @@ class LayerNormWeightsGrad(Op):
         return spec, spec
 
     def scratch(self, k: Any, inputs: Sequence[TensorSpec], outputs: Any) -> list[TensorSpec]:
-        return [BatchNorm(0.0).partial(inputs[0].shape)]
+        return [BatchNorm(0.0).partial(k.layer_norm_sums, inputs[0])]
 
     def launch(self, k: Any, inputs: Any, outputs: Any, scratch: Any) -> list:
         (x, dy, mean, scale), (dgamma, dbeta), (partial,) = inputs, outputs, scratch

@@ -4,8 +4,6 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from fastcnn_kernels.reduction import reduction_chunks
-
 from fastcnn.errors import Error
 from fastcnn.graph import Op, apply, operation
 from fastcnn.ops.core import convert, op_function, whole_function
@@ -72,12 +70,12 @@ class Stage(NamedTuple):
     chunks: int
 
 
-def stages(shape: Sequence[int], axes: Sequence[int]) -> list[Stage]:
+def stages(k: Any, shape: Sequence[int], axes: Sequence[int]) -> list[Stage]:
     """The kernel calls that reduce `axes`: for each run of axes one, or two where it is cut into chunks."""
     dims, found = list(shape), []
     for first, last in reversed(runs(axes) or [(0, 0)]):
         outer, rows, inner = canonical(dims, first, last)
-        chunks = reduction_chunks(outer, rows, inner)
+        chunks = k.reduce_sum.parts((outer, rows, inner), None)
         found.append(Stage(outer, rows, inner, chunks))
         if chunks > 1:
             found.append(Stage(outer, chunks, inner, 1))
@@ -85,9 +83,9 @@ def stages(shape: Sequence[int], axes: Sequence[int]) -> list[Stage]:
     return found
 
 
-def stage_results(shape: Sequence[int], axes: Sequence[int], dtype: str) -> list[TensorSpec]:
+def stage_results(k: Any, shape: Sequence[int], axes: Sequence[int], dtype: str) -> list[TensorSpec]:
     """Scratch for what every stage but the last leaves to the next."""
-    return [TensorSpec((s.outer, s.chunks, s.inner), dtype) for s in stages(shape, axes)[:-1]]
+    return [TensorSpec((s.outer, s.chunks, s.inner), dtype) for s in stages(k, shape, axes)[:-1]]
 
 
 @operation
@@ -110,9 +108,9 @@ class Reduce:
         """dy with reduced dimensions of length 1."""
         return reshape(dy, reduced_shape(x.shape, self.axes, True))
 
-    def stages_of(self, x: Any, y: Any, scratch: Any) -> list[tuple[Any, Any]]:
+    def stages_of(self, k: Any, x: Any, y: Any, scratch: Any) -> list[tuple[Any, Any]]:
         """(source, target) of every stage, as (o, r, i) and (o, k, i) views."""
-        plan = stages(x.shape, self.axes)
+        plan = stages(k, x.shape, self.axes)
         sources, targets = [x, *scratch], [*scratch, y]
         return [
             (source.reshape(s.outer, s.rows, s.inner), target.reshape(s.outer, s.chunks, s.inner))
@@ -133,10 +131,10 @@ class Sum(Reduce, Op):
         return (broadcast_to(self.widened(dy, x), x.shape),)
 
     def scratch(self, k: Any, inputs: Sequence[TensorSpec], outputs: Any) -> list[TensorSpec]:
-        return stage_results(known(inputs[0].shape), self.axes, "float64")
+        return stage_results(k, known(inputs[0].shape), self.axes, "float64")
 
     def launch(self, k: Any, inputs: Any, outputs: Any, scratch: Any) -> list:
-        pairs = self.stages_of(inputs[0], outputs[0], scratch)
+        pairs = self.stages_of(k, inputs[0], outputs[0], scratch)
         scales = [1.0] * (len(pairs) - 1) + [self.scale(inputs[0].shape)]
         return [k.reduce_sum.bind(x, y, scale) for (x, y), scale in zip(pairs, scales, strict=True)]
 
@@ -157,10 +155,10 @@ class Max(Reduce, Op):
         return (apply(ExtremumGrad(self.axes), inputs[0], outputs[0], grads[0]),)
 
     def scratch(self, k: Any, inputs: Sequence[TensorSpec], outputs: Any) -> list[TensorSpec]:
-        return stage_results(known(inputs[0].shape), self.axes, inputs[0].dtype)
+        return stage_results(k, known(inputs[0].shape), self.axes, inputs[0].dtype)
 
     def launch(self, k: Any, inputs: Any, outputs: Any, scratch: Any) -> list:
-        return [k.reduce_max.bind(x, y) for x, y in self.stages_of(inputs[0], outputs[0], scratch)]
+        return [k.reduce_max.bind(x, y) for x, y in self.stages_of(k, inputs[0], outputs[0], scratch)]
 
 
 @operation
@@ -168,7 +166,7 @@ class Min(Max):
     """Smallest over neighbouring axes; NaN if any is NaN. Ties share the gradient evenly."""
 
     def launch(self, k: Any, inputs: Any, outputs: Any, scratch: Any) -> list:
-        return [k.reduce_min.bind(x, y) for x, y in self.stages_of(inputs[0], outputs[0], scratch)]
+        return [k.reduce_min.bind(x, y) for x, y in self.stages_of(k, inputs[0], outputs[0], scratch)]
 
 
 @operation
@@ -187,7 +185,7 @@ class ExtremumGrad(Op):
 
     def scratch(self, k: Any, inputs: Sequence[TensorSpec], outputs: Any) -> list[TensorSpec]:
         outer, rows, inner = self.view(inputs[0].shape)
-        chunks = reduction_chunks(outer, rows, inner)
+        chunks = k.reduce_sum.parts((outer, rows, inner), None)
         return [TensorSpec((outer, chunks, inner), "float64"), TensorSpec((outer, 1, inner), "float64")]
 
     def launch(self, k: Any, inputs: Any, outputs: Any, scratch: Any) -> list:

@@ -7,14 +7,16 @@ from fastcnn_kernels.cuda import cuda, cuda_function, cuda_kernel, rows, rows_of
 @cuda_function
 def overlaps(f, a, b, y):
     """y[r] = f(a[r], b[r]).  a, b (rows, 4), y (rows,)."""
-    for r in range(cuda.grid(1), a.shape[0], cuda.gridsize(1)):
+    r = cuda.grid(1)
+    if r < a.shape[0]:
         y[r] = f(a[r, 0], a[r, 1], a[r, 2], a[r, 3], b[r, 0], b[r, 1], b[r, 2], b[r, 3])[0]
 
 
 @cuda_function
 def overlap_gradients(f, dy, a, b, da):
     """da[r] = dy[r] times the derivatives of f(a[r], b[r]) by a[r].  a, b, da (rows, 4), dy (rows,)."""
-    for r in range(cuda.grid(1), a.shape[0], cuda.gridsize(1)):
+    r = cuda.grid(1)
+    if r < a.shape[0]:
         _, d1, d2, d3, d4 = f(a[r, 0], a[r, 1], a[r, 2], a[r, 3], b[r, 0], b[r, 1], b[r, 2], b[r, 3])
         da[r, 0], da[r, 1], da[r, 2], da[r, 3] = dy[r] * d1, dy[r] * d2, dy[r] * d3, dy[r] * d4
 

@@ -17,7 +17,8 @@ def color_matrix(x, matrix, y, low, high, g):
     x (n,p,c), matrix (n,d,c+1) -> y (n,p,d).
     """
     number = y.dtype.type
-    for e in range(cuda.grid(1), g.n * g.p, cuda.gridsize(1)):
+    e = cuda.grid(1)
+    if e < g.n * g.p:
         n, p = e // g.p, e % g.p
         for j in range(g.d):
             total = matrix[n, j, g.c]
@@ -30,7 +31,8 @@ def color_matrix(x, matrix, y, low, high, g):
 def hue_saturation(x, shift, scale, y, most, g):
     """Colours with hue + shift[n], in turns, and min(saturation scale[n], most).  x (n,p,3), shift, scale (n,)."""
     number = y.dtype.type
-    for e in range(cuda.grid(1), g.n * g.p, cuda.gridsize(1)):
+    e = cuda.grid(1)
+    if e < g.n * g.p:
         n, p = e // g.p, e % g.p
         red, green, blue = number(x[n, p, 0]), number(x[n, p, 1]), number(x[n, p, 2])
         y[n, p, 0], y[n, p, 1], y[n, p, 2] = turned(red, green, blue, shift[n], scale[n], number(most))
@@ -121,6 +123,7 @@ def clahe_tables(x, tables, low, high, limit, g):
 @cuda_kernel(lambda x, tables, y, low, high, g: elements(g.n * g.h * g.w))
 def clahe(x, tables, y, low, high, g):
     """y = what the tables of the four nearest tiles make of x, mixed by their distances.  x, y (n,h,w,c)."""
-    for e in range(cuda.grid(1), g.n * g.h * g.w, cuda.gridsize(1)):
+    e = cuda.grid(1)
+    if e < g.n * g.h * g.w:
         line = e // g.w
         mix_tables(x, tables, y, line // g.h, line % g.h, e % g.w, low, 255.0 / (high - low), g)

@@ -263,6 +263,8 @@ def common_divisor(m, n):
 @shape_function
 def taps_of(residue, pad, kernel, stride, dilation):
     """The taps with residue + pad - k * dilation divisible by the stride."""
+    if stride == 1:  # all; a device divides slowly
+        return Taps(kernel, kernel - 1, 1, residue + pad - (kernel - 1) * dilation, dilation)
     period = stride // common_divisor(stride, dilation)
     for k in range(min(period, kernel)):
         if (residue + pad - k * dilation) % stride == 0:

@@ -33,15 +33,16 @@ from fastcnn_kernels.cuda import (
     of_cores,
     parts_of,
 )
-from fastcnn_kernels.cuda_stages import (
-    ALIGNMENT,
-    Stages,
-    copier,
+from fastcnn_kernels.cuda_intrinsics import (
+    add_int32,
+    divided,
+    int32,
     is_aligned,
+    is_inside,
     load_four,
-    stager_of_b,
-    turns,
+    multiply_add,
 )
+from fastcnn_kernels.cuda_stages import ALIGNMENT, Stages, copier, stager_of_b, turns
 from fastcnn_kernels.cuda_tiles import accumulator, clearer, storer
 from fastcnn_kernels.moments_cuda import keep_moments
 
@@ -106,8 +107,8 @@ def locator(tile: Tile):
         r, y, x, pixel, place = cuda.threadIdx.x, OUTSIDE, 0, 0, -1
         row = cuda.blockIdx.x * rows + r
         if row < count:
-            qx, line = row % s.qw, row // s.qw
-            qy, n = line % s.qh, line // s.qh
+            line, qx = divided(row, s.qw)
+            n, qy = divided(line, s.qh)
             y, x = qy * s.my + s.by, qx * s.mx + s.bx
             pixel = (n * s.h + y) * s.w + x
             place = ((n * o.h + o.by + qy * o.my) * o.w + o.bx + qx * o.mx) * o.pitch + o.first
@@ -130,9 +131,9 @@ def gatherer(tile: Tile, width: int):
         shift, first = ty * s.sy * s.w + dx, s.first + c
         for _ in range(count):
             y, x, pixel, _ = load_four(spots, 4 * r)
-            inside = 0 <= y + dy and y + dy < s.h and 0 <= x + dx and x + dx < s.w
-            place = (pixel + shift) * s.pitch + first if inside else 0
-            copy(shared, to + r * pitch + k, source, place, width if inside else 0)
+            inside = is_inside(y, dy, s.h) and is_inside(x, dx, s.w)
+            place = multiply_add(add_int32(pixel, shift), s.pitch, first)
+            copy(shared, to + r * pitch + k, source, place, inside)
             r += apart
 
     return gather
@@ -141,10 +142,10 @@ def gatherer(tile: Tile, width: int):
 @cuda_function
 def tap_of(weight, group, g):
     """(row, column, channel) that a row of weights sees, as of output pixel (0, 0)."""
-    channels = g.c // g.groups
-    tap = weight // channels
-    ky = tap // g.kw * g.dh - g.pt if tap < g.kh * g.kw else OUTSIDE
-    return ky, tap % g.kw * g.dw - g.pl, group * channels + weight % channels
+    channels = divided(g.c, g.groups)[0]
+    tap, c = divided(weight, channels)
+    row, column = divided(tap, g.kw)
+    return row * g.dh - g.pt if row < g.kh else OUTSIDE, column * g.dw - g.pl, group * channels + c
 
 
 def pixel_gatherer(tile: Tile, width: int):
@@ -167,29 +168,41 @@ def pixel_gatherer(tile: Tile, width: int):
 
         Returns the thread's pixel of the next stage.
         """
-        iy, ix = oy * g.sh + ky, ox * g.sw + kx
-        place = ((n * g.h + iy) * g.w + ix) * g.c + c
-        for _ in range(count):
-            inside = k < last and 0 <= iy and iy < g.h and 0 <= ix and ix < g.w
-            copy(shared, to + k * across + i, x, place if inside else 0, width if inside else 0)
-            k, ox, ix, place = k + 1, ox + 1, ix + g.sw, place + g.sw * g.c
-            if ox == g.ow:
-                oy, ox, n = next_row(oy, ox, n, g)
-                iy, ix = oy * g.sh + ky, ox * g.sw + kx
-                place = ((n * g.h + iy) * g.w + ix) * g.c + c
-        ox += rest
-        while ox >= g.ow:
-            oy, ox, n = next_row(oy, ox, n, g)
-        return oy, ox, n
+        for e in range(count):
+            inside, pixel = pixel_seen(oy, ox, n, ky, kx, g)
+            inside = inside and is_inside(k, e, last)
+            copy(shared, to + (k + e) * across + i, x, multiply_add(pixel, g.c, c), inside)
+            oy, ox, n = pixel_behind(oy, ox, n, 1, g)
+        return pixel_behind(oy, ox, n, rest, g)
 
     return share, gather
 
 
 @cuda_function
-def next_row(oy, ox, n, g):
-    """The pixel that a pixel beyond the end of its row is."""
-    below = oy + 1 == g.oh
-    return 0 if below else oy + 1, ox - g.ow, n + 1 if below else n
+def pixel_of(place, g):
+    """(row, column, image) of an output pixel, in 32 bits, from its place among all."""
+    line, ox = divided(place, g.ow)
+    n, oy = divided(line, g.oh)
+    return int32(oy), int32(ox), int32(n)
+
+
+@cuda_function
+def pixel_seen(oy, ox, n, ky, kx, g):
+    """Whether what a tap sees of output pixel (n, oy, ox) is in the image, and which of all its pixels that is."""
+    y, x = oy * g.sh, ox * g.sw
+    inside = is_inside(y, ky, g.h) and is_inside(x, kx, g.w)
+    return inside, add_int32((n * g.h + y + ky) * g.w, x + kx)
+
+
+@cuda_function
+def pixel_behind(oy, ox, n, count, g):
+    """The pixel so many places behind one, row by row."""
+    ox = add_int32(ox, count)
+    while ox >= int32(g.ow):
+        ox, oy = add_int32(ox, -g.ow), add_int32(oy, 1)
+        if oy == int32(g.oh):
+            oy, n = int32(0), add_int32(n, 1)
+    return oy, ox, n
 
 
 def row_filler(tile: Tile):
@@ -205,11 +218,11 @@ def row_filler(tile: Tile):
         else:
             gather_one(shared, a, source, s, spots, ty, tx, c)
         stage_b(shared, b, weights, at, row, 1, step * depth, last, left, right, b_wide)
-        c += depth
-        while c >= s.channels:
-            c, tx = c - s.channels, tx + 1
-            if tx == s.nx:
-                tx, ty = 0, ty + 1
+        c = add_int32(c, depth)
+        while c >= int32(s.channels):
+            c, tx = add_int32(c, -s.channels), add_int32(tx, 1)
+            if tx == int32(s.nx):
+                tx, ty = int32(0), add_int32(ty, 1)
         return ty, tx, c
 
     return fill
@@ -245,11 +258,11 @@ def convolver(tile: Tile, behind: Callable = nothing):
         wide = (
             s.channels % width == 0 and s.pitch % width == 0 and s.first % width == 0 and is_aligned(source)
         )
-        b_wide = row % width == 0 and at % width == 0 and is_aligned(weights)
+        b_wide = row % width == 0 and at % width == 0 and right % width == 0 and is_aligned(weights)
         k = cuda.threadIdx.x % (depth // width) * width if wide else cuda.threadIdx.x % depth
-        tap, c = k // s.channels, k % s.channels
-        ty, tx = (tap // s.nx, tap % s.nx) if s.nx > 0 else (s.ny, 0)
-        steps, state = (last + depth - 1) // depth, (ty, tx, c)
+        tap, c = divided(k, s.channels)
+        ty, tx = divided(tap, s.nx) if s.nx > 0 else (s.ny, 0)
+        steps, state = (last + depth - 1) // depth, (int32(ty), int32(tx), int32(c))
         cuda.syncthreads()
         accumulate(
             shared, steps, True, total, state, source, s, spots, wide, weights, at, row, last, left, right, b_wide
@@ -267,7 +280,7 @@ def forward_convolver(tile: Tile, behind: Callable = nothing):
 
     @cuda_function
     def forward(x, packed, bias, residual, y, lower, g, *more):
-        filters, count = g.f // g.groups, g.n * g.oh * g.ow
+        filters, count = divided(g.f, g.groups)[0], g.n * g.oh * g.ow
         first = cuda.blockIdx.z * filters
         s, o = forward_sampling(g, cuda.blockIdx.z), Landing(g.oh, g.ow, g.f, first, 1, 1, 0, 0)
         convolve(x, s, packed, first, g.f, bias, residual, y, o, lower, count, filters, *more)
@@ -294,7 +307,8 @@ def moment_keeper(tile: Tile):
 @cuda_kernel(lambda weight, packed, g: elements(weight.size), flatten=True)
 def conv_pack_weights(weight, packed, g):
     """Weights as `conv_forward` reads them: as they are, (kh kw c / groups, f)."""
-    for i in range(cuda.grid(1), weight.size, cuda.gridsize(1)):
+    i = cuda.grid(1)
+    if i < weight.size:
         packed[i] = weight[i]
 
 
@@ -377,12 +391,9 @@ def conv_backward_data(tile):
     convolve = convolver(tile)
 
     def kernel(dy, packed, bias, residual, dx, lower, g):
-        classes, channels, filters = g.sh * g.sw, g.c // g.groups, g.f // g.groups
-        group, ry, rx = (
-            cuda.blockIdx.z // classes,
-            cuda.blockIdx.z % classes // g.sw,
-            cuda.blockIdx.z % g.sw,
-        )
+        channels, filters = divided(g.c, g.groups)[0], divided(g.f, g.groups)[0]
+        group, residue = divided(cuda.blockIdx.z, g.sh * g.sw)
+        ry, rx = divided(residue, g.sw)
         s = backward_sampling(g, group, ry, rx)
         o = Landing(g.h, g.w, g.c, group * channels, g.sh, g.sw, ry, rx)
         at = (group * g.kh * g.kw + class_start(g, ry, rx)) * filters * channels
@@ -394,8 +405,8 @@ def conv_backward_data(tile):
 @cuda_function
 def part_of_block(parts, g):
     """(part of the pixels, group) of this block, and the range of the part's pixels."""
-    part, pixels = cuda.blockIdx.z % parts, g.n * g.oh * g.ow
-    return part, cuda.blockIdx.z // parts, pixels * part // parts, pixels * (part + 1) // parts
+    (group, part), pixels = divided(cuda.blockIdx.z, parts), g.n * g.oh * g.ow
+    return part, group, divided(pixels * part, parts)[0], divided(pixels * (part + 1), parts)[0]
 
 
 def pixel_filler(tile: Tile):
@@ -432,17 +443,17 @@ def conv_backward_weights(tile):
         places = cuda.shared.array(rows, np.int64)
         total = cuda.local.array(results, x.dtype)
         clear(total)
-        weights, filters = g.kh * g.kw * (g.c // g.groups), g.f // g.groups
-        part, group, first, last = part_of_block(partials.size // (weights * g.f), g)
+        channels, filters = divided(g.c, g.groups)[0], divided(g.f, g.groups)[0]
+        weights = g.kh * g.kw * channels
+        part, group, first, last = part_of_block(divided(partials.size, weights * g.f)[0], g)
         top, left = cuda.blockIdx.x * rows, cuda.blockIdx.y * columns
         steps, row, at = (last - first + depth - 1) // depth, top + cuda.threadIdx.x, group * filters
         places[cuda.threadIdx.x] = (part * weights + row) * g.f + at if row < weights else -1
-        wide = g.c // g.groups % width == 0 and is_aligned(x)
+        wide = channels % width == 0 and is_aligned(x)
         b_wide = g.f % width == 0 and filters % width == 0 and is_aligned(dy)
         i, k = share_wide() if wide else share_one()
         ky, kx, c = tap_of(top + i, group, g)
-        line, ox = (first + k) // g.ow, (first + k) % g.ow
-        state = line % g.oh, ox, line // g.oh
+        state = pixel_of(first + k, g)
         accumulate(
             shared, steps, False, total, state, x, i, k, ky, kx, c, wide, dy, at, first, last, left, filters, b_wide, g
         )  # fmt: skip
@@ -485,7 +496,8 @@ def conv_backward_weights_tf32(tile):
 def im2col(x, columns, g):
     """columns[group, (n,oy,ox), (ky,kx,c)] = x[n,iy,ix,c], zero outside.  x (n,h,w,c)."""
     channels = g.c // g.groups
-    for i in range(cuda.grid(1), columns.size, cuda.gridsize(1)):
+    i = cuda.grid(1)
+    if i < columns.size:
         c, tap = i % channels, i // channels % (g.kh * g.kw)
         pixel = i // channels // (g.kh * g.kw)
         ox, oy, rest = pixel % g.ow, pixel // g.ow % g.oh, pixel // g.ow // g.oh
@@ -501,7 +513,8 @@ def im2col(x, columns, g):
 def col2im(columns, x, g):
     """x[n,iy,ix,c] = sum of columns[group, (n,oy,ox), (ky,kx,c)] over the taps that read it: im2col's adjoint."""
     channels = g.c // g.groups
-    for i in range(cuda.grid(1), x.size, cuda.gridsize(1)):
+    i = cuda.grid(1)
+    if i < x.size:
         c, ix, iy, n = i % g.c, i // g.c % g.w, i // g.c // g.w % g.h, i // g.c // g.w // g.h
         group, total = c // channels, x.dtype.type(0)
         for tap in range(g.kh * g.kw):

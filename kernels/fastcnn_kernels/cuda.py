@@ -36,12 +36,10 @@ from fastcnn_kernels.jit import is_argument
 
 SIMULATED = os.environ.get("NUMBA_ENABLE_CUDASIM") == "1"
 THREADS = 4 if SIMULATED else 256  # of a block of an ordinary kernel
-CHUNK = 8 if SIMULATED else 4096  # elements of arrays that a block of a tensor kernel treats
-MOST_BLOCKS = 2 if SIMULATED else 4096  # of a kernel over elements, whose threads walk with this stride
+CHUNK = 8 if SIMULATED else 1024  # elements of arrays that a block of a tensor kernel treats
 FILLING = 4 if SIMULATED else 264  # blocks of a product that keep a large device busy: two a multiprocessor
 ADDING = 2 if SIMULATED else 8  # steps of a tile in whose time the parts of a product are added up
 WARP = 32  # threads that execute an instruction together
-SECTOR = 4  # float64 numbers that come from memory together
 LARGEST_GRID = 65535  # blocks along the second and third axis of a grid
 MOST_THREADS, MOST_REGISTERS, MOST_SHARED = 1024, 65536, 49152  # of a block, on any device; shared in bytes
 
@@ -116,8 +114,8 @@ def covering(size: int, block: int) -> int:
 
 
 def elements(count: int) -> Shape:
-    """A thread for every element, or for several that lie a grid apart."""
-    return Shape((min(covering(count, THREADS), MOST_BLOCKS), 1, 1), THREADS)
+    """A thread for every element."""
+    return Shape((covering(count, THREADS), 1, 1), THREADS)
 
 
 def lines(count: int, length: int) -> Shape:
@@ -181,7 +179,7 @@ class Tile(NamedTuple):
 # A product of few columns fills a narrow tile; in a wide one, every number that was loaded is used more often.
 # On tensor cores, which take float32 numbers as "tf32", a warp of 32 threads multiplies 32 rows by all columns.
 TILES: dict[str, tuple[Tile, ...]] = {
-    "float32": (Tile(128, 16, 4, 4, 8), Tile(128, 32, 8, 4, 8), Tile(128, 64, 8, 8, 16)),
+    "float32": (Tile(128, 16, 4, 4, 16), Tile(128, 32, 8, 4, 16), Tile(128, 64, 8, 8, 16)),
     "float64": (Tile(64, 16, 4, 4, 8, itemsize=8),),
     "tf32": (Tile(128, 16, 8, 2, 16, True), Tile(128, 32, 8, 4, 16, True), Tile(128, 64, 8, 8, 16, True)),
 }
@@ -559,22 +557,7 @@ else:
         return result(types.int64, types.int64, like), codegen
 
 
-# --- walks -----------------------------------------------------------------------------------------------------------
-
-
-@cuda_function
-def map_unary(f, x, y, *constants):
-    """y[i] = f(x[i], *constants)."""
-    for i in range(cuda.grid(1), x.size, cuda.gridsize(1)):
-        y[i] = f(x[i], *constants)
-
-
-@cuda_function
-def map_binary(f, x1, x2, y, *constants):
-    """y[i] = f(x1[i], x2[i], *constants)."""
-    for i in range(cuda.grid(1), x1.size, cuda.gridsize(1)):
-        y[i] = f(x1[i], x2[i], *constants)
-
+# --- sums ------------------------------------------------------------------------------------------------------------
 
 # Where rows are summed, the threads of a block stand in *lanes*: neighbouring threads own neighbouring results, and
 # the lanes share the rows of a result. What the lanes have found is combined two by two, always in the same order.
@@ -601,6 +584,13 @@ def sums(results: int, terms: int, beside: int) -> Shape:
 
 
 lanes_of = cuda_function(lanes_for)  # inside kernels
+
+
+def chunks_for(view: tuple[int, int, int]) -> int:
+    """Into how many chunks the rows of x (m, r, c) are cut before they are added up: enough blocks for a large device,
+    as long as a thread of theirs has some rows."""
+    (m, r, c), most = view, min(WARP, THREADS)
+    return max(1, min(2 * FILLING // (m * covering(c, most)), r * min(c, most) // (4 * THREADS)))
 
 
 @cuda_function

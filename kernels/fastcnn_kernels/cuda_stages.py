@@ -8,97 +8,15 @@ stores. In the simulator, what is inline assembler here is done by its definitio
 from llvmlite import ir
 from numba import types
 
-from fastcnn_kernels.cuda import SIMULATED, Tile, cuda, cuda_function, target
+from fastcnn_kernels.cuda import SIMULATED, Tile, cuda, cuda_function
+from fastcnn_kernels.cuda_intrinsics import add_int32, int32, multiply_add
 
-STAGES = 3  # one is multiplied, two are being filled
+STAGES = 2  # one is multiplied, the other is being filled
 # Bytes, of shared arrays that are read four at a time; the simulator knows none.
 ALIGNMENT = None if SIMULATED else 16
 
-# What the innermost loops read with. An index in brackets may be negative in Python, and Numba asks every time.
-
-if SIMULATED:
-
-    def load_one(array, place):
-        """array[place]."""
-        return array[place]
-
-    def load_four(array, place):
-        """array[place : place + 4], from an address that 16 divides."""
-        return array[place : place + 4]
-
-    def store_four(array, place, a, b, c, d):
-        """array[place : place + 4] = a, b, c, d, at an address that 16 divides."""
-        array[place : place + 4] = a, b, c, d
-
-    def is_aligned(array):
-        """Whether 16 divides the address of an array."""
-        return True
-
-else:
-    intrinsic = target.extending.intrinsic
-
-    def _pointer(context, builder, kind, array, index):
-        """To an element of a contiguous array."""
-        return builder.gep(context.make_array(kind)(context, builder, array).data, [index])
-
-    def _address(context, builder, kind, array, index, shared=False):
-        """Of an element of a contiguous array; in the window of shared memory, if it is there."""
-        pointer = _pointer(context, builder, kind, array, index)
-        if not shared:
-            return builder.ptrtoint(pointer, ir.IntType(64))
-        inside = builder.addrspacecast(pointer, ir.PointerType(pointer.type.pointee, 3))
-        return builder.ptrtoint(inside, ir.IntType(32))
-
-    def _four(context, builder, kind, array, index):
-        """A pointer to four numbers at a time. In which memory they are the compiler sees."""
-        pointer = _pointer(context, builder, kind, array, index)
-        return builder.bitcast(pointer, ir.PointerType(ir.VectorType(pointer.type.pointee, 4)))
-
-    @intrinsic
-    def load_one(typingctx, array, place):
-        """array[place]."""
-
-        def codegen(context, builder, signature, args):
-            return builder.load(_pointer(context, builder, signature.args[0], *args))
-
-        return array.dtype(array, types.int64), codegen
-
-    @intrinsic
-    def load_four(typingctx, array, place):
-        """array[place : place + 4], from an address that 16 divides."""
-
-        def codegen(context, builder, signature, args):
-            found = builder.load(_four(context, builder, signature.args[0], *args), align=16)
-            parts = [builder.extract_element(found, ir.Constant(ir.IntType(32), i)) for i in range(4)]
-            return context.make_tuple(builder, signature.return_type, parts)
-
-        return types.UniTuple(array.dtype, 4)(array, types.int64), codegen
-
-    @intrinsic
-    def store_four(typingctx, array, place, a, b, c, d):
-        """array[place : place + 4] = a, b, c, d, at an address that 16 divides."""
-        number = array.dtype
-
-        def codegen(context, builder, signature, args):
-            vector = ir.Constant(ir.VectorType(args[2].type, 4), ir.Undefined)
-            for i, value in enumerate(args[2:]):
-                vector = builder.insert_element(vector, value, ir.Constant(ir.IntType(32), i))
-            builder.store(vector, _four(context, builder, signature.args[0], *args[:2]), align=16)
-            return context.get_dummy_value()
-
-        return types.void(array, types.int64, number, number, number, number), codegen
-
-    @intrinsic
-    def is_aligned(typingctx, array):
-        """Whether 16 divides the address of an array."""
-
-        def codegen(context, builder, signature, args):
-            first = ir.Constant(ir.IntType(64), 0)
-            address = _address(context, builder, signature.args[0], args[0], first)
-            rest = builder.and_(address, ir.Constant(ir.IntType(64), 15))
-            return builder.icmp_unsigned("==", rest, first)
-
-        return types.boolean(array), codegen
+if not SIMULATED:
+    from fastcnn_kernels.cuda_intrinsics import address_of_element, intrinsic
 
     def _assembler(builder, text, inputs, args):
         """Instructions that work on memory."""
@@ -112,17 +30,16 @@ else:
         text = f"cp.async.{'cg' if nbytes == 16 else 'ca'}.shared.global [$0], [$1], {nbytes}, $2;"
 
         @intrinsic
-        def copy(typingctx, shared, to, source, place, count):
+        def copy(typingctx, shared, to, source, place, inside):
             def codegen(context, builder, signature, args):
-                there = _address(context, builder, signature.args[0], args[0], args[1], True)
-                origin = _address(context, builder, signature.args[2], args[2], args[3])
-                itemsize = context.get_abi_sizeof(context.get_data_type(source.dtype))
-                number = builder.trunc(args[4], ir.IntType(32))
-                given = builder.mul(number, ir.Constant(ir.IntType(32), itemsize))
+                there = address_of_element(context, builder, signature.args[0], args[0], args[1], True)
+                origin = address_of_element(context, builder, signature.args[2], args[2], args[3])
+                word = ir.IntType(32)
+                given = builder.select(args[4], ir.Constant(word, nbytes), ir.Constant(word, 0))
                 _assembler(builder, text, ["r", "l", "r"], [there, origin, given])
                 return context.get_dummy_value()
 
-            return types.void(shared, types.int64, source, types.int64, types.int64), codegen
+            return types.void(shared, types.int64, source, types.int64, types.boolean), codegen
 
         return copy
 
@@ -147,15 +64,16 @@ else:
 def copier(tile: Tile, width: int):
     """The function that begins to copy `width` numbers.
 
-    shared[to : to + width] = source[place : place + count], zeros behind; seen after the wait of `waiting`.
+    shared[to : to + width] = source[place : place + width] if `inside`, else zeros, and then nothing is read, wherever
+    `place` may be. Seen after the wait of `waiting`.
     """
     if tile.asynchronous and not SIMULATED:
         return _copies[width * tile.itemsize]
 
     @cuda_function
-    def copy(shared, to, source, place, count):
+    def copy(shared, to, source, place, inside):
         for i in range(width):
-            shared[to + i] = source[place + i] if i < count else source.dtype.type(0)
+            shared[to + i] = source[place + i] if inside else source.dtype.type(0)
 
     return copy
 
@@ -200,7 +118,8 @@ def line_stager(tile: Tile, width: int, lines: int, extent: int, pitch: int, acr
     """The function that begins to fill `lines` lines of `extent` numbers, `width` at a time, with part of a matrix.
 
     shared[to + l * pitch + e * across] = source[at + (first + l) * apart + (left + e) * beside]; zero from line `last`
-    and from number `right` on. Of more than one at a time, numbers lie side by side: across and beside are 1.
+    and from number `right` on. Of more than one at a time, numbers lie side by side, across and beside are 1, and
+    `width` divides left and right.
     """
     copy, threads = copier(tile, width), extent // width
     count, down = turns(tile, lines, threads)
@@ -209,12 +128,12 @@ def line_stager(tile: Tile, width: int, lines: int, extent: int, pitch: int, acr
     @cuda_function
     def stage_lines(shared, to, source, at, apart, beside, first, last, left, right):
         e, line = cuda.threadIdx.x % threads * width, cuda.threadIdx.x // threads
-        inside = max(min(right - left - e, width), 0)
+        at, beyond = at + (left + e) * beside, left + e >= right
         for _ in range(count):
-            given = inside if first + line < last else 0
-            place = at + (first + line) * apart + (left + e) * beside if given > 0 else 0
+            row = add_int32(first, line)
             if whole or line < lines:
-                copy(shared, to + line * pitch + e * across, source, place, given)
+                inside = row < int32(last) and not beyond
+                copy(shared, to + line * pitch + e * across, source, multiply_add(row, apart, at), inside)
             line += down
 
     return stage_lines

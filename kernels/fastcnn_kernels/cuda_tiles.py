@@ -11,7 +11,8 @@ from llvmlite import ir
 from numba import types
 
 from fastcnn_kernels.cuda import SIMULATED, Tile, cuda, cuda_function, target, unrolled
-from fastcnn_kernels.cuda_stages import STAGES, Stages, is_aligned, load_four, load_one, store_four, waiting
+from fastcnn_kernels.cuda_intrinsics import add_int32, int32, is_aligned, load_four, load_one, store_four
+from fastcnn_kernels.cuda_stages import STAGES, Stages, waiting
 
 
 def clearer(tile: Tile):
@@ -48,17 +49,19 @@ def accumulator(tile: Tile, fill: Callable):
 
     @cuda_function
     def accumulate(shared, steps, by_rows, total, state, *operands):
-        for step in range(1 - STAGES, steps):
-            ahead = step + STAGES - 1
+        stage = int32(0)  # that is filled
+        for step in range(int32(1 - STAGES), int32(steps)):
+            following = int32(0) if stage == STAGES - 1 else add_int32(stage, 1)
             if step >= 0:
                 wait_for_copies()
                 cuda.syncthreads()
-            if ahead < steps:
-                a, b = ahead % STAGES * a_size, b_start + ahead % STAGES * b_size
-                state = fill(shared, a, b, ahead, state, *operands)
+            if add_int32(step, STAGES - 1) < int32(steps):
+                ahead = add_int32(step, STAGES - 1)
+                state = fill(shared, stage * a_size, b_start + stage * b_size, ahead, state, *operands)
             close_group()
-            if step >= 0:
-                multiply(shared, step % STAGES * a_size, by_rows, b_start + step % STAGES * b_size, total)
+            if step >= 0:  # the stage that is filled next has waited longest
+                multiply(shared, following * a_size, by_rows, b_start + following * b_size, total)
+            stage = following
         cuda.syncthreads()
 
     return accumulate
@@ -87,20 +90,32 @@ def load_fours(array, at, apart, count, into):
 
 def _multiplier_of_threads(tile: Tile):
     wide, depth, stages = tile.wide, tile.depth, Stages(tile)
-    across, lefts = tile.columns // wide, 4 * tile.tall
+    across, lefts, at_once = tile.columns // wide, 4 * tile.tall, min(depth, 8)
     a_pitch, a_across, b_pitch = stages.a_pitch, stages.a_across, stages.b_pitch
     add_by_rows, add_by_columns = _adder_by_rows(tile), _adder_by_columns(tile)
+
+    def of_four(n):
+        k = 4 * n
+
+        @cuda_function
+        def multiply_four(shared, a, by_rows, b, x, y, left, right, total):
+            if by_rows:
+                add_by_rows(shared, a + y * a_pitch + k, b + k * b_pitch + 4 * x, left, right, total)
+            else:
+                add_by_columns(shared, a + k * a_across + 4 * y, b + k * b_pitch + 4 * x, left, right, total)
+
+        return multiply_four
+
+    multiply_some = unrolled(at_once // 4, of_four)
 
     @cuda_function
     def multiply(shared, a, by_rows, b, total):
         x, y = cuda.threadIdx.x % across, cuda.threadIdx.x // across
         left = cuda.local.array(lefts, shared.dtype)
         right = cuda.local.array(wide, shared.dtype)
-        for k in range(0, depth, 4):
-            if by_rows:
-                add_by_rows(shared, a + y * a_pitch + k, b + k * b_pitch + 4 * x, left, right, total)
-            else:
-                add_by_columns(shared, a + k * a_across + 4 * y, b + k * b_pitch + 4 * x, left, right, total)
+        for k in range(0, depth, at_once):
+            along = k if by_rows else k * a_across
+            multiply_some(shared, a + along, by_rows, b + k * b_pitch, x, y, left, right, total)
 
     return multiply
 
@@ -290,20 +305,32 @@ def _multiplier_of_cores(tile: Tile):
 
     multiply_all = unrolled(tile.columns // 8, of_columns)
 
+    def of_eight(e):
+        k = 8 * e
+
+        @cuda_function
+        def multiply_eight(shared, a, right, low, high, lowest, b, total):
+            a, b = a + k // 4 * right, b + k * pitch
+            a0, a1 = to_tf32(load_one(shared, a)), to_tf32(load_one(shared, a + low))
+            a2, a3 = to_tf32(load_one(shared, a + right)), to_tf32(load_one(shared, a + low + right))
+            a4, a5 = to_tf32(load_one(shared, a + high)), to_tf32(load_one(shared, a + lowest))
+            a6, a7 = (
+                to_tf32(load_one(shared, a + high + right)),
+                to_tf32(load_one(shared, a + lowest + right)),
+            )
+            multiply_all(a0, a1, a2, a3, a4, a5, a6, a7, shared, b, total)
+
+        return multiply_eight
+
+    multiply_depth = unrolled(depth // 8, of_eight)
+
     @cuda_function
     def multiply(shared, a, by_rows, b, total):
         lane, warp = cuda.threadIdx.x % 32, cuda.threadIdx.x // 32
         down, across = (a_pitch, 1) if by_rows else (1, a_across)
         i, j = lane // 4, lane % 4
-        for k in range(0, depth, 8):
-            at = a + (warp * 32 + i) * down + (k + j) * across
-            low, high = at + 8 * down, at + 16 * down
-            lowest, right = at + 24 * down, 4 * across
-            a0, a1 = to_tf32(load_one(shared, at)), to_tf32(load_one(shared, low))
-            a2, a3 = to_tf32(load_one(shared, at + right)), to_tf32(load_one(shared, low + right))
-            a4, a5 = to_tf32(load_one(shared, high)), to_tf32(load_one(shared, lowest))
-            a6, a7 = to_tf32(load_one(shared, high + right)), to_tf32(load_one(shared, lowest + right))
-            multiply_all(a0, a1, a2, a3, a4, a5, a6, a7, shared, b + (k + j) * pitch + i, total)
+        first = a + (warp * 32 + i) * down + j * across
+        multiply_depth(shared, first, 4 * across, 8 * down, 16 * down, 24 * down, b + j * pitch + i, total)
 
     return multiply
 

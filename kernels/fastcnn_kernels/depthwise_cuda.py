@@ -4,7 +4,7 @@
 
 import numpy as np
 
-from fastcnn_kernels.conv_cuda import next_row
+from fastcnn_kernels.conv_cuda import pixel_behind, pixel_of, pixel_seen
 from fastcnn_kernels.cuda import (
     FILLING,
     SIMULATED,
@@ -21,6 +21,7 @@ from fastcnn_kernels.cuda import (
     lanes_of,
     lines,
 )
+from fastcnn_kernels.cuda_intrinsics import add_int32, divided, is_inside, load_one, multiply_add
 from fastcnn_kernels.moments_cuda import keep_moments
 from fastcnn_kernels.reduction import chunk_range, plus
 
@@ -34,13 +35,12 @@ def filtered(x, weight, bias, bound, g, m, n, oy, ox, c):
     top, left = oy * g.sh - g.pt, ox * g.sw - g.pl
     total = bias[m * g.c + c] if bias.size > 0 else x.dtype.type(0)
     for ky in range(g.kh):
-        iy = top + ky * g.dh
-        if 0 <= iy and iy < g.h:
+        if is_inside(top, ky * g.dh, g.h):
+            row, tap = (n * g.h + top + ky * g.dh) * g.w + left, (m * g.kh + ky) * g.kw
             for kx in range(g.kw):
-                ix = left + kx * g.dw
-                if 0 <= ix and ix < g.w:
-                    w = weight[((m * g.kh + ky) * g.kw + kx) * g.c + c]
-                    total += x[((n * g.h + iy) * g.w + ix) * g.c + c] * w
+                if is_inside(left, kx * g.dw, g.w):
+                    seen = load_one(x, multiply_add(add_int32(row, kx * g.dw), g.c, c))
+                    total += seen * load_one(weight, multiply_add(add_int32(tap, kx), g.c, c))
     return bound if total < bound else total  # NaN stays NaN
 
 
@@ -51,10 +51,11 @@ def depthwise_forward(x, weight, bias, y, lower, g):
     x (n,h,w,c), weight (mult,kh,kw,c), bias (mult,c) or empty -> y (mult,n,oh,ow,c). lower may be -inf.
     """
     bound, line, length = x.dtype.type(lower), cuda.blockIdx.x, g.ow * g.c
-    m, n, oy = line // g.oh // g.n, line // g.oh % g.n, line % g.oh
+    image, oy = divided(line, g.oh)
+    m, n = divided(image, g.n)
     for e in range(cuda.threadIdx.x, length, cuda.blockDim.x):
-        ox = e // g.c
-        y[line * length + e] = filtered(x, weight, bias, bound, g, m, n, oy, ox, e - ox * g.c)
+        ox, c = divided(e, g.c)
+        y[line * length + e] = filtered(x, weight, bias, bound, g, m, n, oy, ox, c)
 
 
 def _pixel_blocks(g) -> int:
@@ -76,8 +77,8 @@ def depthwise_forward_moments(x, weight, bias, moments, y, lower, g):
     rows, at = min(g.n * g.oh * g.ow - top, PIXELS), top * g.c + first
     if first + j < g.c:
         for r in range(lane, rows, lanes):
-            line, ox = (top + r) // g.ow, (top + r) % g.ow
-            value = filtered(x, weight, bias, bound, g, 0, line // g.oh, line % g.oh, ox, first + j)
+            oy, ox, n = pixel_of(top + r, g)
+            value = filtered(x, weight, bias, bound, g, 0, n, oy, ox, first + j)
             y[at + r * g.c + j] = value
     keep_moments(shared, y, at, rows, g.c, width, g.c - first, moments, cuda.blockIdx.x, first)
 
@@ -85,11 +86,12 @@ def depthwise_forward_moments(x, weight, bias, moments, y, lower, g):
 @cuda_function
 def window_at(start, stride, count):
     """Which of `count` windows begins there; -1 if none does. Most strides are 1, and divisions take long."""
-    if start < 0 or start >= count * stride:
+    if not is_inside(start, 0, count * stride):
         return -1
     if stride == 1:
         return start
-    return start // stride if start % stride == 0 else -1
+    window, rest = divided(start, stride)
+    return window if rest == 0 else -1
 
 
 @cuda_kernel(lambda dy, weight, dx, g: lines(g.n * g.h, g.w * g.c), flatten=True)
@@ -99,19 +101,19 @@ def depthwise_backward_data(dy, weight, dx, g):
     dy (mult,n,oh,ow,c), weight (mult,kh,kw,c) -> dx (n,h,w,c).
     """
     line, length = cuda.blockIdx.x, g.w * g.c
-    iy, n = line % g.h, line // g.h
+    n, iy = divided(line, g.h)
     for e in range(cuda.threadIdx.x, length, cuda.blockDim.x):
-        ix, total = e // g.c, dx.dtype.type(0)
-        c = e - ix * g.c
-        for m in range(g.f // g.c):
+        (ix, c), total = divided(e, g.c), dx.dtype.type(0)
+        for m in range(divided(g.f, g.c)[0]):
             for ky in range(g.kh):
                 oy = window_at(iy + g.pt - ky * g.dh, g.sh, g.oh)
                 if oy >= 0:
+                    row, tap = ((m * g.n + n) * g.oh + oy) * g.ow, (m * g.kh + ky) * g.kw
                     for kx in range(g.kw):
                         ox = window_at(ix + g.pl - kx * g.dw, g.sw, g.ow)
                         if ox >= 0:
-                            pixel = ((m * g.n + n) * g.oh + oy) * g.ow + ox
-                            total += dy[pixel * g.c + c] * weight[((m * g.kh + ky) * g.kw + kx) * g.c + c]
+                            gradient = load_one(dy, multiply_add(add_int32(row, ox), g.c, c))
+                            total += gradient * load_one(weight, multiply_add(add_int32(tap, kx), g.c, c))
         dx[line * length + e] = total
 
 
@@ -147,15 +149,14 @@ def depthwise_backward_weights(x, dy, partials, g):
     total = 0.0
     if c < g.c:
         p = first + thread // width
-        line, ox, down, right = p // g.ow, p % g.ow, tap // g.kw * g.dh - g.pt, tap % g.kw * g.dw - g.pl
-        oy, n = line % g.oh, line // g.oh
+        down, right = tap // g.kw * g.dh - g.pt, tap % g.kw * g.dw - g.pl
+        oy, ox, n = pixel_of(p, g)
         while p < last:
-            iy, ix = oy * g.sh + down, ox * g.sw + right
-            if 0 <= iy and iy < g.h and 0 <= ix and ix < g.w:
-                total += np.float64(x[((n * g.h + iy) * g.w + ix) * g.c + c] * dy[(m * pixels + p) * g.c + c])
-            p, ox = p + lanes, ox + lanes
-            while ox >= g.ow:
-                oy, ox, n = next_row(oy, ox, n, g)
+            inside, seen = pixel_seen(oy, ox, n, down, right, g)
+            if inside:
+                total += np.float64(x[multiply_add(seen, g.c, c)] * dy[(m * pixels + p) * g.c + c])
+            p += lanes
+            oy, ox, n = pixel_behind(oy, ox, n, lanes, g)
     shared[thread] = total
     combine(plus, shared, width)
     if thread < width and c < g.c:
@@ -165,12 +166,14 @@ def depthwise_backward_weights(x, dy, partials, g):
 @cuda_kernel(lambda x, planes: elements(x.size))
 def split_planes(x, planes):
     """planes[m, r] = x[r, m].  x (rows, mult) -> planes (mult, rows)."""
-    for e in range(cuda.grid(1), x.size, cuda.gridsize(1)):
+    e = cuda.grid(1)
+    if e < x.size:
         planes[e % x.shape[1], e // x.shape[1]] = x[e // x.shape[1], e % x.shape[1]]
 
 
 @cuda_kernel(lambda planes, x: elements(x.size))
 def join_planes(planes, x):
     """x[r, m] = planes[m, r].  planes (mult, rows) -> x (rows, mult)."""
-    for e in range(cuda.grid(1), x.size, cuda.gridsize(1)):
+    e = cuda.grid(1)
+    if e < x.size:
         x[e // x.shape[1], e % x.shape[1]] = planes[e % x.shape[1], e // x.shape[1]]

@@ -17,7 +17,8 @@ from fastcnn_kernels.cuda import (
     of_cores,
     parts_of,
 )
-from fastcnn_kernels.cuda_stages import ALIGNMENT, Stages, is_aligned, stager_of_a, stager_of_b
+from fastcnn_kernels.cuda_intrinsics import divided, is_aligned
+from fastcnn_kernels.cuda_stages import ALIGNMENT, Stages, stager_of_a, stager_of_b
 from fastcnn_kernels.cuda_tiles import accumulator, clearer, storer
 
 
@@ -45,6 +46,13 @@ def filler(tile: Tile):
     return fill
 
 
+@cuda_function
+def terms_of(part, g):
+    """The range of a part's terms. Parts begin where four numbers can be read at a time."""
+    first, last = divided(g.k * part, g.parts)[0] // 4 * 4, divided(g.k * (part + 1), g.parts)[0] // 4 * 4
+    return first, g.k if part + 1 == g.parts else last
+
+
 def _parts(tile: Tile, g) -> int:
     return parts_of(_shape(tile, g).total, g.k, tile)
 
@@ -64,15 +72,15 @@ def gemm(tile):
         places = cuda.shared.array(rows, np.int64)
         total = cuda.local.array(results, a.dtype)
         clear(total)
-        part, t = cuda.blockIdx.z % g.parts, cuda.blockIdx.z // g.parts
+        t, part = divided(cuda.blockIdx.z, g.parts)
         top, left = cuda.blockIdx.x * rows, cuda.blockIdx.y * columns
-        row, first, last = top + cuda.threadIdx.x, g.k * part // g.parts, g.k * (part + 1) // g.parts
+        row, (first, last) = top + cuda.threadIdx.x, terms_of(part, g)
         places[cuda.threadIdx.x] = part * g.c_part + t * g.c_batch + row * g.c_row if row < g.m else -1
         steps, a_at, b_at = (last - first + depth - 1) // depth, t * g.a_batch, t * g.b_batch
         by_rows, apart = g.a_step == 1, g.a_row if g.a_step == 1 else g.a_step
         wide = (g.a_step == 1 or g.a_row == 1) and apart % width == 0 and a_at % width == 0 and is_aligned(a)
-        wide = wide and (first % width == 0 or not by_rows)
-        b_wide = g.b_row % width == 0 and b_at % width == 0 and is_aligned(b)
+        wide = wide and (g.k if by_rows else g.m) % width == 0
+        b_wide = g.b_row % width == 0 and g.n % width == 0 and b_at % width == 0 and is_aligned(b)
         accumulate(
             shared, steps, by_rows, total, 0, a, a_at, b, b_at, top, left, first, last, wide, b_wide, g
         )

@@ -23,7 +23,8 @@ from fastcnn_kernels.loss import (
 @cuda_function
 def row_means(f, prediction, target, loss, *constants):
     """loss[r] = mean over j of f(prediction[r, j], target[r, j], *constants)."""
-    for r in range(cuda.grid(1), prediction.shape[0], cuda.gridsize(1)):
+    r = cuda.grid(1)
+    if r < prediction.shape[0]:
         total = 0.0
         for j in range(prediction.shape[1]):
             total += f(prediction[r, j], target[r, j], *constants)
@@ -33,7 +34,8 @@ def row_means(f, prediction, target, loss, *constants):
 @cuda_function
 def row_mean_gradients(f_grad, dloss, prediction, target, dprediction, *constants):
     """dprediction[r, j] = dloss[r] / c f_grad(prediction[r, j], target[r, j], *constants)."""
-    for r in range(cuda.grid(1), prediction.shape[0], cuda.gridsize(1)):
+    r = cuda.grid(1)
+    if r < prediction.shape[0]:
         share = dloss[r] / prediction.dtype.type(prediction.shape[1])
         for j in range(prediction.shape[1]):
             dprediction[r, j] = share * f_grad(prediction[r, j], target[r, j], *constants)
@@ -42,7 +44,8 @@ def row_mean_gradients(f_grad, dloss, prediction, target, dprediction, *constant
 @cuda_kernel(rows_of_second)
 def one_hot(labels, y):
     """y[r, j] = 1 where j = labels[r], else 0; a label outside the c classes gives a row of zeros."""
-    for r in range(cuda.grid(1), y.shape[0], cuda.gridsize(1)):
+    r = cuda.grid(1)
+    if r < y.shape[0]:
         ys = y[r]
         for j in range(ys.size):
             ys[j] = labels[r] == j
@@ -56,7 +59,8 @@ def sparse_softmax_cross_entropy_forward(logits, labels, loss, smoothing, ignore
     A row whose label is `ignored` has loss 0 (NaN: no label is), one whose label is no class has loss NaN.
     """
     classes = logits.shape[1]
-    for r in range(cuda.grid(1), logits.shape[0], cuda.gridsize(1)):
+    r = cuda.grid(1)
+    if r < logits.shape[0]:
         if labels[r] == ignored:
             loss[r] = 0
         elif is_class(labels[r], classes):
@@ -76,7 +80,8 @@ def sparse_softmax_cross_entropy_forward(logits, labels, loss, smoothing, ignore
 def sparse_softmax_cross_entropy_backward(dloss, logits, labels, dlogits, smoothing, ignored):
     """dlogits[r, j] = dloss[r] (softmax(logits[r])[j] - t[j]), t as in the forward; 0 in ignored rows."""
     classes = logits.shape[1]
-    for r in range(cuda.grid(1), logits.shape[0], cuda.gridsize(1)):
+    r = cuda.grid(1)
+    if r < logits.shape[0]:
         row, drow = logits[r], dlogits[r]
         if labels[r] == ignored:
             for j in range(classes):
@@ -95,7 +100,8 @@ def sparse_softmax_cross_entropy_backward(dloss, logits, labels, dlogits, smooth
 @cuda_kernel(rows)
 def softmax_cross_entropy_forward(logits, target, loss):
     """loss[r] = -sum over j of target[r, j] ln softmax(logits[r])[j]."""
-    for r in range(cuda.grid(1), logits.shape[0], cuda.gridsize(1)):
+    r = cuda.grid(1)
+    if r < logits.shape[0]:
         row, ts = logits[r], target[r]
         shift, total = shift_and_total(row)
         log_total, value = math.log(total), 0.0
@@ -108,7 +114,8 @@ def softmax_cross_entropy_forward(logits, target, loss):
 @cuda_kernel(rows_of_second)
 def softmax_cross_entropy_backward(dloss, logits, target, dlogits):
     """dlogits[r, j] = dloss[r] (softmax(logits[r])[j] sum over k of target[r, k] - target[r, j])."""
-    for r in range(cuda.grid(1), logits.shape[0], cuda.gridsize(1)):
+    r = cuda.grid(1)
+    if r < logits.shape[0]:
         row, ts, drow = logits[r], target[r], dlogits[r]
         shift, total = shift_and_total(row)
         mass = 0.0
@@ -121,7 +128,8 @@ def softmax_cross_entropy_backward(dloss, logits, target, dlogits):
 @cuda_kernel(rows)
 def cross_entropy_forward(probability, target, loss, epsilon):
     """loss[r] = -sum over j of target[r, j] ln q[j], q = probability[r] / its sum, in [eps, 1 - eps]."""
-    for r in range(cuda.grid(1), probability.shape[0], cuda.gridsize(1)):
+    r = cuda.grid(1)
+    if r < probability.shape[0]:
         ps, ts = probability[r], target[r]
         mass, value = 0.0, 0.0
         for j in range(ps.size):
@@ -137,7 +145,8 @@ def cross_entropy_backward(dloss, probability, target, dprobability, epsilon):
 
     u = target where q lies strictly inside its bounds, else 0: clipping stops the gradient.
     """
-    for r in range(cuda.grid(1), probability.shape[0], cuda.gridsize(1)):
+    r = cuda.grid(1)
+    if r < probability.shape[0]:
         ps, ts, dps = probability[r], target[r], dprobability[r]
         mass, inside = 0.0, 0.0
         for j in range(ps.size):

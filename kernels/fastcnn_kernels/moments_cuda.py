@@ -3,7 +3,6 @@
 import numpy as np
 
 from fastcnn_kernels.cuda import (
-    SECTOR,
     THREADS,
     cuda,
     cuda_function,
@@ -11,6 +10,7 @@ from fastcnn_kernels.cuda import (
     lanes_of,
     sums,
 )
+from fastcnn_kernels.cuda_intrinsics import load_one
 from fastcnn_kernels.moments import COUNT, MEAN, SQUARES
 from fastcnn_kernels.reduction_cuda import sum_of_lanes
 
@@ -41,11 +41,12 @@ def keep_moments(shared, y, at, rows, pitch, width, inside, moments, part, first
     j, lane, lanes = thread % width, thread // width, threads // width
     total, squares, shift = 0.0, 0.0, y.dtype.type(0)
     if j < inside:
-        shift = y[at + j]
-        for r in range(lane, rows, lanes):
-            d = np.float64(y[at + r * pitch + j] - shift)
+        shift, place = load_one(y, at + j), at + lane * pitch + j
+        for _ in range(lane, rows, lanes):
+            d = np.float64(load_one(y, place) - shift)
             total += d
             squares += d * d
+            place += lanes * pitch
     put(shared, thread, total)
     put(shared, threads + thread, squares)
     cuda.syncthreads()
@@ -59,14 +60,14 @@ def keep_moments(shared, y, at, rows, pitch, width, inside, moments, part, first
         moments[to + SQUARES * pitch] = 0.0 if rest < 0.0 else rest  # NaN stays NaN
 
 
-@cuda_kernel(lambda moments, partial: sums(moments.shape[2], moments.shape[0], SECTOR))
+@cuda_kernel(lambda moments, partial: sums(moments.shape[2], moments.shape[0], 1))
 def combine_moments(moments, partial):
     """partial[r] = (mean, sum of (x - mean)^2 / rows of partial), the same for all r, from the moments of parts.
 
     moments (k,3,c), partial (r,2,c) float64. Means are added up as differences from the first.
     """
     shared = cuda.shared.array(THREADS, np.float64)
-    lanes = lanes_of(moments.shape[0], SECTOR)
+    lanes = lanes_of(moments.shape[0], 1)
     width, thread = THREADS // lanes, cuda.threadIdx.x
     ch, lane = cuda.blockIdx.x * width + thread % width, thread // width
     count, total, square, shift = 0.0, 0.0, 0.0, 0.0

@@ -11,6 +11,7 @@ rectify(v) = min(v, upper) where v > 0, else slope v: the activation behind a no
 """
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -38,6 +39,10 @@ def partial_chunks(m: int, rows: int, channels: int) -> int:
     """How many chunks k the rows of each of m images are cut into for a two-stage sum; depends on shapes only."""
     wanted = min(rows * channels // LARGEST_CHUNK, MOST_CHUNKS // m)
     return max(1, min(rows, wanted))
+
+
+def _chunks(view: tuple[int, int, int], dtype: Any) -> int:
+    return partial_chunks(*view)
 
 
 @shape_function
@@ -69,7 +74,7 @@ def inverse_deviation(var, epsilon):
     return 1.0 / math.sqrt(var + epsilon)
 
 
-@cpu_kernel(lambda x, partial: partial.shape[0] * partial.shape[1])
+@cpu_kernel(lambda x, partial: partial.shape[0] * partial.shape[1], _chunks)
 def batch_norm_moments(x, partial, first, last):
     """partial[m,k] = (mean, sum of (x - mean)^2) over the rows of a chunk.  x (m,r,c), partial (m,k,2,c) float64."""
     rows, c, chunks, xs = x.shape[1], x.shape[2], partial.shape[1], x.reshape(x.size)
@@ -135,7 +140,7 @@ def load_scale(scale, gamma, var, epsilon, start, width, length):
     repeat(scale, width, length)
 
 
-@cpu_kernel(lambda x, dy, mean, var, gamma, beta, partial, *_: partial.shape[0] * partial.shape[1])
+@cpu_kernel(lambda x, dy, mean, var, gamma, beta, partial, *_: partial.shape[0] * partial.shape[1], _chunks)
 def batch_norm_sums(x, dy, mean, var, gamma, beta, partial, epsilon, slope, upper, first, last):
     """partial[m,k] = (sum of dv, sum of dv xhat) over the rows of a chunk, xhat = (x - mean) / sqrt(var + epsilon).
 
@@ -299,7 +304,7 @@ def layer_norm_backward_input(x, dy, gamma, mean, scale, dx, first, last):
             dxs[j] = s * (gamma[j] * dys[j] - t - q * (xs[j] - mean[row]))
 
 
-@cpu_kernel(lambda x, dy, mean, scale, partial: partial.shape[1])
+@cpu_kernel(lambda x, dy, mean, scale, partial: partial.shape[1], _chunks)
 def layer_norm_sums(x, dy, mean, scale, partial, first, last):
     """partial[0,k] = (sum of dy, sum of dy xhat) over the rows of a chunk, for `batch_norm_backward_weights`.
 

@@ -6,10 +6,10 @@ A block takes one chunk of rows of some neighbouring channels, its threads in la
 import numpy as np
 
 from fastcnn_kernels.cuda import (
-    MOST_BLOCKS,
-    SECTOR,
+    FILLING,
     THREADS,
     Shape,
+    chunks_for,
     combine,
     covering,
     cuda,
@@ -22,12 +22,14 @@ from fastcnn_kernels.cuda import (
     sums,
     tensor_kernel_with,
 )
+from fastcnn_kernels.cuda_intrinsics import divided, is_aligned, load_four, load_one, store_four
 from fastcnn_kernels.jit import scalar
 from fastcnn_kernels.norm import inverse_deviation
 from fastcnn_kernels.reduction import chunk_range, plus
 from fastcnn_kernels.reduction_cuda import sum_of_lanes
 
-ROWS = 4  # that a thread of an elementwise kernel takes, for what it has to prepare to be worth it
+ROWS = 4  # that a thread of an elementwise kernel takes at most, for what it has to prepare to be worth it
+SCALES = 4 * THREADS  # channels that a block of such a kernel has at most
 
 
 def _chunks(x, partial) -> Shape:
@@ -41,29 +43,117 @@ def _sums(x, dy, mean, var, gamma, beta, partial, *others) -> Shape:
     return _chunks(x, partial)
 
 
+def _together(c: int) -> int:
+    """Neighbouring channels that a thread of an elementwise kernel takes: as many as come from memory at once."""
+    return 4 if c % 4 == 0 else 1
+
+
 def _stripes(x, *others) -> Shape:
-    """Of kernels over x (m, r, c): every thread stays with one channel of an image and takes some of its rows."""
+    """Of kernels over x (m, r, c): every thread stays with some channels of an image and takes some of its rows."""
     m, r, c = x.shape
-    width = min(c, THREADS)
-    blocks = covering(r, THREADS // width * ROWS)
-    return Shape((min(blocks, MOST_BLOCKS), covering(c, width), m), THREADS)
+    columns = c // _together(c)
+    width = min(columns, THREADS)
+    across, down = covering(columns, width), covering(r, THREADS // width)
+    turns = max(
+        1, min(ROWS, down * across * m // (4 * FILLING))
+    )  # a device that is not full wants more threads
+    return Shape((covering(down, turns), across, m), THREADS)
+
+
+@scalar
+def times(factor, x):
+    """factor x, but 0 of any x, even an infinite one, where the factor is 0."""
+    return factor * x if factor != 0 else type(x)(0)
 
 
 @scalar
 def rectify(x, slope, upper):
     """min(x, upper) where x > 0, else slope x. Of every x itself where slope is 1 and upper infinite."""
-    y = (type(x)(0) if slope == 0 else slope * x) if x <= 0 else x
+    y = times(slope if x <= 0 else type(x)(1), x)
     return upper if y > upper else y
 
 
 @scalar
 def rectify_grad(dy, x, slope, upper):
     """dx of `rectify`: dy where 0 < x < upper, slope dy where x <= 0, else 0."""
-    below = type(dy)(0) if slope == 0 else slope * dy
-    return below if x <= 0 else (type(dy)(0) if x >= upper else dy)
+    return times(slope if x <= 0 else type(x)(0 if x >= upper else 1), dy)
 
 
-@cuda_kernel(_chunks)
+@cuda_function
+def stripe_of_thread(rows, c, each):
+    """(first row, rows apart, how many, first channel) of a thread of `_stripes`; no channel is c, of who has none."""
+    width = min(c // each, THREADS)
+    lanes, (lane, column) = divided(THREADS, width)[0], divided(cuda.threadIdx.x, width)
+    turns = divided(rows + cuda.gridDim.x * lanes - 1, cuda.gridDim.x * lanes)[0]
+    ch = (cuda.blockIdx.y * width + column) * each
+    return cuda.blockIdx.x * lanes * turns + lane, lanes, turns, ch if lane < lanes and ch < c else c
+
+
+@cuda_function
+def place_of_scale(ch, c, each):
+    """Where in a block's scales that of a channel is."""
+    return ch - cuda.blockIdx.y * min(c, THREADS * each)
+
+
+@cuda_function
+def share_scales(scales, each, gamma, var, m, epsilon):
+    """gamma / sqrt(var + epsilon) of a block's channels of image m, which its threads compute once and all read."""
+    c = gamma.size
+    count, first = min(c, THREADS * each), cuda.blockIdx.y * min(c, THREADS * each)
+    for e in range(each):
+        j = cuda.threadIdx.x + e * THREADS
+        if j < count and first + j < c:
+            scales[j] = gamma[first + j] * inverse_deviation(var[m * c + first + j], epsilon)
+    cuda.syncthreads()
+
+
+@cuda_function
+def read_one(array, place, whole):
+    """The number there."""
+    return (load_one(array, place),)
+
+
+@cuda_function
+def read_four(array, place, whole):
+    """Four numbers from there on, `whole`: at once."""
+    if whole:
+        return load_four(array, place)
+    return (
+        load_one(array, place), load_one(array, place + 1), load_one(array, place + 2), load_one(array, place + 3)
+    )  # fmt: skip
+
+
+@cuda_function
+def write_one(array, place, numbers, whole):
+    """array[place] = numbers[0]."""
+    array[place] = numbers[0]
+
+
+@cuda_function
+def write_four(array, place, numbers, whole):
+    """array[place : place + 4] = numbers, `whole`: at once."""
+    if whole:
+        store_four(array, place, numbers[0], numbers[1], numbers[2], numbers[3])
+    else:
+        for e in range(4):
+            array[place + e] = numbers[e]
+
+
+def by_channels(make):
+    """The kernel's function of make(channels of a thread, read, write), of which there are two."""
+    fours, ones = make(4, read_four, write_four), make(1, read_one, write_one)
+
+    @cuda_function
+    def stripes(c, *args):
+        if c % 4 == 0:
+            fours(c, *args)
+        else:
+            ones(c, *args)
+
+    return stripes
+
+
+@cuda_kernel(_chunks, parts=chunks_for)
 def batch_norm_moments(x, partial):
     """partial[m,k] = (mean, sum of (x - mean)^2) over the rows of a chunk.  x (m,r,c), partial (m,k,2,c) float64.
 
@@ -74,16 +164,18 @@ def batch_norm_moments(x, partial):
     count, c, chunks = x.shape[1], x.shape[2], partial.shape[1]
     lanes = lanes_of((count + chunks - 1) // chunks, c)
     width, thread = THREADS // lanes, cuda.threadIdx.x
-    m, chunk = cuda.blockIdx.x // chunks, cuda.blockIdx.x % chunks
-    ch = cuda.blockIdx.y * width + thread % width
+    (m, chunk), (lane, column) = divided(cuda.blockIdx.x, chunks), divided(thread, width)
+    ch = cuda.blockIdx.y * width + column
     top, bottom = chunk_range(chunk, chunks, count)
     total, square, shift = 0.0, 0.0, x.dtype.type(0)
     if ch < c:
-        shift = x[m, top, ch]
-        for row in range(top + thread // width, bottom, lanes):
-            d = np.float64(x[m, row, ch] - shift)
+        first = (m * count + top) * c + ch
+        shift, place = load_one(x, first), first + lane * c
+        for _ in range(top + lane, bottom, lanes):
+            d = np.float64(load_one(x, place) - shift)
             total += d
             square += d * d
+            place += lanes * c
     totals[thread], squares[thread] = total, square
     combine(plus, totals, width)
     combine(plus, squares, width)
@@ -97,7 +189,7 @@ def batch_norm_moments(x, partial):
 def _groups(partial, groups: int) -> Shape:
     """Lanes for each image and group of partial (m,k,2,c)."""
     m, chunks, _, c = partial.shape
-    return sums(m * groups, chunks * (c // groups), SECTOR)
+    return sums(m * groups, chunks * (c // groups), 1)
 
 
 @cuda_function
@@ -113,17 +205,19 @@ def batch_norm_statistics(partial, mean, var, rows, groups):
     """mean[m,c], var[m,c] over the rows and the channels of c's group, from the moments of chunks."""
     shared = cuda.shared.array(THREADS, np.float64)
     chunks, width = partial.shape[1], partial.shape[3] // groups
-    lanes = lanes_of(chunks * width, SECTOR)
+    lanes = lanes_of(chunks * width, 1)
     m, start, lane = group_of_thread(partial, groups, lanes)
     end, total, squares = chunks * width if m < partial.shape[0] else 0, 0.0, 0.0
     for i in range(lane, end, lanes):
-        top, bottom = chunk_range(i // width, chunks, rows)
-        total += (bottom - top) * partial[m, i // width, 0, start + i % width]
+        chunk, ch = divided(i, width)
+        top, bottom = chunk_range(chunk, chunks, rows)
+        total += (bottom - top) * partial[m, chunk, 0, start + ch]
     centre = sum_of_lanes(shared, total, THREADS // lanes) / (rows * width)
     for i in range(lane, end, lanes):
-        top, bottom = chunk_range(i // width, chunks, rows)
-        apart = partial[m, i // width, 0, start + i % width] - centre
-        squares += partial[m, i // width, 1, start + i % width] + (bottom - top) * apart * apart
+        chunk, ch = divided(i, width)
+        top, bottom = chunk_range(chunk, chunks, rows)
+        apart = partial[m, chunk, 0, start + ch] - centre
+        squares += partial[m, chunk, 1, start + ch] + (bottom - top) * apart * apart
     spread = sum_of_lanes(shared, squares, THREADS // lanes) / (rows * width)
     if m < partial.shape[0]:
         for ch in range(start + lane, start + width, lanes):
@@ -131,25 +225,54 @@ def batch_norm_statistics(partial, mean, var, rows, groups):
             var[m, ch] = spread
 
 
-@cuda_kernel(_stripes)
+def _normalizer(each, read, write):
+    @cuda_function
+    def normalize(c, scales, x, mean, var, gamma, beta, residual, y, epsilon, slope, upper):
+        centre = cuda.local.array(each, x.dtype)
+        scale = cuda.local.array(each, x.dtype)
+        shift = cuda.local.array(each, x.dtype)
+        results = cuda.local.array(each, x.dtype)
+        m, rows = cuda.blockIdx.z, divided(x.size, mean.size)[0]
+        number, adds = x.dtype.type, residual.size > 0
+        row, apart, turns, ch = stripe_of_thread(rows, c, each)
+        whole = is_aligned(x) and is_aligned(y) and (not adds or is_aligned(residual))
+        share_scales(scales, each, gamma, var, m, epsilon)
+        if ch < c:
+            for e in range(each):
+                centre[e], shift[e] = mean[m * c + ch + e], beta[ch + e]
+                scale[e] = scales[place_of_scale(ch, c, each) + e]
+            place = (m * rows + row) * c + ch
+            for _ in range(turns):
+                if row < rows:
+                    values = read(x, place, whole)
+                    for e in range(each):
+                        results[e] = (values[e] - centre[e]) * scale[e] + shift[e]
+                    if adds:
+                        more = read(residual, place, whole)
+                        for e in range(each):
+                            results[e] += more[e]
+                    for e in range(each):
+                        results[e] = rectify(results[e], number(slope), number(upper))
+                    write(y, place, results, whole)
+                row, place = row + apart, place + apart * c
+
+    return normalize
+
+
+normalize_stripes = by_channels(_normalizer)
+
+
+@cuda_kernel(_stripes, flatten=True)
 def batch_norm_forward(x, mean, var, gamma, beta, residual, y, epsilon, slope, upper):
     """y = rectify(gamma (x - mean) / sqrt(var + epsilon) + beta + residual).
 
     x, y (m,r,c), residual too, or empty; mean, var (m,c); gamma, beta (c,).
     """
-    width, thread, m, number = min(x.shape[2], THREADS), cuda.threadIdx.x, cuda.blockIdx.z, x.dtype.type
-    lanes, ch = THREADS // width, cuda.blockIdx.y * width + thread % width
-    if thread < lanes * width and ch < x.shape[2]:
-        scale = number(gamma[ch] * inverse_deviation(var[m, ch], epsilon))
-        centre, shift, first = mean[m, ch], beta[ch], cuda.blockIdx.x * lanes + thread // width
-        for row in range(first, x.shape[1], cuda.gridDim.x * lanes):
-            value = (x[m, row, ch] - centre) * scale + shift
-            if residual.size > 0:
-                value += residual[m, row, ch]
-            y[m, row, ch] = rectify(value, number(slope), number(upper))
+    scales = cuda.shared.array(SCALES, x.dtype)
+    normalize_stripes(gamma.size, scales, x, mean, var, gamma, beta, residual, y, epsilon, slope, upper)
 
 
-@cuda_kernel(_sums)
+@cuda_kernel(_sums, parts=chunks_for)
 def batch_norm_sums(x, dy, mean, var, gamma, beta, partial, epsilon, slope, upper):
     """partial[m,k] = (sum of dv, sum of dv xhat) over the rows of a chunk, xhat = (x - mean) / sqrt(var + epsilon).
 
@@ -160,17 +283,19 @@ def batch_norm_sums(x, dy, mean, var, gamma, beta, partial, epsilon, slope, uppe
     count, c, chunks, number = x.shape[1], x.shape[2], partial.shape[1], x.dtype.type
     lanes = lanes_of((count + chunks - 1) // chunks, c)
     width, thread = THREADS // lanes, cuda.threadIdx.x
-    m, chunk = cuda.blockIdx.x // chunks, cuda.blockIdx.x % chunks
-    own, ch = min(m, mean.shape[0] - 1), cuda.blockIdx.y * width + thread % width
+    (m, chunk), (lane, column) = divided(cuda.blockIdx.x, chunks), divided(thread, width)
+    own, ch = min(m, mean.shape[0] - 1), cuda.blockIdx.y * width + column
     top, bottom = chunk_range(chunk, chunks, count)
     total, product = 0.0, 0.0
     if ch < c:
-        scale = number(gamma[ch] * inverse_deviation(var[own, ch], epsilon))
-        for row in range(top + thread // width, bottom, lanes):
-            d = x[m, row, ch] - mean[own, ch]
-            dv = rectify_grad(dy[m, row, ch], d * scale + beta[ch], number(slope), number(upper))
+        scale, centre = number(gamma[ch] * inverse_deviation(var[own, ch], epsilon)), mean[own, ch]
+        shift, place = beta[ch], (m * count + top + lane) * c + ch
+        for _ in range(top + lane, bottom, lanes):
+            d = load_one(x, place) - centre
+            dv = rectify_grad(load_one(dy, place), d * scale + shift, number(slope), number(upper))
             total += np.float64(dv)
             product += np.float64(dv) * np.float64(d)
+            place += lanes * c
     totals[thread], products[thread] = total, product
     combine(plus, totals, width)
     combine(plus, products, width)
@@ -179,17 +304,18 @@ def batch_norm_sums(x, dy, mean, var, gamma, beta, partial, epsilon, slope, uppe
         partial[m, chunk, 1, ch] = products[thread] * inverse_deviation(np.float64(var[own, ch]), epsilon)
 
 
-@cuda_kernel(lambda partial, dgamma, dbeta: sums(dgamma.size, partial.shape[0] * partial.shape[1], SECTOR))
+@cuda_kernel(lambda partial, dgamma, dbeta: sums(dgamma.size, partial.shape[0] * partial.shape[1], 1))
 def batch_norm_backward_weights(partial, dgamma, dbeta):
     """dgamma = sum of dy xhat, dbeta = sum of dy, over images and chunks.  partial (m,k,2,c) -> (c,), (c,)."""
     shared = cuda.shared.array(THREADS, np.float64)
     chunks, terms, total, product = partial.shape[1], partial.shape[0] * partial.shape[1], 0.0, 0.0
-    lanes = lanes_of(terms, SECTOR)
+    lanes = lanes_of(terms, 1)
     width = THREADS // lanes
     lane, ch = cuda.threadIdx.x // width, cuda.blockIdx.x * width + cuda.threadIdx.x % width
     for i in range(lane, terms if ch < dgamma.size else 0, lanes):
-        total += partial[i // chunks, i % chunks, 0, ch]
-        product += partial[i // chunks, i % chunks, 1, ch]
+        m, chunk = divided(i, chunks)
+        total += partial[m, chunk, 0, ch]
+        product += partial[m, chunk, 1, ch]
     total, product = sum_of_lanes(shared, total, width), sum_of_lanes(shared, product, width)
     if lane == 0 and ch < dgamma.size:
         dbeta[ch] = total
@@ -204,12 +330,12 @@ def batch_norm_coefficients(partial, var, gamma, coefficients, rows, groups, eps
     """
     shared = cuda.shared.array(THREADS, np.float64)
     chunks, width, total, product = partial.shape[1], partial.shape[3] // groups, 0.0, 0.0
-    lanes = lanes_of(chunks * width, SECTOR)
+    lanes = lanes_of(chunks * width, 1)
     m, start, lane = group_of_thread(partial, groups, lanes)
     for i in range(lane, chunks * width if m < partial.shape[0] else 0, lanes):
-        ch = start + i % width
-        total += gamma[ch] * partial[m, i // width, 0, ch]
-        product += gamma[ch] * partial[m, i // width, 1, ch]
+        chunk, j = divided(i, width)
+        total += gamma[start + j] * partial[m, chunk, 0, start + j]
+        product += gamma[start + j] * partial[m, chunk, 1, start + j]
     total, product = (
         sum_of_lanes(shared, total, THREADS // lanes),
         sum_of_lanes(shared, product, THREADS // lanes),
@@ -222,33 +348,75 @@ def batch_norm_coefficients(partial, var, gamma, coefficients, rows, groups, eps
             coefficients[m, 2, ch] = -s * total / (rows * width)
 
 
-@cuda_kernel(_stripes)
+def _input_differentiator(each, read, write):
+    @cuda_function
+    def differentiate(c, x, dy, mean, beta, coefficients, dx, slope, upper):
+        centre = cuda.local.array(each, x.dtype)
+        shift = cuda.local.array(each, x.dtype)
+        p = cuda.local.array(each, x.dtype)
+        q = cuda.local.array(each, x.dtype)
+        t = cuda.local.array(each, x.dtype)
+        results = cuda.local.array(each, x.dtype)
+        m, rows, number = cuda.blockIdx.z, divided(x.size, mean.size)[0], x.dtype.type
+        row, apart, turns, ch = stripe_of_thread(rows, c, each)
+        whole = is_aligned(x) and is_aligned(dy) and is_aligned(dx)
+        if ch < c:
+            for e in range(each):
+                centre[e], shift[e], at = mean[m * c + ch + e], beta[ch + e], 3 * m * c + ch + e
+                p[e], q[e], t[e] = coefficients[at], coefficients[at + c], coefficients[at + 2 * c]
+            place = (m * rows + row) * c + ch
+            for _ in range(turns):
+                if row < rows:
+                    values, gradients = read(x, place, whole), read(dy, place, whole)
+                    for e in range(each):
+                        d = values[e] - centre[e]
+                        dv = rectify_grad(gradients[e], d * p[e] + shift[e], number(slope), number(upper))
+                        results[e] = p[e] * dv + q[e] * d + t[e]
+                    write(dx, place, results, whole)
+                row, place = row + apart, place + apart * c
+
+    return differentiate
+
+
+differentiate_stripes = by_channels(_input_differentiator)
+
+
+@cuda_kernel(_stripes, flatten=True)
 def batch_norm_backward_input(x, dy, mean, beta, coefficients, dx, slope, upper):
     """dx = p dv + q (x - mean) + t, where dy is the gradient of rectify(v), dv that of v = p (x - mean) + beta.
 
     x, dy, dx (m,r,c); mean (m,c); beta (c,); coefficients (m,3,c).
     """
-    width, thread, m, number = min(x.shape[2], THREADS), cuda.threadIdx.x, cuda.blockIdx.z, x.dtype.type
-    lanes, ch = THREADS // width, cuda.blockIdx.y * width + thread % width
-    if thread < lanes * width and ch < x.shape[2]:
-        p, q, t = coefficients[m, 0, ch], coefficients[m, 1, ch], coefficients[m, 2, ch]
-        centre, shift, first = mean[m, ch], beta[ch], cuda.blockIdx.x * lanes + thread // width
-        for row in range(first, x.shape[1], cuda.gridDim.x * lanes):
-            d = x[m, row, ch] - centre
-            dv = rectify_grad(dy[m, row, ch], d * p + shift, number(slope), number(upper))
-            dx[m, row, ch] = p * dv + q * d + t
+    differentiate_stripes(beta.size, x, dy, mean, beta, coefficients, dx, slope, upper)
 
 
-@cuda_kernel(_stripes)
+def _scaler(each, read, write):
+    @cuda_function
+    def scale(c, scales, dy, var, gamma, dx, epsilon):
+        results = cuda.local.array(each, dy.dtype)
+        m, rows, whole = cuda.blockIdx.z, divided(dy.size, var.size)[0], is_aligned(dy) and is_aligned(dx)
+        row, apart, turns, ch = stripe_of_thread(rows, c, each)
+        share_scales(scales, each, gamma, var, m, epsilon)
+        if ch < c:
+            place = (m * rows + row) * c + ch
+            for _ in range(turns):
+                if row < rows:
+                    gradients = read(dy, place, whole)
+                    for e in range(each):
+                        results[e] = gradients[e] * scales[place_of_scale(ch, c, each) + e]
+                    write(dx, place, results, whole)
+                row, place = row + apart, place + apart * c
+
+    return scale
+
+
+scale_stripes = by_channels(_scaler)
+
+
+@cuda_kernel(_stripes, flatten=True)
 def batch_norm_frozen_backward_input(dy, var, gamma, dx, epsilon):
     """dx = gamma dy / sqrt(var + epsilon), the statistics being constants.  dy, dx (m,r,c); var (m,c); gamma (c,)."""
-    width, thread, m = min(dy.shape[2], THREADS), cuda.threadIdx.x, cuda.blockIdx.z
-    lanes, ch = THREADS // width, cuda.blockIdx.y * width + thread % width
-    if thread < lanes * width and ch < dy.shape[2]:
-        scale = dy.dtype.type(gamma[ch] * inverse_deviation(var[m, ch], epsilon))
-        first = cuda.blockIdx.x * lanes + thread // width
-        for row in range(first, dy.shape[1], cuda.gridDim.x * lanes):
-            dx[m, row, ch] = dy[m, row, ch] * scale
+    scale_stripes(gamma.size, cuda.shared.array(SCALES, dy.dtype), dy, var, gamma, dx, epsilon)
 
 
 @tensor_kernel_with("momentum")
@@ -268,7 +436,8 @@ def layer_norm_forward(x, gamma, beta, y, mean, scale, epsilon):
     x, y (r,c); gamma, beta (c,); mean, scale (r,), which the backward wants.
     """
     c = x.shape[1]
-    for row in range(cuda.grid(1), x.shape[0], cuda.gridsize(1)):
+    row = cuda.grid(1)
+    if row < x.shape[0]:
         total, squares = 0.0, 0.0
         for j in range(c):
             total += x[row, j]
@@ -286,7 +455,8 @@ def layer_norm_forward(x, gamma, beta, y, mean, scale, epsilon):
 def layer_norm_backward_input(x, dy, gamma, mean, scale, dx):
     """dx = scale (gamma dy - mean(gamma dy) - xhat mean(gamma dy xhat)), xhat = (x - mean) scale, means over a row."""
     c, number = x.shape[1], x.dtype.type
-    for row in range(cuda.grid(1), x.shape[0], cuda.gridsize(1)):
+    row = cuda.grid(1)
+    if row < x.shape[0]:
         total, product = 0.0, 0.0
         for j in range(c):
             weighted = np.float64(gamma[j] * dy[row, j])
@@ -298,14 +468,15 @@ def layer_norm_backward_input(x, dy, gamma, mean, scale, dx):
             dx[row, j] = s * (gamma[j] * dy[row, j] - t - q * (x[row, j] - mean[row]))
 
 
-@cuda_kernel(lambda x, dy, mean, scale, partial: elements(partial.shape[1] * x.shape[1]))
+@cuda_kernel(lambda x, dy, mean, scale, partial: elements(partial.shape[1] * x.shape[1]), parts=chunks_for)
 def layer_norm_sums(x, dy, mean, scale, partial):
     """partial[0,k] = (sum of dy, sum of dy xhat) over the rows of a chunk, for `batch_norm_backward_weights`.
 
     x, dy (r,c); mean, scale (r,); partial (1,k,2,c) float64.
     """
     c, chunks = x.shape[1], partial.shape[1]
-    for i in range(cuda.grid(1), chunks * c, cuda.gridsize(1)):
+    i = cuda.grid(1)
+    if i < chunks * c:
         j, chunk, total, product = i % c, i // c, 0.0, 0.0
         top, bottom = chunk_range(chunk, chunks, x.shape[0])
         for row in range(top, bottom):

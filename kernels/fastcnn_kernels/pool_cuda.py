@@ -4,9 +4,11 @@ import math
 
 import numpy as np
 
-from fastcnn_kernels.cuda import cuda, cuda_function, cuda_kernel, lines
+from fastcnn_kernels.cuda import Shape, covering, cuda, cuda_function, cuda_kernel, elements, lines
+from fastcnn_kernels.cuda_intrinsics import divided
 from fastcnn_kernels.elementwise import larger
 from fastcnn_kernels.pool import (
+    WindowGeometry,
     cells_along,
     first_window,
     is_maximum,
@@ -20,11 +22,11 @@ from fastcnn_kernels.pool import (
 def max_pool_forward(x, y, g):
     """y[n,oy,ox,c] = max of x[n,iy,ix,c] over the window.  x (n,h,w,c) -> y (n,oh,ow,c).  NaN wins."""
     line, length = cuda.blockIdx.x, g.ow * g.c
-    n, oy = line // g.oh, line % g.oh
+    n, oy = divided(line, g.oh)
     top, bottom = window_start(oy, g.sh, g.pt), window_stop(oy, g.sh, g.pt, g.kh, g.h)
     for e in range(cuda.threadIdx.x, length, cuda.blockDim.x):
-        ox, best = e // g.c, x.dtype.type(-math.inf)
-        ch, left, right = e - ox * g.c, window_start(ox, g.sw, g.pl), window_stop(ox, g.sw, g.pl, g.kw, g.w)
+        (ox, ch), best = divided(e, g.c), x.dtype.type(-math.inf)
+        left, right = window_start(ox, g.sw, g.pl), window_stop(ox, g.sw, g.pl, g.kw, g.w)
         for iy in range(top, bottom):
             row = (n * g.h + iy) * g.w
             for ix in range(left, right):
@@ -44,19 +46,15 @@ def is_first(x, maximum, n, oy, ox, ch, iy, ix, g):
     return True
 
 
-@cuda_kernel(lambda x, y, dy, dx, floor, g: lines(g.n * g.h, g.w * g.c), flatten=True)
-def max_pool_backward(x, y, dy, dx, floor, g):
-    """dx = dy at the first maximum of each window in row-major order, summed over windows, and 0 elsewhere.
-
-    Windows whose maximum is not above `floor` count as if their dy were 0; none if it is NaN. x and y are input and
-    output of the forward. x, dx (n,h,w,c); y, dy (n,oh,ow,c).
-    """
+@cuda_function
+def gather_gradients(x, y, dy, dx, floor, g):
+    """`max_pool_backward` by cells, each of which asks all windows that it is in."""
     line, length = cuda.blockIdx.x, g.w * g.c
-    n, iy = line // g.h, line % g.h
+    n, iy = divided(line, g.h)
     top, bottom = first_window(iy, g.sh, g.pt, g.kh), last_window(iy, g.sh, g.pt, g.oh)
     for e in range(cuda.threadIdx.x, length, cuda.blockDim.x):
-        ix, value, total = e // g.c, x[line * length + e], dx.dtype.type(0)
-        ch, left, right = e - ix * g.c, first_window(ix, g.sw, g.pl, g.kw), last_window(ix, g.sw, g.pl, g.ow)
+        (ix, ch), value, total = divided(e, g.c), x[line * length + e], dx.dtype.type(0)
+        left, right = first_window(ix, g.sw, g.pl, g.kw), last_window(ix, g.sw, g.pl, g.ow)
         for oy in range(top, bottom):
             row = (n * g.oh + oy) * g.ow
             for ox in range(left, right):
@@ -67,6 +65,73 @@ def max_pool_backward(x, y, dy, dx, floor, g):
         dx[line * length + e] = total
 
 
+def _strides_along(size: int, before: int, stride: int) -> int:
+    return covering(size + before, stride)
+
+
+@cuda_function
+def strides_along(size, before, stride):
+    """How many strides there are from the first window to the end of the image."""
+    return divided(size + before + stride - 1, stride)[0]
+
+
+def _are_apart(g: WindowGeometry) -> bool:
+    return g.kh <= g.sh and g.kw <= g.sw
+
+
+are_apart = cuda_function(_are_apart)
+
+
+@cuda_function
+def first_maximum(x, maximum, n, oy, ox, ch, g):
+    """Where the first cell of a window that is its maximum is in x."""
+    bottom, right = window_stop(oy, g.sh, g.pt, g.kh, g.h), window_stop(ox, g.sw, g.pl, g.kw, g.w)
+    for iy in range(window_start(oy, g.sh, g.pt), bottom):
+        row = (n * g.h + iy) * g.w
+        for ix in range(window_start(ox, g.sw, g.pl), right):
+            if is_maximum(x[(row + ix) * g.c + ch], maximum):
+                return (row + ix) * g.c + ch
+    return -1
+
+
+@cuda_function
+def scatter_gradients(x, y, dy, dx, floor, g):
+    """`max_pool_backward` by windows that do not overlap, each of which writes to all cells up to the next ones."""
+    down, across = strides_along(g.h, g.pt, g.sh), strides_along(g.w, g.pl, g.sw)
+    e = cuda.grid(1)
+    column, ch = divided(e, g.c)
+    row, ox = divided(column, across)
+    n, oy = divided(row, down)
+    if n < g.n:
+        found, gradient, window = -1, dx.dtype.type(0), ((n * g.oh + oy) * g.ow + ox) * g.c + ch
+        if oy < g.oh and ox < g.ow and not y[window] <= floor:
+            found, gradient = first_maximum(x, y[window], n, oy, ox, ch, g), dy[window]
+        right = window_stop(ox, g.sw, g.pl, g.sw, g.w)
+        for iy in range(window_start(oy, g.sh, g.pt), window_stop(oy, g.sh, g.pt, g.sh, g.h)):
+            for ix in range(window_start(ox, g.sw, g.pl), right):
+                place = ((n * g.h + iy) * g.w + ix) * g.c + ch
+                dx[place] = gradient if place == found else dx.dtype.type(0)
+
+
+def _cells(x, y, dy, dx, floor, g: WindowGeometry) -> Shape:
+    if _are_apart(g):
+        return elements(g.n * _strides_along(g.h, g.pt, g.sh) * _strides_along(g.w, g.pl, g.sw) * g.c)
+    return lines(g.n * g.h, g.w * g.c)
+
+
+@cuda_kernel(_cells, flatten=True)
+def max_pool_backward(x, y, dy, dx, floor, g):
+    """dx = dy at the first maximum of each window in row-major order, summed over windows, and 0 elsewhere.
+
+    Windows whose maximum is not above `floor` count as if their dy were 0; none if it is NaN. x and y are input and
+    output of the forward. x, dx (n,h,w,c); y, dy (n,oh,ow,c).
+    """
+    if are_apart(g):
+        scatter_gradients(x, y, dy, dx, floor, g)
+    else:
+        gather_gradients(x, y, dy, dx, floor, g)
+
+
 @cuda_kernel(lambda x, y, g: lines(g.n * g.oh, g.ow * g.c), flatten=True)
 def average_pool_forward(x, y, g):
     """y[n,oy,ox,c] = mean of x[n,iy,ix,c] over the window's cells in the image.  x (n,h,w,c) -> y (n,oh,ow,c).
@@ -74,12 +139,12 @@ def average_pool_forward(x, y, g):
     Sums in float64: a window may be the whole image.
     """
     line, length = cuda.blockIdx.x, g.ow * g.c
-    n, oy = line // g.oh, line % g.oh
+    n, oy = divided(line, g.oh)
     top, bottom = window_start(oy, g.sh, g.pt), window_stop(oy, g.sh, g.pt, g.kh, g.h)
     height = cells_along(oy, g.sh, g.pt, g.kh, g.h)
     for e in range(cuda.threadIdx.x, length, cuda.blockDim.x):
-        ox, total = e // g.c, 0.0
-        ch, left, right = e - ox * g.c, window_start(ox, g.sw, g.pl), window_stop(ox, g.sw, g.pl, g.kw, g.w)
+        (ox, ch), total = divided(e, g.c), 0.0
+        left, right = window_start(ox, g.sw, g.pl), window_stop(ox, g.sw, g.pl, g.kw, g.w)
         for iy in range(top, bottom):
             row = (n * g.h + iy) * g.w
             for ix in range(left, right):
@@ -94,11 +159,11 @@ def average_pool_backward(dy, dx, g):
     dy (n,oh,ow,c) -> dx (n,h,w,c).
     """
     line, length = cuda.blockIdx.x, g.w * g.c
-    n, iy = line // g.h, line % g.h
+    n, iy = divided(line, g.h)
     top, bottom = first_window(iy, g.sh, g.pt, g.kh), last_window(iy, g.sh, g.pt, g.oh)
     for e in range(cuda.threadIdx.x, length, cuda.blockDim.x):
-        ix, total = e // g.c, dx.dtype.type(0)
-        ch, left, right = e - ix * g.c, first_window(ix, g.sw, g.pl, g.kw), last_window(ix, g.sw, g.pl, g.ow)
+        (ix, ch), total = divided(e, g.c), dx.dtype.type(0)
+        left, right = first_window(ix, g.sw, g.pl, g.kw), last_window(ix, g.sw, g.pl, g.ow)
         for oy in range(top, bottom):
             row, height = (n * g.oh + oy) * g.ow, cells_along(oy, g.sh, g.pt, g.kh, g.h)
             for ox in range(left, right):

@@ -26,7 +26,8 @@ def draw(state, stream, block, like):
 def dropout(x, y, state, stream, rate, scale):
     """y[i] = scale x[i] with probability 1 - rate, else 0 x[i].  x, y one-dimensional."""
     r, s = x.dtype.type(rate), x.dtype.type(scale)
-    for block in range(cuda.grid(1), (x.size + 3) // 4, cuda.gridsize(1)):
+    block = cuda.grid(1)
+    if block < (x.size + 3) // 4:
         numbers = draw(state, stream, block, r)
         for j in range(min(4, x.size - 4 * block)):
             y[4 * block + j] = x[4 * block + j] * keep(numbers[j], r, s)
@@ -36,7 +37,8 @@ def dropout(x, y, state, stream, rate, scale):
 def random_mask(y, state, stream, rate, scale):
     """y[i] = scale with probability 1 - rate, else 0: what `dropout` multiplies by."""
     r, s = y.dtype.type(rate), y.dtype.type(scale)
-    for block in range(cuda.grid(1), (y.size + 3) // 4, cuda.gridsize(1)):
+    block = cuda.grid(1)
+    if block < (y.size + 3) // 4:
         numbers = draw(state, stream, block, r)
         for j in range(min(4, y.size - 4 * block)):
             y[4 * block + j] = keep(numbers[j], r, s)
@@ -46,7 +48,8 @@ def random_mask(y, state, stream, rate, scale):
 def random_uniform(y, state, stream, low, high):
     """y[i] uniform in [low, high)."""
     offset, width = y.dtype.type(low), y.dtype.type(high - low)
-    for block in range(cuda.grid(1), (y.size + 3) // 4, cuda.gridsize(1)):
+    block = cuda.grid(1)
+    if block < (y.size + 3) // 4:
         numbers = draw(state, stream, block, offset)
         for j in range(min(4, y.size - 4 * block)):
             y[4 * block + j] = offset + width * numbers[j]
@@ -56,7 +59,8 @@ def random_uniform(y, state, stream, low, high):
 def random_normal(y, state, stream, mean, stddev):
     """y[i] normally distributed.  Box & Muller 1958, on neighbouring pairs."""
     m, s = y.dtype.type(mean), y.dtype.type(stddev)
-    for block in range(cuda.grid(1), (y.size + 3) // 4, cuda.gridsize(1)):
+    block = cuda.grid(1)
+    if block < (y.size + 3) // 4:
         u0, u1, u2, u3 = draw(state, stream, block, m)
         numbers = box_muller(u0, u1) + box_muller(u2, u3)
         for j in range(min(4, y.size - 4 * block)):
@@ -73,5 +77,6 @@ def advance(state):
 @cuda_kernel(lambda alpha, y, state, stream: elements(y.size))
 def random_log_gamma(alpha, y, state, stream):
     """y[i] = the logarithm of a gamma-distributed number of shape alpha[i] > 0 and scale 1."""
-    for i in range(cuda.grid(1), y.size, cuda.gridsize(1)):
+    i = cuda.grid(1)
+    if i < y.size:
         y[i] = log_gamma_number(float(alpha[i]), state, np.uint64(stream), i)

@@ -5,6 +5,7 @@ k chunks of the r rows into y (o, k, i); the same kernel then reduces those to y
 """
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -22,6 +23,10 @@ def reduction_chunks(o: int, r: int, i: int) -> int:
     results = o * -(-i // TILE)
     wanted = min(r * min(i, TILE) // LONG, MOST_CHUNKS // results)
     return max(1, min(r, wanted))
+
+
+def _chunks(view: tuple[int, int, int], dtype: Any) -> int:
+    return reduction_chunks(*view)
 
 
 @scalar
@@ -127,7 +132,7 @@ def reduce_items(x, y, tile, combine, neutral, scale, first, last):
             y[o, chunk, start + j] = tile[j] * scale
 
 
-@cpu_kernel(lambda x, y, scale: reduction_items(x, y))
+@cpu_kernel(lambda x, y, scale: reduction_items(x, y), _chunks)
 def reduce_sum(x, y, scale, first, last):
     """y[o,k,i] = scale * sum of x[o,r,i] over the rows of chunk k.  x (o,r,i), y (o,k,i); sums in float64."""
     reduce_items(x, y, stack_array(np.float64, TILE), plus, 0.0, scale, first, last)

@@ -10,6 +10,7 @@ import numpy as np
 from fastcnn_kernels.cuda import (
     THREADS,
     Shape,
+    chunks_for,
     combine,
     covering,
     cuda,
@@ -20,6 +21,7 @@ from fastcnn_kernels.cuda import (
     lanes_of,
     sums,
 )
+from fastcnn_kernels.cuda_intrinsics import divided, load_one
 from fastcnn_kernels.elementwise import larger, smaller
 from fastcnn_kernels.reduction import chunk_range, is_extremum, plus
 
@@ -45,20 +47,24 @@ def reduce_rows(f, x, y, shared, neutral, scale):
     inner, chunks = x.shape[2], y.shape[1]
     lanes = lanes_of((x.shape[1] + chunks - 1) // chunks, inner)
     width, thread = THREADS // lanes, cuda.threadIdx.x
-    result = cuda.blockIdx.x * width + thread % width
-    i, chunk, o = result % inner, result // inner % chunks, result // inner // chunks
+    lane, column = divided(thread, width)
+    result = cuda.blockIdx.x * width + column
+    line, i = divided(result, inner)
+    o, chunk = divided(line, chunks)
     value = neutral
     if result < y.size:
         top, bottom = chunk_range(chunk, chunks, x.shape[1])
-        for r in range(top + thread // width, bottom, lanes):
-            value = f(value, shared.dtype.type(x[o, r, i]))
+        place = (o * x.shape[1] + top + lane) * inner + i
+        for _ in range(top + lane, bottom, lanes):
+            value = f(value, shared.dtype.type(load_one(x, place)))
+            place += lanes * inner
     shared[thread] = value
     combine(f, shared, width)
     if thread < width and result < y.size:
         y[o, chunk, i] = shared[thread] * scale
 
 
-@cuda_kernel(_reduction)
+@cuda_kernel(_reduction, parts=chunks_for)
 def reduce_sum(x, y, scale):
     """y[o,k,i] = scale * sum of x[o,r,i] over the rows of chunk k.  x (o,r,i), y (o,k,i); sums in float64."""
     reduce_rows(plus, x, y, cuda.shared.array(THREADS, np.float64), 0.0, scale)
@@ -108,7 +114,8 @@ def extremum_backward(x, y, dy, count, dx):
     x, dx (o,r,i); y, dy, count (o,i), count being float64.
     """
     inner, size = x.shape[2], x.shape[1]
-    for e in range(cuda.grid(1), x.size, cuda.gridsize(1)):
+    e = cuda.grid(1)
+    if e < x.size:
         i, r, o = e % inner, e // inner % size, e // inner // size
         hit = is_extremum(x[o, r, i], y[o, i])
         dx[o, r, i] = dy[o, i] / count[o, i] if hit else 0.0
@@ -118,7 +125,8 @@ def extremum_backward(x, y, dy, count, dx):
 def argmax_forward(x, y):
     """y[o,i] = the first r at which x[o,r,i] is largest; a NaN is larger than any number.  x (o,r,i), y (o,i)."""
     inner = x.shape[2]
-    for result in range(cuda.grid(1), y.size, cuda.gridsize(1)):
+    result = cuda.grid(1)
+    if result < y.size:
         o, i = result // inner, result % inner
         best, place = x[o, 0, i], 0
         for r in range(1, x.shape[1]):
@@ -132,7 +140,8 @@ def argmax_forward(x, y):
 def logsumexp_forward(x, y):
     """y[o,i] = log of the sum of exp(x[o,r,i]) over r.  x (o,r,i), y (o,i)."""
     inner, number = x.shape[2], x.dtype.type
-    for result in range(cuda.grid(1), y.size, cuda.gridsize(1)):
+    result = cuda.grid(1)
+    if result < y.size:
         o, i = result // inner, result % inner
         largest, total = number(-math.inf), 0.0
         for r in range(x.shape[1]):
@@ -148,6 +157,7 @@ def logsumexp_forward(x, y):
 def logsumexp_backward(x, y, dy, dx):
     """dx[o,r,i] = dy[o,i] exp(x[o,r,i] - y[o,i]).  x, dx (o,r,i); y, dy (o,i)."""
     inner, size = x.shape[2], x.shape[1]
-    for e in range(cuda.grid(1), x.size, cuda.gridsize(1)):
+    e = cuda.grid(1)
+    if e < x.size:
         i, r, o = e % inner, e // inner % size, e // inner // size
         dx[o, r, i] = dy[o, i] * math.exp(x[o, r, i] - y[o, i])

@@ -67,7 +67,8 @@ def take_bilinear(xs, sy, sx, fill, g, ys, to):
 @cuda_function
 def gather_map(take, x, transform, y, fill, g):
     """`take` at the places of a projective map."""
-    for e in range(cuda.grid(1), g.n * g.oh * g.ow, cuda.gridsize(1)):
+    e = cuda.grid(1)
+    if e < g.n * g.oh * g.ow:
         n, oy, ox = e // g.ow // g.oh, e // g.ow % g.oh, e % g.ow
         a0, a1, a2, b1, c0, c1 = map_of_row(transform[n], float(oy))
         sy, sx = place_in_row(a0, a1, a2, b1, c0, c1, float(ox))
@@ -92,7 +93,8 @@ def affine_bilinear_forward(x, transform, y, fill, g):
 @cuda_function
 def gather_field(take, x, field, y, fill, g):
     """`take` at the places of a field."""
-    for e in range(cuda.grid(1), g.n * g.oh * g.ow, cuda.gridsize(1)):
+    e = cuda.grid(1)
+    if e < g.n * g.oh * g.ow:
         n, oy, ox = e // g.ow // g.oh, e // g.ow % g.oh, e % g.ow
         sy, sx = float(field[n, oy, ox, 0]), float(field[n, oy, ox, 1])
         take(x[n], sy, sx, fill, g, y[n, oy], ox * g.c)
@@ -200,6 +202,7 @@ def field_bilinear_backward(dy, field, dx, g):
 @cuda_kernel(lambda dy, x, field, dfield, fill, g: elements(g.n * g.oh * g.ow))
 def field_bilinear_field_backward(dy, x, field, dfield, fill, g):
     """dfield = sum over channels of dy times the slope of x along rows and along columns.  dy (n,oh,ow,c)."""
-    for e in range(cuda.grid(1), g.n * g.oh * g.ow, cuda.gridsize(1)):
+    e = cuda.grid(1)
+    if e < g.n * g.oh * g.ow:
         n, oy, ox = e // g.ow // g.oh, e // g.ow % g.oh, e % g.ow
         field_slopes(dy[n, oy, ox], x[n], field[n, oy, ox], dfield[n, oy, ox], fill, g)

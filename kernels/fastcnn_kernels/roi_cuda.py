@@ -16,7 +16,8 @@ def roi_align_forward(x, regions, y, scale, shift, least, g):
     """
     number, h, w, channels = x.dtype.type, x.shape[1], x.shape[2], x.shape[3]
     share = number(1.0 / (g.samples * g.samples))
-    for e in range(cuda.grid(1), y.size, cuda.gridsize(1)):
+    e = cuda.grid(1)
+    if e < y.size:
         c, ox = e % channels, e // channels % g.columns
         oy, r = e // channels // g.columns % g.rows, e // channels // g.columns // g.rows
         n, total = image_of(regions[r], x.shape[0]), number(0)
@@ -71,7 +72,8 @@ def each_number(dy, dx, *others) -> Shape:
 def roi_align_backward(dy, dx, regions, scale, shift, least, g):
     """dx = what the means hand back to the cells that they were made of."""
     h, w, channels = dx.shape[1], dx.shape[2], dx.shape[3]
-    for e in range(cuda.grid(1), dx.size, cuda.gridsize(1)):
+    e = cuda.grid(1)
+    if e < dx.size:
         c, j, i, n = e % channels, e // channels % w, e // channels // w % h, e // channels // w // h
         total = dx.dtype.type(0)
         for r in range(regions.shape[0]):
@@ -94,7 +96,8 @@ def roi_pool_forward(x, regions, y, scale, g):
     Girshick 2015, Fast R-CNN, section 2.1.
     """
     channels = x.shape[3]
-    for e in range(cuda.grid(1), y.size, cuda.gridsize(1)):
+    e = cuda.grid(1)
+    if e < y.size:
         c, ox = e % channels, e // channels % g.columns
         oy, r = e // channels // g.columns % g.rows, e // channels // g.columns // g.rows
         n, region = image_of(regions[r], x.shape[0]), regions[r]
@@ -125,7 +128,8 @@ def of_pooled_region(dy, x, region, i, j, c, scale, g):
 def roi_pool_backward(dy, x, dx, regions, scale, g):
     """dx: the gradient of a maximum goes to the first cell that has it."""
     h, w, channels = dx.shape[1], dx.shape[2], dx.shape[3]
-    for e in range(cuda.grid(1), dx.size, cuda.gridsize(1)):
+    e = cuda.grid(1)
+    if e < dx.size:
         c, j, i, n = e % channels, e // channels % w, e // channels // w % h, e // channels // w // h
         total = dx.dtype.type(0)
         for r in range(regions.shape[0]):

@@ -24,7 +24,8 @@ def box_size(shape):
 def strided_copy(x, y, g):
     """y[y_offset + sum index y_strides] = x[x_offset + sum index x_strides] for each index in the box."""
     s, xs, ys = g.shape, g.x_strides, g.y_strides
-    for e in range(cuda.grid(1), box_size(s), cuda.gridsize(1)):
+    e = cuda.grid(1)
+    if e < box_size(s):
         i5, e5 = e % s[5], e // s[5]
         i4, e4 = e5 % s[4], e5 // s[4]
         i3, e3 = e4 % s[3], e4 // s[3]
@@ -38,7 +39,8 @@ def strided_copy(x, y, g):
 @cuda_kernel(flat)
 def cast(x, y):
     """y = x in the dtype of y. A fraction is cut off on the way to an integer, which must be able to hold it."""
-    for i in range(cuda.grid(1), x.size, cuda.gridsize(1)):
+    i = cuda.grid(1)
+    if i < x.size:
         y[i] = x[i]
 
 
@@ -49,7 +51,8 @@ def take_rows(x, index, y):
     x (r,c), index (k,) whole numbers of any dtype, y (k,c) floating.
     """
     c = y.shape[1]
-    for e in range(cuda.grid(1), y.size, cuda.gridsize(1)):
+    e = cuda.grid(1)
+    if e < y.size:
         row = row_of(index[e // c], x.shape[0])
         if row < 0:
             y[e // c, e % c] = math.nan
@@ -63,7 +66,8 @@ def take_rows_backward(index, dy, dx):
 
     A thread owns a column of dx, so that rows may repeat without two threads writing one element.
     """
-    for j in range(cuda.grid(1), dx.shape[1], cuda.gridsize(1)):
+    j = cuda.grid(1)
+    if j < dx.shape[1]:
         for r in range(dx.shape[0]):
             dx[r, j] = 0
         for k in range(index.size):
@@ -78,7 +82,8 @@ def take_rows_backward(index, dy, dx):
 @cuda_kernel(lambda x, y, g: elements(y.size))
 def resize_nearest_forward(x, y, g):
     """y[n,oy,ox] = x at the pixel under the centre of (oy, ox).  x (n,h,w,c) -> y (n,oh,ow,c)."""
-    for e in range(cuda.grid(1), y.size, cuda.gridsize(1)):
+    e = cuda.grid(1)
+    if e < y.size:
         ch, ox, oy, n = e % g.c, e // g.c % g.ow, e // g.c // g.ow % g.oh, e // g.c // g.ow // g.oh
         y[n, oy, ox, ch] = x[n, nearest_source(oy, g.h, g.oh), nearest_source(ox, g.w, g.ow), ch]
 
@@ -86,7 +91,8 @@ def resize_nearest_forward(x, y, g):
 @cuda_kernel(lambda dy, dx, g: elements(dx.size))
 def resize_nearest_backward(dy, dx, g):
     """dx[n,iy,ix] = sum of dy over the output pixels that copied it.  dy (n,oh,ow,c) -> dx (n,h,w,c)."""
-    for e in range(cuda.grid(1), dx.size, cuda.gridsize(1)):
+    e = cuda.grid(1)
+    if e < dx.size:
         ch, ix, iy, n = e % g.c, e // g.c % g.w, e // g.c // g.w % g.h, e // g.c // g.w // g.h
         total = dx.dtype.type(0)
         for oy in range(first_nearest(iy, g.h, g.oh), first_nearest(iy + 1, g.h, g.oh)):
@@ -101,7 +107,8 @@ def resize_bilinear_forward(x, y, g):
 
     x (n,h,w,c) -> y (n,oh,ow,c); weights by `linear_weight`, edges repeated.
     """
-    for e in range(cuda.grid(1), y.size, cuda.gridsize(1)):
+    e = cuda.grid(1)
+    if e < y.size:
         ch, ox, oy, n = e % g.c, e // g.c % g.ow, e // g.c // g.ow % g.oh, e // g.c // g.ow // g.oh
         sy, sx = linear_source(oy, g.h, g.oh), linear_source(ox, g.w, g.ow)
         iy, ix = int(sy), int(sx)
@@ -118,7 +125,8 @@ def resize_bilinear_backward(dy, dx, g):
 
     dy (n,oh,ow,c) -> dx (n,h,w,c).
     """
-    for e in range(cuda.grid(1), dx.size, cuda.gridsize(1)):
+    e = cuda.grid(1)
+    if e < dx.size:
         ch, ix, iy, n = e % g.c, e // g.c % g.w, e // g.c // g.w % g.h, e // g.c // g.w // g.h
         total = dx.dtype.type(0)
         for oy in range(first_linear(iy, g.h, g.oh), last_linear(iy, g.h, g.oh)):

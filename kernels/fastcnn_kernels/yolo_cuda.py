@@ -50,7 +50,8 @@ def place_of(e, columns, anchors):
 def activate(classes, raw, anchors, y, spread):
     """y = the documented numbers from raw ones."""
     places = raw.shape[1] * raw.shape[2] * raw.shape[3]
-    for e in range(cuda.grid(1), raw.shape[0] * places, cuda.gridsize(1)):
+    e = cuda.grid(1)
+    if e < raw.shape[0] * places:
         n, (i, j, a) = e // places, place_of(e % places, raw.shape[2], raw.shape[3])
         z, out = raw[n, i, j, a], y[n, i, j, a]
         activate_place(classes, z, out, anchors[a, 0], anchors[a, 1], spread)
@@ -60,7 +61,8 @@ def activate(classes, raw, anchors, y, spread):
 def activate_gradient(classes, dy, raw, anchors, y, draw, spread):
     """draw from dy, the inputs and the outputs of `activate`."""
     places = raw.shape[1] * raw.shape[2] * raw.shape[3]
-    for e in range(cuda.grid(1), raw.shape[0] * places, cuda.gridsize(1)):
+    e = cuda.grid(1)
+    if e < raw.shape[0] * places:
         n, (i, j, a) = e // places, place_of(e % places, raw.shape[2], raw.shape[3])
         z, d, out, dz = raw[n, i, j, a], dy[n, i, j, a], y[n, i, j, a], draw[n, i, j, a]
         activate_place_gradient(classes, d, z, out, dz, anchors[a, 0], anchors[a, 1], spread)
@@ -232,7 +234,8 @@ def yolo_loss_backward(dloss, gradient, draw):
     """draw = gradient weighed with dloss (images, 3): channels 1 to 4 that of boxes, 0 of Pc, the others of classes."""
     channels = draw.shape[4]
     of_image = draw.shape[1] * draw.shape[2] * draw.shape[3] * channels
-    for e in range(cuda.grid(1), draw.size, cuda.gridsize(1)):
+    e = cuda.grid(1)
+    if e < draw.size:
         n, c = e // of_image, e % channels
         i, j, a = place_of(e % of_image // channels, draw.shape[2], draw.shape[3])
         draw[n, i, j, a, c] = gradient[n, i, j, a, c] * dloss[n, 1 if c == 0 else 0 if c < 5 else 2]

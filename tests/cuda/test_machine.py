@@ -341,6 +341,21 @@ def test_sectors_of_global_memory_are_counted(apart: int, sectors: int) -> None:
 
 
 @pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ("mov.u32 %r5, 3;", 0), ("add.s32 %r5, %r1, %r2;", 1), ("add.s64 %rd6, %rd1, %rd2;", 2),
+        ("setp.lt.s64 %p1, %rd1, %rd2;", 2), ("mad.wide.s32 %rd6, %r1, %r2, %rd1;", 1),
+        ("mul.lo.s64 %rd6, %rd1, %rd2;", 4), ("fma.rn.f32 %f1, %f2, %f3, %f1;", 1), ("div.u32 %r5, %r3, %r3;", 16),
+        ("div.s64 %rd6, %rd1, %rd1;", 42), ("sqrt.rn.f64 %fd1, %fd2;", 20), ("cvt.rna.tf32.f32 %r5, %f1;", 2),
+    ],
+)  # fmt: skip
+def test_instructions_are_weighed(code: str, expected: int) -> None:
+    """Each as many instructions of a device as it becomes there, about."""
+    given = np.zeros(32, np.int64)
+    assert tally(code, given, 1).cost - tally("", given, 1).cost == expected
+
+
+@pytest.mark.parametrize(
     ("code", "turns", "least"),
     [
         ("shl.b32 %r6, %r1, 2; st.shared.u32 [%r6], 0;", 1, 1),

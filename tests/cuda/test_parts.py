@@ -7,7 +7,18 @@ pytest.importorskip(
     "numba_cuda", reason='numba-cuda is not installed; pip install "fastcnn[cuda13]" brings it'
 )
 
-from fastcnn_kernels.cuda import ADDING, FILLING, covering, filling_tile, fitting_tile, parts_of, tiles
+from fastcnn_kernels.cuda import (
+    ADDING,
+    FILLING,
+    THREADS,
+    covering,
+    filling_tile,
+    fitting_tile,
+    parts_of,
+    tiles,
+)
+from fastcnn_kernels.norm_cuda import batch_norm_sums
+from fastcnn_kernels.reduction_cuda import reduce_sum
 
 from fastcnn import config, ops
 from fastcnn.graph import gradients
@@ -102,3 +113,18 @@ def test_as_many_parts_as_fill_a_device() -> None:
     assert parts_of(FILLING // 2, enough, tile) == 2
     assert parts_of(1, ADDING * tile.depth, tile) == 1  # adding would take longer
     assert parts_of(1, 4 * ADDING * tile.depth, tile) == 4
+
+
+@pytest.mark.parametrize("c", [3, 16, 64, 200])
+@pytest.mark.parametrize("groups", [1, 2])
+def test_long_sums_fill_a_device(groups: int, c: int) -> None:
+    view = groups, 60 * THREADS * FILLING // c, c
+    x, channels, statistics = np.zeros(view, "f4"), np.zeros(c), np.zeros((groups, c))
+    partial, sums = (np.zeros((groups, k.parts(view, x.dtype), 2, c)) for k in (batch_norm_sums, reduce_sum))
+    rectifier = 0.1, 1.0, 9.0
+    for launch in (
+        batch_norm_sums.bind(x, x, statistics, statistics, channels, channels, partial, *rectifier),
+        reduce_sum.bind(x, sums[:, :, 0].copy(), 1.0),
+    ):
+        assert FILLING <= launch.items <= 2 * FILLING or (partial.shape[1] == 1 and launch.items > FILLING)
+    assert batch_norm_sums.parts((groups, 1, c), x.dtype) == 1

@@ -14,7 +14,7 @@ pytest.importorskip(
 )
 
 from fastcnn_kernels import cuda_program
-from fastcnn_kernels.cuda import Shape, flat
+from fastcnn_kernels.cuda import THREADS, Shape, flat
 from fastcnn_kernels.elementwise_cuda import add, copy
 from fastcnn_kernels.norm_cuda import moving_average_update
 from fastcnn_kernels.optimizer_cuda import adam, scale_by, sgd, squared_norm
@@ -165,7 +165,7 @@ def test_wrong_arguments() -> None:
 def test_a_grid_is_no_larger_than_a_device_takes() -> None:
     kernel = cuda_program.CudaLaunch  # the type of what bind makes
     assert isinstance(copy.bind(np.zeros(3), np.zeros(3)), kernel)
-    assert flat(np.zeros(10**9, np.uint8)).total <= 4096
+    assert flat(np.zeros(10**9, np.uint8)).total * THREADS >= 10**9  # there are 2^31 - 1 along the first axis
     tall = type(copy)(copy.function, lambda x, y: Shape((1, 70000, 1), 32), None, False)
     with pytest.raises(ValueError, match="larger than a device takes"):
         tall.bind(np.zeros(3), np.zeros(3))
@@ -259,7 +259,9 @@ def test_joined_launches_compute_the_same(device: None) -> None:
     for x in homes:
         cuda_program.download(regions[id(x)], x)
     for average, value in zip(averages, expected, strict=True):
-        np.testing.assert_allclose(average, value, rtol=1e-6)
+        np.testing.assert_allclose(
+            average, value, rtol=1e-6, atol=1e-7
+        )  # sums near 0 keep errors of their terms
     np.testing.assert_allclose(partial.sum(), squares, rtol=1e-12)
     for value, half in zip(values, halves, strict=True):
         np.testing.assert_array_equal(value, half)
