@@ -28,37 +28,6 @@ from fastcnn_kernels.norm import inverse_deviation
 from fastcnn_kernels.reduction import chunk_range, plus
 from fastcnn_kernels.reduction_cuda import sum_of_lanes
 
-ROWS = 4  # that a thread of an elementwise kernel takes at most, for what it has to prepare to be worth it
-SCALES = 4 * THREADS  # channels that a block of such a kernel has at most
-
-
-def _chunks(x, partial) -> Shape:
-    """A block for each image and chunk of x (m, r, c), and for as many channels as there are threads for its rows."""
-    m, k, _, c = partial.shape
-    width = THREADS // lanes_for(covering(x.shape[1], k), c)
-    return Shape((m * k, covering(c, width), 1), THREADS)
-
-
-def _sums(x, dy, mean, var, gamma, beta, partial, *others) -> Shape:
-    return _chunks(x, partial)
-
-
-def _together(c: int) -> int:
-    """Neighbouring channels that a thread of an elementwise kernel takes: as many as come from memory at once."""
-    return 4 if c % 4 == 0 else 1
-
-
-def _stripes(x, *others) -> Shape:
-    """Of kernels over x (m, r, c): every thread stays with some channels of an image and takes some of its rows."""
-    m, r, c = x.shape
-    columns = c // _together(c)
-    width = min(columns, THREADS)
-    across, down = covering(columns, width), covering(r, THREADS // width)
-    turns = max(
-        1, min(ROWS, down * across * m // (4 * FILLING))
-    )  # a device that is not full wants more threads
-    return Shape((covering(down, turns), across, m), THREADS)
-
 
 @scalar
 def times(factor, x):
@@ -77,6 +46,27 @@ def rectify(x, slope, upper):
 def rectify_grad(dy, x, slope, upper):
     """dx of `rectify`: dy where 0 < x < upper, slope dy where x <= 0, else 0."""
     return times(slope if x <= 0 else type(x)(0 if x >= upper else 1), dy)
+
+
+# --- stripes: each number becomes another one; a thread stays with its channels and goes down some rows ---------------
+
+ROWS = 4  # that a thread of an elementwise kernel takes at most, for what it has to prepare to be worth it
+SCALES = 4 * THREADS  # channels that a block of such a kernel has at most
+
+
+def _together(c: int) -> int:
+    """Neighbouring channels that a thread of an elementwise kernel takes: as many as come from memory at once."""
+    return 4 if c % 4 == 0 else 1
+
+
+def _stripes(x, *others) -> Shape:
+    """Of kernels over x (m, r, c): every thread stays with some channels of an image and takes some of its rows."""
+    m, r, c = x.shape
+    columns = c // _together(c)
+    width = min(columns, THREADS)
+    across, down = covering(columns, width), covering(r, THREADS // width)
+    turns = max(1, min(ROWS, down * across * m // (4 * FILLING)))  # one row where threads would be few
+    return Shape((covering(down, turns), across, m), THREADS)
 
 
 @cuda_function
@@ -151,6 +141,20 @@ def by_channels(make):
             ones(c, *args)
 
     return stripes
+
+
+# --- kernels ---------------------------------------------------------------------------------------------------------
+
+
+def _chunks(x, partial) -> Shape:
+    """A block for each image and chunk of x (m, r, c), and for as many channels as there are threads for its rows."""
+    m, k, _, c = partial.shape
+    width = THREADS // lanes_for(covering(x.shape[1], k), c)
+    return Shape((m * k, covering(c, width), 1), THREADS)
+
+
+def _sums(x, dy, mean, var, gamma, beta, partial, *others) -> Shape:
+    return _chunks(x, partial)
 
 
 @cuda_kernel(_chunks, parts=chunks_for)
