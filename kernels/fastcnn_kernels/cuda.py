@@ -569,11 +569,11 @@ def lanes_for(terms: int, beside: int) -> int:
     beside: how many results lie side by side in memory. A warp reads neighbours as far as there are, or most of what
     the memory sends would be for nobody.
     """
-    lanes, most = 1, THREADS
-    while most > 1 and THREADS // most < min(beside, WARP):
-        most //= 2
+    lanes, most, width = 1, THREADS, 1
+    while most > 1 and width < min(beside, WARP):
+        most, width = most >> 1, width << 1
     while lanes < most and lanes * 4 < terms:
-        lanes *= 2
+        lanes <<= 1
     return lanes
 
 
@@ -595,11 +595,14 @@ def chunks_for(view: tuple[int, int, int]) -> int:
 
 @cuda_function
 def combine(f, shared, width):
-    """shared[j] = f of what the lanes have left at shared[j], shared[j + width], ...; every thread must come here."""
+    """shared[j] = f of what the lanes have left at shared[j], shared[j + width], ...; every thread must come here.
+
+    width is a power of two.
+    """
     thread, step = cuda.threadIdx.x, width
     cuda.syncthreads()
     while step < THREADS:
-        if thread // step % 2 == 0 and thread + step < THREADS:
+        if thread & step == 0:
             shared[thread] = f(shared[thread], shared[thread + step])
         cuda.syncthreads()
         step *= 2

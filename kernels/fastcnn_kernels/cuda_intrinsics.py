@@ -18,6 +18,10 @@ if SIMULATED:
         """Number `place` of an array of any shape."""
         return array.reshape(array.size)[place]
 
+    def store_one(array, place, a):
+        """Number `place` of an array of any shape becomes a."""
+        array.reshape(array.size)[place] = a
+
     def load_four(array, place):
         """array[place : place + 4], of an array whose address 16 divides, from a place that 4 divides."""
         return array[place : place + 4]
@@ -59,14 +63,18 @@ else:
 
     @intrinsic
     def divided(typingctx, a, b):
-        """(a // b, a % b) of integers that are not negative, which spares a device to look for signs."""
+        """(a // b, a % b) of integers that are not negative, which spares a device to look for signs.
+
+        In 32 bits if both have 32.
+        """
+        number = types.int32 if a == b == types.int32 else types.int64
 
         def codegen(context, builder, signature, args):
             quotient = builder.udiv(*args)
             rest = builder.sub(args[0], builder.mul(quotient, args[1]))
             return context.make_tuple(builder, signature.return_type, [quotient, rest])
 
-        return types.UniTuple(types.int64, 2)(types.int64, types.int64), codegen
+        return types.UniTuple(number, 2)(number, number), codegen
 
     @intrinsic
     def multiply_add(typingctx, a, b, c):
@@ -116,6 +124,16 @@ else:
             return builder.load(pointer_to(context, builder, signature.args[0], *args))
 
         return array.dtype(array, types.int64), codegen
+
+    @intrinsic
+    def store_one(typingctx, array, place, a):
+        """Number `place` of an array of any shape becomes a."""
+
+        def codegen(context, builder, signature, args):
+            builder.store(args[2], pointer_to(context, builder, signature.args[0], *args[:2]))
+            return context.get_dummy_value()
+
+        return types.void(array, types.int64, array.dtype), codegen
 
     @intrinsic
     def load_four(typingctx, array, place):

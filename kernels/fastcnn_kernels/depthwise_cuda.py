@@ -23,7 +23,8 @@ from fastcnn_kernels.cuda import (
 )
 from fastcnn_kernels.cuda_intrinsics import add_int32, divided, is_inside, load_one, multiply_add
 from fastcnn_kernels.moments_cuda import keep_moments
-from fastcnn_kernels.reduction import chunk_range, plus
+from fastcnn_kernels.reduction import plus
+from fastcnn_kernels.reduction_cuda import rows_of_chunk
 
 PIXELS = 8 if SIMULATED else 128  # of a part whose moments are kept
 SHARED = 4 * THREADS
@@ -138,14 +139,14 @@ def depthwise_backward_weights(x, dy, partials, g):
     """
     shared = cuda.shared.array(THREADS, np.float64)
     parts, pixels = partials.size // (g.kh * g.kw * g.f), g.n * g.oh * g.ow
-    lanes = lanes_of((pixels + parts - 1) // parts, g.c)
+    lanes = lanes_of(divided(pixels + parts - 1, parts)[0], g.c)
     width, thread, part = THREADS // lanes, cuda.threadIdx.x, cuda.blockIdx.x
     c, m, tap = (
         cuda.blockIdx.y * width + thread % width,
         cuda.blockIdx.z // (g.kh * g.kw),
         cuda.blockIdx.z % (g.kh * g.kw),
     )
-    first, last = chunk_range(part, parts, pixels)
+    first, last = rows_of_chunk(part, parts, pixels)
     total = 0.0
     if c < g.c:
         p = first + thread // width

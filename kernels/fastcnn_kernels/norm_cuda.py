@@ -22,11 +22,11 @@ from fastcnn_kernels.cuda import (
     sums,
     tensor_kernel_with,
 )
-from fastcnn_kernels.cuda_intrinsics import divided, is_aligned, load_four, load_one, store_four
+from fastcnn_kernels.cuda_intrinsics import divided, int32, is_aligned, load_four, load_one, store_four
 from fastcnn_kernels.jit import scalar
 from fastcnn_kernels.norm import inverse_deviation
-from fastcnn_kernels.reduction import chunk_range, plus
-from fastcnn_kernels.reduction_cuda import sum_of_lanes
+from fastcnn_kernels.reduction import plus
+from fastcnn_kernels.reduction_cuda import rows_of_chunk, sum_of_lanes
 
 
 @scalar
@@ -65,17 +65,17 @@ def _stripes(x, *others) -> Shape:
     columns = c // _together(c)
     width = min(columns, THREADS)
     across, down = covering(columns, width), covering(r, THREADS // width)
-    turns = max(1, min(ROWS, down * across * m // (4 * FILLING)))  # one row where threads would be few
+    turns = max(1, min(ROWS, covering(down * across * m, 4 * FILLING)))  # one row where threads would be few
     return Shape((covering(down, turns), across, m), THREADS)
 
 
 @cuda_function
 def stripe_of_thread(rows, c, each):
     """(first row, rows apart, how many, first channel) of a thread of `_stripes`; no channel is c, of who has none."""
-    width = min(c // each, THREADS)
-    lanes, (lane, column) = divided(THREADS, width)[0], divided(cuda.threadIdx.x, width)
-    turns = divided(rows + cuda.gridDim.x * lanes - 1, cuda.gridDim.x * lanes)[0]
-    ch = (cuda.blockIdx.y * width + column) * each
+    width = int32(min(c // each, THREADS))
+    lanes, (lane, column) = divided(int32(THREADS), width)[0], divided(int32(cuda.threadIdx.x), width)
+    apart = cuda.gridDim.x * lanes
+    turns, ch = divided(int32(rows + apart - 1), int32(apart))[0], (cuda.blockIdx.y * width + column) * each
     return cuda.blockIdx.x * lanes * turns + lane, lanes, turns, ch if lane < lanes and ch < c else c
 
 
@@ -89,11 +89,9 @@ def place_of_scale(ch, c, each):
 def share_scales(scales, each, gamma, var, m, epsilon):
     """gamma / sqrt(var + epsilon) of a block's channels of image m, which its threads compute once and all read."""
     c = gamma.size
-    count, first = min(c, THREADS * each), cuda.blockIdx.y * min(c, THREADS * each)
-    for e in range(each):
-        j = cuda.threadIdx.x + e * THREADS
-        if j < count and first + j < c:
-            scales[j] = gamma[first + j] * inverse_deviation(var[m * c + first + j], epsilon)
+    first = cuda.blockIdx.y * min(c, THREADS * each)
+    for j in range(cuda.threadIdx.x, min(c - first, THREADS * each), THREADS):
+        scales[j] = gamma[first + j] * inverse_deviation(var[m * c + first + j], epsilon)
     cuda.syncthreads()
 
 
@@ -166,11 +164,11 @@ def batch_norm_moments(x, partial):
     totals = cuda.shared.array(THREADS, np.float64)
     squares = cuda.shared.array(THREADS, np.float64)
     count, c, chunks = x.shape[1], x.shape[2], partial.shape[1]
-    lanes = lanes_of((count + chunks - 1) // chunks, c)
-    width, thread = THREADS // lanes, cuda.threadIdx.x
+    lanes = lanes_of(divided(count + chunks - 1, chunks)[0], c)
+    width, thread = divided(THREADS, lanes)[0], cuda.threadIdx.x
     (m, chunk), (lane, column) = divided(cuda.blockIdx.x, chunks), divided(thread, width)
     ch = cuda.blockIdx.y * width + column
-    top, bottom = chunk_range(chunk, chunks, count)
+    top, bottom = rows_of_chunk(chunk, chunks, count)
     total, square, shift = 0.0, 0.0, x.dtype.type(0)
     if ch < c:
         first = (m * count + top) * c + ch
@@ -214,12 +212,12 @@ def batch_norm_statistics(partial, mean, var, rows, groups):
     end, total, squares = chunks * width if m < partial.shape[0] else 0, 0.0, 0.0
     for i in range(lane, end, lanes):
         chunk, ch = divided(i, width)
-        top, bottom = chunk_range(chunk, chunks, rows)
+        top, bottom = rows_of_chunk(chunk, chunks, rows)
         total += (bottom - top) * partial[m, chunk, 0, start + ch]
     centre = sum_of_lanes(shared, total, THREADS // lanes) / (rows * width)
     for i in range(lane, end, lanes):
         chunk, ch = divided(i, width)
-        top, bottom = chunk_range(chunk, chunks, rows)
+        top, bottom = rows_of_chunk(chunk, chunks, rows)
         apart = partial[m, chunk, 0, start + ch] - centre
         squares += partial[m, chunk, 1, start + ch] + (bottom - top) * apart * apart
     spread = sum_of_lanes(shared, squares, THREADS // lanes) / (rows * width)
@@ -243,8 +241,8 @@ def _normalizer(each, read, write):
         share_scales(scales, each, gamma, var, m, epsilon)
         if ch < c:
             for e in range(each):
-                centre[e], shift[e] = mean[m * c + ch + e], beta[ch + e]
-                scale[e] = scales[place_of_scale(ch, c, each) + e]
+                centre[e], shift[e] = load_one(mean, m * c + ch + e), load_one(beta, ch + e)
+                scale[e] = load_one(scales, place_of_scale(ch, c, each) + e)
             place = (m * rows + row) * c + ch
             for _ in range(turns):
                 if row < rows:
@@ -285,11 +283,11 @@ def batch_norm_sums(x, dy, mean, var, gamma, beta, partial, epsilon, slope, uppe
     totals = cuda.shared.array(THREADS, np.float64)
     products = cuda.shared.array(THREADS, np.float64)
     count, c, chunks, number = x.shape[1], x.shape[2], partial.shape[1], x.dtype.type
-    lanes = lanes_of((count + chunks - 1) // chunks, c)
-    width, thread = THREADS // lanes, cuda.threadIdx.x
+    lanes = lanes_of(divided(count + chunks - 1, chunks)[0], c)
+    width, thread = divided(THREADS, lanes)[0], cuda.threadIdx.x
     (m, chunk), (lane, column) = divided(cuda.blockIdx.x, chunks), divided(thread, width)
     own, ch = min(m, mean.shape[0] - 1), cuda.blockIdx.y * width + column
-    top, bottom = chunk_range(chunk, chunks, count)
+    top, bottom = rows_of_chunk(chunk, chunks, count)
     total, product = 0.0, 0.0
     if ch < c:
         scale, centre = number(gamma[ch] * inverse_deviation(var[own, ch], epsilon)), mean[own, ch]
@@ -366,8 +364,10 @@ def _input_differentiator(each, read, write):
         whole = is_aligned(x) and is_aligned(dy) and is_aligned(dx)
         if ch < c:
             for e in range(each):
-                centre[e], shift[e], at = mean[m * c + ch + e], beta[ch + e], 3 * m * c + ch + e
-                p[e], q[e], t[e] = coefficients[at], coefficients[at + c], coefficients[at + 2 * c]
+                centre[e], shift[e] = load_one(mean, m * c + ch + e), load_one(beta, ch + e)
+                p[e] = load_one(coefficients, 3 * m * c + ch + e)
+                q[e] = load_one(coefficients, (3 * m + 1) * c + ch + e)
+                t[e] = load_one(coefficients, (3 * m + 2) * c + ch + e)
             place = (m * rows + row) * c + ch
             for _ in range(turns):
                 if row < rows:
@@ -407,7 +407,7 @@ def _scaler(each, read, write):
                 if row < rows:
                     gradients = read(dy, place, whole)
                     for e in range(each):
-                        results[e] = gradients[e] * scales[place_of_scale(ch, c, each) + e]
+                        results[e] = gradients[e] * load_one(scales, place_of_scale(ch, c, each) + e)
                     write(dx, place, results, whole)
                 row, place = row + apart, place + apart * c
 
@@ -482,7 +482,7 @@ def layer_norm_sums(x, dy, mean, scale, partial):
     i = cuda.grid(1)
     if i < chunks * c:
         j, chunk, total, product = i % c, i // c, 0.0, 0.0
-        top, bottom = chunk_range(chunk, chunks, x.shape[0])
+        top, bottom = rows_of_chunk(chunk, chunks, x.shape[0])
         for row in range(top, bottom):
             d = np.float64(dy[row, j])
             total += d

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from fastcnn_kernels.cuda import Shape, covering, cuda, cuda_function, cuda_kernel, elements, lines
-from fastcnn_kernels.cuda_intrinsics import divided
+from fastcnn_kernels.cuda_intrinsics import divided, load_one, store_one
 from fastcnn_kernels.elementwise import larger
 from fastcnn_kernels.pool import (
     WindowGeometry,
@@ -83,14 +83,15 @@ are_apart = cuda_function(_are_apart)
 
 
 @cuda_function
-def first_maximum(x, maximum, n, oy, ox, ch, g):
-    """Where the first cell of a window that is its maximum is in x."""
-    bottom, right = window_stop(oy, g.sh, g.pt, g.kh, g.h), window_stop(ox, g.sw, g.pl, g.kw, g.w)
-    for iy in range(window_start(oy, g.sh, g.pt), bottom):
-        row = (n * g.h + iy) * g.w
-        for ix in range(window_start(ox, g.sw, g.pl), right):
-            if is_maximum(x[(row + ix) * g.c + ch], maximum):
-                return (row + ix) * g.c + ch
+def first_maximum(x, maximum, first, rows, columns, g):
+    """Where the first cell of a window that is its maximum is; -1 if there is none. The window begins at x[first]."""
+    for _ in range(rows):
+        place = first
+        for _ in range(columns):
+            if is_maximum(load_one(x, place), maximum):
+                return place
+            place += g.c
+        first += g.w * g.c
     return -1
 
 
@@ -98,19 +99,26 @@ def first_maximum(x, maximum, n, oy, ox, ch, g):
 def scatter_gradients(x, y, dy, dx, floor, g):
     """`max_pool_backward` by windows that do not overlap, each of which writes to all cells up to the next ones."""
     down, across = strides_along(g.h, g.pt, g.sh), strides_along(g.w, g.pl, g.sw)
-    e = cuda.grid(1)
-    column, ch = divided(e, g.c)
+    column, ch = divided(cuda.grid(1), g.c)
     row, ox = divided(column, across)
     n, oy = divided(row, down)
     if n < g.n:
-        found, gradient, window = -1, dx.dtype.type(0), ((n * g.oh + oy) * g.ow + ox) * g.c + ch
-        if oy < g.oh and ox < g.ow and not y[window] <= floor:
-            found, gradient = first_maximum(x, y[window], n, oy, ox, ch, g), dy[window]
-        right = window_stop(ox, g.sw, g.pl, g.sw, g.w)
-        for iy in range(window_start(oy, g.sh, g.pt), window_stop(oy, g.sh, g.pt, g.sh, g.h)):
-            for ix in range(window_start(ox, g.sw, g.pl), right):
-                place = ((n * g.h + iy) * g.w + ix) * g.c + ch
-                dx[place] = gradient if place == found else dx.dtype.type(0)
+        top, left = window_start(oy, g.sh, g.pt), window_start(ox, g.sw, g.pl)
+        first, found, gradient = ((n * g.h + top) * g.w + left) * g.c + ch, -1, dx.dtype.type(0)
+        if oy < g.oh and ox < g.ow:
+            window = ((n * g.oh + oy) * g.ow + ox) * g.c + ch
+            maximum = load_one(y, window)
+            if not maximum <= floor:
+                rows = window_stop(oy, g.sh, g.pt, g.kh, g.h) - top
+                columns = window_stop(ox, g.sw, g.pl, g.kw, g.w) - left
+                found, gradient = first_maximum(x, maximum, first, rows, columns, g), load_one(dy, window)
+        columns = window_stop(ox, g.sw, g.pl, g.sw, g.w) - left
+        for _ in range(window_stop(oy, g.sh, g.pt, g.sh, g.h) - top):
+            place = first
+            for _ in range(columns):
+                store_one(dx, place, gradient if place == found else dx.dtype.type(0))
+                place += g.c
+            first += g.w * g.c
 
 
 def _cells(x, y, dy, dx, floor, g: WindowGeometry) -> Shape:

@@ -23,12 +23,18 @@ from fastcnn_kernels.cuda import (
 )
 from fastcnn_kernels.cuda_intrinsics import divided, load_one
 from fastcnn_kernels.elementwise import larger, smaller
-from fastcnn_kernels.reduction import chunk_range, is_extremum, plus
+from fastcnn_kernels.reduction import is_extremum, plus
 
 
 def _reduction(x, y, *others) -> Shape:
     """y (o, k, i) of x (o, r, i)."""
     return sums(y.size, covering(x.shape[1], y.shape[1]), x.shape[2])
+
+
+@cuda_function
+def rows_of_chunk(chunk, chunks, rows):
+    """`chunk_range` on a device."""
+    return divided(rows * chunk, chunks)[0], divided(rows * (chunk + 1), chunks)[0]
 
 
 @cuda_function
@@ -45,15 +51,15 @@ def sum_of_lanes(shared, value, width):
 def reduce_rows(f, x, y, shared, neutral, scale):
     """y[o,k,i] = scale * (x[o,r,i] of the rows r of chunk k, combined by f)."""
     inner, chunks = x.shape[2], y.shape[1]
-    lanes = lanes_of((x.shape[1] + chunks - 1) // chunks, inner)
-    width, thread = THREADS // lanes, cuda.threadIdx.x
+    lanes = lanes_of(divided(x.shape[1] + chunks - 1, chunks)[0], inner)
+    width, thread = divided(THREADS, lanes)[0], cuda.threadIdx.x
     lane, column = divided(thread, width)
     result = cuda.blockIdx.x * width + column
     line, i = divided(result, inner)
     o, chunk = divided(line, chunks)
     value = neutral
     if result < y.size:
-        top, bottom = chunk_range(chunk, chunks, x.shape[1])
+        top, bottom = rows_of_chunk(chunk, chunks, x.shape[1])
         place = (o * x.shape[1] + top + lane) * inner + i
         for _ in range(top + lane, bottom, lanes):
             value = f(value, shared.dtype.type(load_one(x, place)))
@@ -92,13 +98,13 @@ def count_extrema(x, y, count):
     """
     shared = cuda.shared.array(THREADS, np.float64)
     inner, chunks = x.shape[2], count.shape[1]
-    lanes = lanes_of((x.shape[1] + chunks - 1) // chunks, inner)
-    width, thread = THREADS // lanes, cuda.threadIdx.x
+    lanes = lanes_of(divided(x.shape[1] + chunks - 1, chunks)[0], inner)
+    width, thread = divided(THREADS, lanes)[0], cuda.threadIdx.x
     result = cuda.blockIdx.x * width + thread % width
     i, chunk, o = result % inner, result // inner % chunks, result // inner // chunks
     total = 0.0
     if result < count.size:
-        top, bottom = chunk_range(chunk, chunks, x.shape[1])
+        top, bottom = rows_of_chunk(chunk, chunks, x.shape[1])
         for r in range(top + thread // width, bottom, lanes):
             total += 1.0 if is_extremum(x[o, r, i], y[o, i]) else 0.0
     shared[thread] = total
