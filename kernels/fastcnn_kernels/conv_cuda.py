@@ -22,6 +22,7 @@ from fastcnn_kernels.cuda import (
     THREADS,
     Shape,
     Tile,
+    check_counts,
     covering,
     cuda,
     cuda_function,
@@ -55,10 +56,12 @@ def _shape(tile: Tile, rows: int, columns: int, layers: int) -> Shape:
 
 def _forward_sizes(g: ConvGeometry) -> tuple[int, int, int]:
     """(rows, columns, layers): so many products of so many results."""
+    check_counts(g.n * g.h * g.w, g.n * g.oh * g.ow)
     return g.n * g.oh * g.ow, g.f // g.groups, g.groups
 
 
 def _backward_sizes(g: ConvGeometry) -> tuple[int, int, int]:
+    check_counts(g.n * g.h * g.w, g.n * g.oh * g.ow)
     pixels = g.n * covering(g.h, g.sh) * covering(g.w, g.sw)
     return pixels, g.c // g.groups, g.groups * g.sh * g.sw
 
@@ -88,6 +91,7 @@ def _backward(tile: Tile, *args) -> Shape:
 
 
 def _weights(tile: Tile, x, dy, partials, g: ConvGeometry) -> Shape:
+    check_counts(g.n * g.h * g.w, g.n * g.oh * g.ow)
     weights = g.kh * g.kw * (g.c // g.groups)
     return _shape(tile, weights, g.f // g.groups, g.groups * (partials.size // (weights * g.f)))
 

@@ -40,6 +40,7 @@ CHUNK = 8 if SIMULATED else 1024  # elements of arrays that a block of a tensor 
 FILLING = 4 if SIMULATED else 264  # blocks of a product that keep a large device busy: two a multiprocessor
 ADDING = 2 if SIMULATED else 8  # steps of a tile in whose time the parts of a product are added up
 WARP = 32  # threads that execute an instruction together
+LARGEST_COUNT = 2**31 - 1  # of what has 32 bits
 LARGEST_GRID = 65535  # blocks along the second and third axis of a grid
 MOST_THREADS, MOST_REGISTERS, MOST_SHARED = 1024, 65536, 49152  # of a block, on any device; shared in bytes
 
@@ -111,6 +112,14 @@ class Shape(NamedTuple):
 def covering(size: int, block: int) -> int:
     """How many blocks cover `size`."""
     return -(-size // block)
+
+
+def check_counts(*counts: int) -> None:
+    """Raise `ValueError` for more pixels, rows or columns than a kernel counts, if it counts in 32 bits."""
+    if max(counts) > LARGEST_COUNT:
+        raise ValueError(
+            f"{max(counts)} pixels or rows are more than CUDA kernels count, {LARGEST_COUNT}; cut the batch"
+        )
 
 
 def elements(count: int) -> Shape:

@@ -11,6 +11,7 @@ from fastcnn_kernels.cuda import (
     THREADS,
     WARP,
     Shape,
+    check_counts,
     combine,
     covering,
     cuda,
@@ -45,7 +46,17 @@ def filtered(x, weight, bias, bound, g, m, n, oy, ox, c):
     return bound if total < bound else total  # NaN stays NaN
 
 
-@cuda_kernel(lambda x, weight, bias, y, lower, g: lines(g.f // g.c * g.n * g.oh, g.ow * g.c), flatten=True)
+def _output_lines(x, weight, bias, y, lower, g) -> Shape:
+    check_counts(g.n * g.h * g.w, g.f // g.c * g.n * g.oh * g.ow)
+    return lines(g.f // g.c * g.n * g.oh, g.ow * g.c)
+
+
+def _input_lines(dy, weight, dx, g) -> Shape:
+    check_counts(g.n * g.h * g.w, g.f // g.c * g.n * g.oh * g.ow)
+    return lines(g.n * g.h, g.w * g.c)
+
+
+@cuda_kernel(_output_lines, flatten=True)
 def depthwise_forward(x, weight, bias, y, lower, g):
     """y[m,n,oy,ox,c] = max(sum over ky,kx of x[n,iy,ix,c] w[m,ky,kx,c] + bias[m,c], lower).
 
@@ -64,6 +75,7 @@ def _pixel_blocks(g) -> int:
 
 
 def _moments_shape(x, weight, bias, moments, y, lower, g) -> Shape:
+    check_counts(g.n * g.h * g.w, g.n * g.oh * g.ow)
     width = THREADS // lanes_for(PIXELS, g.c)
     return Shape((_pixel_blocks(g), covering(g.c, width), 1), THREADS)
 
@@ -95,7 +107,7 @@ def window_at(start, stride, count):
     return window if rest == 0 else -1
 
 
-@cuda_kernel(lambda dy, weight, dx, g: lines(g.n * g.h, g.w * g.c), flatten=True)
+@cuda_kernel(_input_lines, flatten=True)
 def depthwise_backward_data(dy, weight, dx, g):
     """dx[n,iy,ix,c] = sum over ky,kx,m of dy[m,n,oy,ox,c] w[m,ky,kx,c].
 
@@ -119,6 +131,7 @@ def depthwise_backward_data(dy, weight, dx, g):
 
 
 def _weights_shape(x, dy, partials, g) -> Shape:
+    check_counts(g.n * g.h * g.w, g.n * g.oh * g.ow)
     parts = partials.size // (g.kh * g.kw * g.f)
     width = THREADS // lanes_for(covering(g.n * g.oh * g.ow, parts), g.c)
     return Shape((parts, covering(g.c, width), g.kh * g.kw * (g.f // g.c)), THREADS)

@@ -9,6 +9,7 @@ import numpy as np
 from fastcnn_kernels.cuda import (
     Shape,
     Tile,
+    check_counts,
     covering,
     cuda,
     cuda_function,
@@ -24,6 +25,7 @@ from fastcnn_kernels.cuda_tiles import accumulator, clearer, storer
 
 def _shape(tile: Tile, *args) -> Shape:
     g = args[-1]
+    check_counts(g.m, g.n, g.k)
     blocks = covering(g.m, tile.rows), covering(g.n, tile.columns), g.batch * g.parts
     return Shape(blocks, tile.threads)
 

@@ -9,6 +9,7 @@ from fastcnn_kernels.cuda import (
     FILLING,
     THREADS,
     Shape,
+    check_counts,
     chunks_for,
     combine,
     covering,
@@ -62,6 +63,7 @@ def _together(c: int) -> int:
 def _stripes(x, *others) -> Shape:
     """Of kernels over x (m, r, c): every thread stays with some channels of an image and takes some of its rows."""
     m, r, c = x.shape
+    check_counts(r)
     columns = c // _together(c)
     width = min(columns, THREADS)
     across, down = covering(columns, width), covering(r, THREADS // width)

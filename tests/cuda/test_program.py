@@ -14,7 +14,10 @@ pytest.importorskip(
 )
 
 from fastcnn_kernels import cuda_program
-from fastcnn_kernels.cuda import THREADS, Shape, flat
+from fastcnn_kernels.conv import ConvGeometry
+from fastcnn_kernels.conv_cuda import conv_backward_weights, conv_forward
+from fastcnn_kernels.cuda import THREADS, CudaKernel, Shape, flat
+from fastcnn_kernels.depthwise_cuda import depthwise_forward
 from fastcnn_kernels.elementwise_cuda import add, copy
 from fastcnn_kernels.norm_cuda import moving_average_update
 from fastcnn_kernels.optimizer_cuda import adam, scale_by, sgd, squared_norm
@@ -169,6 +172,19 @@ def test_a_grid_is_no_larger_than_a_device_takes() -> None:
     tall = type(copy)(copy.function, lambda x, y: Shape((1, 70000, 1), 32), None, False)
     with pytest.raises(ValueError, match="larger than a device takes"):
         tall.bind(np.zeros(3), np.zeros(3))
+
+
+@pytest.mark.parametrize("kernel", [conv_forward, conv_backward_weights, depthwise_forward], ids=repr)
+def test_a_batch_has_no_more_pixels_than_a_kernel_counts(kernel: CudaKernel) -> None:
+    """Some counters have 32 bits. Here the geometry is so large, arrays need not be."""
+    g = ConvGeometry(
+        n=1 << 17, h=128, w=128, c=4, kh=1, kw=1, f=4, oh=128, ow=128, sh=1, sw=1, dh=1, dw=1, pt=0, pl=0, groups=1
+    )  # fmt: skip
+    arrays = [np.zeros(4, np.float32)] * (len(kernel.parameters) - 1 - ("lower" in kernel.parameters))
+    given = (*arrays, 0.0, g) if "lower" in kernel.parameters else (*arrays, g)
+    with pytest.raises(ValueError, match="cut the batch"):
+        kernel.bind(*given)
+    kernel.bind(*given[:-1], g._replace(n=1))
 
 
 def test_launches_of_one_optimizer_are_one() -> None:
