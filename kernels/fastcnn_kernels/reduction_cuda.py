@@ -8,7 +8,9 @@ import math
 import numpy as np
 
 from fastcnn_kernels.cuda import (
+    SIMULATED,
     THREADS,
+    WARP,
     Shape,
     chunks_for,
     combine,
@@ -24,6 +26,8 @@ from fastcnn_kernels.cuda import (
 from fastcnn_kernels.cuda_intrinsics import divided, load_one
 from fastcnn_kernels.elementwise import larger, smaller
 from fastcnn_kernels.reduction import is_extremum, plus
+
+LAUNCH = 4 if SIMULATED else 64  # rows that a thread adds up in the time of a launch
 
 
 def _reduction(x, y, *others) -> Shape:
@@ -70,7 +74,13 @@ def reduce_rows(f, x, y, shared, neutral, scale):
         y[o, chunk, i] = shared[thread] * scale
 
 
-@cuda_kernel(_reduction, parts=chunks_for)
+def _chunks(view: tuple[int, int, int]) -> int:
+    """One, unless the rows take longer than another launch, which adds up the chunks."""
+    _, r, c = view
+    return chunks_for(view) if r * min(c, WARP) > LAUNCH * THREADS else 1
+
+
+@cuda_kernel(_reduction, parts=_chunks)
 def reduce_sum(x, y, scale):
     """y[o,k,i] = scale * sum of x[o,r,i] over the rows of chunk k.  x (o,r,i), y (o,k,i); sums in float64."""
     reduce_rows(plus, x, y, cuda.shared.array(THREADS, np.float64), 0.0, scale)
