@@ -222,12 +222,17 @@ class BatchNormGrad(BatchNorm):
         m, r, c = view = self.view(x.shape)
         x, dy, dx = x.reshape(view), dy.reshape(view), dx.reshape(view)
         mean, variance, epsilon = mean.reshape(m, c), variance.reshape(m, c), float(self.epsilon)
+        groups, sums = self.group_count(c), (partial, variance, gamma)
+        if (m, groups) == (1, c):
+            gradients = [k.batch_norm_gradients.bind(*sums, dgamma, dbeta, coefficients, r, epsilon)]
+        else:
+            gradients = [
+                k.batch_norm_backward_weights.bind(partial, dgamma, dbeta),
+                k.batch_norm_coefficients.bind(*sums, coefficients, r, groups, epsilon),
+            ]
         return [
             k.batch_norm_sums.bind(x, dy, mean, variance, gamma, beta, partial, epsilon, *rectifier),
-            k.batch_norm_backward_weights.bind(partial, dgamma, dbeta),
-            k.batch_norm_coefficients.bind(
-                partial, variance, gamma, coefficients, r, self.group_count(c), epsilon
-            ),
+            *gradients,
             k.batch_norm_backward_input.bind(x, dy, mean, beta, coefficients, dx, *rectifier),
         ]
 
@@ -332,12 +337,8 @@ class BatchNormCoefficients(Op):
 
     def launch(self, k: Any, inputs: Any, outputs: Any, scratch: Any) -> list:
         (partial, variance, gamma), (dgamma, dbeta, coefficients) = inputs, outputs
-        whole = partial[None]
-        constants = self.rows, gamma.size, float(self.epsilon)
-        return [
-            k.batch_norm_backward_weights.bind(whole, dgamma, dbeta),
-            k.batch_norm_coefficients.bind(whole, variance[None], gamma, coefficients[None], *constants),
-        ]
+        sums, gradients = (partial[None], variance[None], gamma), (dgamma, dbeta, coefficients[None])
+        return [k.batch_norm_gradients.bind(*sums, *gradients, self.rows, float(self.epsilon))]
 
 
 @operation

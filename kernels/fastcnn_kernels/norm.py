@@ -174,17 +174,38 @@ def batch_norm_sums(x, dy, mean, var, gamma, beta, partial, epsilon, slope, uppe
                 partial[m, chunk, 1, ch] = product[j] * inverse_deviation(np.float64(var[own, ch]), epsilon)
 
 
+@device_function
+def sums_of_channel(partial, ch):
+    """partial (m,k,2,c) of a channel, added up over images and chunks."""
+    total, product = 0.0, 0.0
+    for m in range(partial.shape[0]):
+        for k in range(partial.shape[1]):
+            total += partial[m, k, 0, ch]
+            product += partial[m, k, 1, ch]
+    return total, product
+
+
 @cpu_kernel(lambda partial, dgamma, dbeta: -(-dgamma.size // CHANNELS))
 def batch_norm_backward_weights(partial, dgamma, dbeta, first, last):
     """dgamma = sum of dy xhat, dbeta = sum of dy, over images and chunks.  partial (m,k,2,c) -> (c,), (c,)."""
     for ch in range(first * CHANNELS, min(last * CHANNELS, dgamma.size)):
-        total, product = 0.0, 0.0
-        for m in range(partial.shape[0]):
-            for k in range(partial.shape[1]):
-                total += partial[m, k, 0, ch]
-                product += partial[m, k, 1, ch]
-        dbeta[ch] = total
-        dgamma[ch] = product
+        dbeta[ch], dgamma[ch] = sums_of_channel(partial, ch)
+
+
+@cpu_kernel(lambda partial, var, gamma, dgamma, *_: -(-dgamma.size // CHANNELS))
+def batch_norm_gradients(partial, var, gamma, dgamma, dbeta, coefficients, rows, epsilon, first, last):
+    """`batch_norm_backward_weights` and `batch_norm_coefficients` where these want the same sums: of each channel, over
+    all images.
+
+    partial (1,k,2,c) of `batch_norm_sums`; var (1,c); gamma, dgamma, dbeta (c,); coefficients (1,3,c).
+    """
+    for ch in range(first * CHANNELS, min(last * CHANNELS, dgamma.size)):
+        total, product = sums_of_channel(partial, ch)
+        s = inverse_deviation(np.float64(var[0, ch]), epsilon)
+        dbeta[ch], dgamma[ch] = total, product
+        coefficients[0, 0, ch] = gamma[ch] * s
+        coefficients[0, 1, ch] = -s * s * gamma[ch] * product / rows
+        coefficients[0, 2, ch] = -s * gamma[ch] * total / rows
 
 
 @cpu_kernel(lambda partial, var, gamma, coefficients, rows, groups, epsilon: var.shape[0] * groups)

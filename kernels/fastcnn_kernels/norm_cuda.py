@@ -308,22 +308,50 @@ def batch_norm_sums(x, dy, mean, var, gamma, beta, partial, epsilon, slope, uppe
         partial[m, chunk, 1, ch] = products[thread] * inverse_deviation(np.float64(var[own, ch]), epsilon)
 
 
-@cuda_kernel(lambda partial, dgamma, dbeta: sums(dgamma.size, partial.shape[0] * partial.shape[1], 1))
-def batch_norm_backward_weights(partial, dgamma, dbeta):
-    """dgamma = sum of dy xhat, dbeta = sum of dy, over images and chunks.  partial (m,k,2,c) -> (c,), (c,)."""
-    shared = cuda.shared.array(THREADS, np.float64)
-    chunks, terms, total, product = partial.shape[1], partial.shape[0] * partial.shape[1], 0.0, 0.0
+def _channels(partial, *others) -> Shape:
+    """Lanes for each channel of partial (m,k,2,c)."""
+    m, chunks, _, c = partial.shape
+    return sums(c, m * chunks, 1)
+
+
+@cuda_function
+def sums_of_channel(shared, partial):
+    """(channel, lane, `sums_of_channel` of `norm.py`) of a thread; the channel may be beyond the last."""
+    images, chunks, _, c = partial.shape
+    terms, total, product = images * chunks, 0.0, 0.0
     lanes = lanes_of(terms, 1)
-    width = THREADS // lanes
-    lane, ch = cuda.threadIdx.x // width, cuda.blockIdx.x * width + cuda.threadIdx.x % width
-    for i in range(lane, terms if ch < dgamma.size else 0, lanes):
+    width = divided(THREADS, lanes)[0]
+    lane, column = divided(cuda.threadIdx.x, width)
+    ch = cuda.blockIdx.x * width + column
+    for i in range(lane, terms if ch < c else 0, lanes):
         m, chunk = divided(i, chunks)
         total += partial[m, chunk, 0, ch]
         product += partial[m, chunk, 1, ch]
-    total, product = sum_of_lanes(shared, total, width), sum_of_lanes(shared, product, width)
+    return ch, lane, sum_of_lanes(shared, total, width), sum_of_lanes(shared, product, width)
+
+
+@cuda_kernel(_channels)
+def batch_norm_backward_weights(partial, dgamma, dbeta):
+    """dgamma = sum of dy xhat, dbeta = sum of dy, over images and chunks.  partial (m,k,2,c) -> (c,), (c,)."""
+    ch, lane, total, product = sums_of_channel(cuda.shared.array(THREADS, np.float64), partial)
     if lane == 0 and ch < dgamma.size:
-        dbeta[ch] = total
-        dgamma[ch] = product
+        dbeta[ch], dgamma[ch] = total, product
+
+
+@cuda_kernel(_channels)
+def batch_norm_gradients(partial, var, gamma, dgamma, dbeta, coefficients, rows, epsilon):
+    """`batch_norm_backward_weights` and `batch_norm_coefficients` where these want the same sums: of each channel, over
+    all images.
+
+    partial (1,k,2,c) of `batch_norm_sums`; var (1,c); gamma, dgamma, dbeta (c,); coefficients (1,3,c).
+    """
+    ch, lane, total, product = sums_of_channel(cuda.shared.array(THREADS, np.float64), partial)
+    if lane == 0 and ch < dgamma.size:
+        s = inverse_deviation(np.float64(var[0, ch]), epsilon)
+        dbeta[ch], dgamma[ch] = total, product
+        coefficients[0, 0, ch] = gamma[ch] * s
+        coefficients[0, 1, ch] = -s * s * gamma[ch] * product / rows
+        coefficients[0, 2, ch] = -s * gamma[ch] * total / rows
 
 
 @cuda_kernel(lambda partial, var, gamma, coefficients, rows, groups, epsilon: _groups(partial, groups))

@@ -11,6 +11,7 @@ from fastcnn_kernels.norm import (
     batch_norm_coefficients,
     batch_norm_forward,
     batch_norm_frozen_backward_input,
+    batch_norm_gradients,
     batch_norm_moments,
     batch_norm_statistics,
     batch_norm_sums,
@@ -135,8 +136,7 @@ def test_batch_norm_backward(shape: tuple[int, int], dtype: str, on_threads: Cal
         coefficients, dx = poisoned(1, 3, c, dtype=dtype), poisoned(1, *shape, dtype=dtype)
         dgamma, dbeta = poisoned(c, dtype=dtype), poisoned(c, dtype=dtype)
         batch_norm_sums(x, dy, mean, var, gamma, beta, partial, EPSILON, *LINEAR)
-        batch_norm_backward_weights(partial, dgamma, dbeta)
-        batch_norm_coefficients(partial, var, gamma, coefficients, rows, c, EPSILON)
+        batch_norm_gradients(partial, var, gamma, dgamma, dbeta, coefficients, rows, EPSILON)
         batch_norm_backward_input(x, dy, mean, beta, coefficients, dx, *LINEAR)
         return [dx[0], dgamma, dbeta]
 
@@ -144,6 +144,24 @@ def test_batch_norm_backward(shape: tuple[int, int], dtype: str, on_threads: Cal
     expected = reference.batch_norm_training_gradients(dy[0], x[0], gamma, EPSILON)
     for a, e in zip(actual, expected, strict=True):
         assert_close(a, e, dtype, max(16, rows))
+
+
+@pytest.mark.parametrize(("chunks", "c"), [(1, 1), (3, 5), (64, 300)])
+def test_batch_norm_gradients_at_once(chunks: int, c: int, dtype: str) -> None:
+    """One kernel computes what two do where every image has a mean of its own."""
+    partial, gamma, var = (
+        draw(1, chunks, 2, c, dtype="float64"),
+        draw(c, dtype=dtype),
+        draw(1, c, dtype=dtype) ** 2,
+    )
+    gradients, expected = (
+        [poisoned(*shape, dtype=dtype) for shape in ((c,), (c,), (1, 3, c))] for _ in range(2)
+    )
+    batch_norm_gradients(partial, var, gamma, *gradients, 77, EPSILON)
+    batch_norm_backward_weights(partial, *expected[:2])
+    batch_norm_coefficients(partial, var, gamma, expected[2], 77, c, EPSILON)
+    for one, other in zip(gradients, expected, strict=True):
+        assert_close(one, other, dtype)
 
 
 RECTIFIERS = [
