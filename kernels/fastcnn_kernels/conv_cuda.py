@@ -167,31 +167,31 @@ def pixel_gatherer(tile: Tile, width: int):
         return cuda.threadIdx.x % below * width, cuda.threadIdx.x // below * count
 
     @cuda_function
-    def gather(shared, to, x, g, i, k, last, ky, kx, c, oy, ox, n):
+    def gather(shared, to, x, g, i, k, last, ky, kx, c, n, oy, ox):
         """Column k has what pixel (n, oy, ox) sees there, and so on; zeros from pixel `last` of the stage on.
 
         Returns the thread's pixel of the next stage.
         """
         for e in range(count):
-            inside, pixel = pixel_seen(oy, ox, n, ky, kx, g)
+            inside, pixel = pixel_seen(n, oy, ox, ky, kx, g)
             inside = inside and is_inside(k, e, last)
             copy(shared, to + (k + e) * across + i, x, multiply_add(pixel, g.c, c), inside)
-            oy, ox, n = pixel_behind(oy, ox, n, 1, g)
-        return pixel_behind(oy, ox, n, rest, g)
+            n, oy, ox = advanced(n, oy, ox, 1, g.oh, g.ow)
+        return advanced(n, oy, ox, rest, g.oh, g.ow)
 
     return share, gather
 
 
 @cuda_function
 def pixel_of(place, g):
-    """(row, column, image) of an output pixel, in 32 bits, from its place among all."""
+    """(image, row, column) of an output pixel, in 32 bits, from its place among all."""
     line, ox = divided(place, g.ow)
     n, oy = divided(line, g.oh)
-    return int32(oy), int32(ox), int32(n)
+    return int32(n), int32(oy), int32(ox)
 
 
 @cuda_function
-def pixel_seen(oy, ox, n, ky, kx, g):
+def pixel_seen(n, oy, ox, ky, kx, g):
     """Whether what a tap sees of output pixel (n, oy, ox) is in the image, and which of all its pixels that is."""
     y, x = oy * g.sh, ox * g.sw
     inside = is_inside(y, ky, g.h) and is_inside(x, kx, g.w)
@@ -199,14 +199,14 @@ def pixel_seen(oy, ox, n, ky, kx, g):
 
 
 @cuda_function
-def pixel_behind(oy, ox, n, count, g):
-    """The pixel so many places behind one, row by row."""
-    ox = add_int32(ox, count)
-    while ox >= int32(g.ow):
-        ox, oy = add_int32(ox, -g.ow), add_int32(oy, 1)
-        if oy == int32(g.oh):
-            oy, n = int32(0), add_int32(n, 1)
-    return oy, ox, n
+def advanced(a, b, c, count, b_end, c_end):
+    """What (a, b, c) is `count` places on: c counts up to c_end, then b up to b_end, then a; in 32 bits."""
+    c = add_int32(c, count)
+    while c >= int32(c_end):
+        c, b = add_int32(c, -c_end), add_int32(b, 1)
+        if b == int32(b_end):
+            b, a = int32(0), add_int32(a, 1)
+    return a, b, c
 
 
 def row_filler(tile: Tile):
@@ -222,12 +222,7 @@ def row_filler(tile: Tile):
         else:
             gather_one(shared, a, source, s, spots, ty, tx, c)
         stage_b(shared, b, weights, at, row, 1, step * depth, last, left, right, b_wide)
-        c = add_int32(c, depth)
-        while c >= int32(s.channels):
-            c, tx = add_int32(c, -s.channels), add_int32(tx, 1)
-            if tx == int32(s.nx):
-                tx, ty = int32(0), add_int32(ty, 1)
-        return ty, tx, c
+        return advanced(ty, tx, c, depth, s.nx, s.channels)
 
     return fill
 
@@ -422,11 +417,11 @@ def pixel_filler(tile: Tile):
     def fill(
         shared, a, b, step, state, x, i, k, ky, kx, c, wide, dy, at, first, last, left, right, b_wide, g
     ):
-        p, (oy, ox, n) = first + step * depth, state  # the thread's pixel
+        p, (n, oy, ox) = first + step * depth, state  # the thread's pixel
         stage_b(shared, b, dy, at, g.f, 1, p, last, left, right, b_wide)
         if wide:
-            return gather_wide(shared, a, x, g, i, k, last - p, ky, kx, c, oy, ox, n)
-        return gather_one(shared, a, x, g, i, k, last - p, ky, kx, c, oy, ox, n)
+            return gather_wide(shared, a, x, g, i, k, last - p, ky, kx, c, n, oy, ox)
+        return gather_one(shared, a, x, g, i, k, last - p, ky, kx, c, n, oy, ox)
 
     return fill
 

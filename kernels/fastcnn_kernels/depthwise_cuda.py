@@ -4,7 +4,7 @@
 
 import numpy as np
 
-from fastcnn_kernels.conv_cuda import pixel_behind, pixel_of, pixel_seen
+from fastcnn_kernels.conv_cuda import advanced, pixel_of, pixel_seen
 from fastcnn_kernels.cuda import (
     FILLING,
     SIMULATED,
@@ -90,7 +90,7 @@ def depthwise_forward_moments(x, weight, bias, moments, y, lower, g):
     rows, at = min(g.n * g.oh * g.ow - top, PIXELS), top * g.c + first
     if first + j < g.c:
         for r in range(lane, rows, lanes):
-            oy, ox, n = pixel_of(top + r, g)
+            n, oy, ox = pixel_of(top + r, g)
             value = filtered(x, weight, bias, bound, g, 0, n, oy, ox, first + j)
             y[at + r * g.c + j] = value
     keep_moments(shared, y, at, rows, g.c, width, g.c - first, moments, cuda.blockIdx.x, first)
@@ -164,13 +164,13 @@ def depthwise_backward_weights(x, dy, partials, g):
     if c < g.c:
         p = first + thread // width
         down, right = tap // g.kw * g.dh - g.pt, tap % g.kw * g.dw - g.pl
-        oy, ox, n = pixel_of(p, g)
+        n, oy, ox = pixel_of(p, g)
         while p < last:
-            inside, seen = pixel_seen(oy, ox, n, down, right, g)
+            inside, seen = pixel_seen(n, oy, ox, down, right, g)
             if inside:
                 total += np.float64(x[multiply_add(seen, g.c, c)] * dy[(m * pixels + p) * g.c + c])
             p += lanes
-            oy, ox, n = pixel_behind(oy, ox, n, lanes, g)
+            n, oy, ox = advanced(n, oy, ox, lanes, g.oh, g.ow)
     shared[thread] = total
     combine(plus, shared, width)
     if thread < width and c < g.c:

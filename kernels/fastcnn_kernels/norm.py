@@ -194,9 +194,10 @@ def batch_norm_backward_weights(partial, dgamma, dbeta, first, last):
 
 @cpu_kernel(lambda partial, var, gamma, dgamma, *_: -(-dgamma.size // CHANNELS))
 def batch_norm_gradients(partial, var, gamma, dgamma, dbeta, coefficients, rows, epsilon, first, last):
-    """`batch_norm_backward_weights` and `batch_norm_coefficients` where these want the same sums: of each channel, over
-    all images.
+    """`batch_norm_backward_weights` and `batch_norm_coefficients` at once, where all images share statistics.
 
+    dgamma = sum of dy xhat, dbeta = sum of dy over `rows` rows; with s = 1 / sqrt(var + epsilon) the coefficients are
+    p = gamma s, q = -s^2 gamma dgamma / rows, t = -s gamma dbeta / rows.
     partial (1,k,2,c) of `batch_norm_sums`; var (1,c); gamma, dgamma, dbeta (c,); coefficients (1,3,c).
     """
     for ch in range(first * CHANNELS, min(last * CHANNELS, dgamma.size)):
