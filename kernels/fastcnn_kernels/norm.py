@@ -74,6 +74,12 @@ def inverse_deviation(var, epsilon):
     return 1.0 / math.sqrt(var + epsilon)
 
 
+@scalar
+def input_coefficients(gamma, s, total, product, count):
+    """(p, q, t) of `batch_norm_coefficients`, from sums of gamma dy and gamma dy xhat over `count` values."""
+    return gamma * s, -s * s * product / count, -s * total / count
+
+
 @cpu_kernel(lambda x, partial: partial.shape[0] * partial.shape[1], _chunks)
 def batch_norm_moments(x, partial, first, last):
     """partial[m,k] = (mean, sum of (x - mean)^2) over the rows of a chunk.  x (m,r,c), partial (m,k,2,c) float64."""
@@ -204,9 +210,8 @@ def batch_norm_gradients(partial, var, gamma, dgamma, dbeta, coefficients, rows,
         total, product = sums_of_channel(partial, ch)
         s = inverse_deviation(np.float64(var[0, ch]), epsilon)
         dbeta[ch], dgamma[ch] = total, product
-        coefficients[0, 0, ch] = gamma[ch] * s
-        coefficients[0, 1, ch] = -s * s * gamma[ch] * product / rows
-        coefficients[0, 2, ch] = -s * gamma[ch] * total / rows
+        p, q, t = input_coefficients(gamma[ch], s, gamma[ch] * total, gamma[ch] * product, rows)
+        coefficients[0, 0, ch], coefficients[0, 1, ch], coefficients[0, 2, ch] = p, q, t
 
 
 @cpu_kernel(lambda partial, var, gamma, coefficients, rows, groups, epsilon: var.shape[0] * groups)
@@ -228,9 +233,8 @@ def batch_norm_coefficients(partial, var, gamma, coefficients, rows, groups, eps
                 product += gamma[ch] * partial[m, k, 1, ch]
         s = inverse_deviation(np.float64(var[m, start]), epsilon)
         for ch in range(start, start + width):
-            coefficients[m, 0, ch] = gamma[ch] * s
-            coefficients[m, 1, ch] = -s * s * product / (rows * width)
-            coefficients[m, 2, ch] = -s * total / (rows * width)
+            p, q, t = input_coefficients(gamma[ch], s, total, product, rows * width)
+            coefficients[m, 0, ch], coefficients[m, 1, ch], coefficients[m, 2, ch] = p, q, t
 
 
 @cpu_kernel(lambda x, *_: item_count(*x.shape))

@@ -25,7 +25,7 @@ from fastcnn_kernels.cuda import (
 )
 from fastcnn_kernels.cuda_intrinsics import divided, int32, is_aligned, load_four, load_one, store_four
 from fastcnn_kernels.jit import scalar
-from fastcnn_kernels.norm import inverse_deviation
+from fastcnn_kernels.norm import input_coefficients, inverse_deviation
 from fastcnn_kernels.reduction import plus
 from fastcnn_kernels.reduction_cuda import rows_of_chunk, sum_of_lanes
 
@@ -350,9 +350,8 @@ def batch_norm_gradients(partial, var, gamma, dgamma, dbeta, coefficients, rows,
     if lane == 0 and ch < dgamma.size:
         s = inverse_deviation(np.float64(var[0, ch]), epsilon)
         dbeta[ch], dgamma[ch] = total, product
-        coefficients[0, 0, ch] = gamma[ch] * s
-        coefficients[0, 1, ch] = -s * s * gamma[ch] * product / rows
-        coefficients[0, 2, ch] = -s * gamma[ch] * total / rows
+        p, q, t = input_coefficients(gamma[ch], s, gamma[ch] * total, gamma[ch] * product, rows)
+        coefficients[0, 0, ch], coefficients[0, 1, ch], coefficients[0, 2, ch] = p, q, t
 
 
 @cuda_kernel(lambda partial, var, gamma, coefficients, rows, groups, epsilon: _groups(partial, groups))
@@ -376,9 +375,8 @@ def batch_norm_coefficients(partial, var, gamma, coefficients, rows, groups, eps
     if m < partial.shape[0]:
         for ch in range(start + lane, start + width, lanes):
             s = inverse_deviation(np.float64(var[m, ch]), epsilon)
-            coefficients[m, 0, ch] = gamma[ch] * s
-            coefficients[m, 1, ch] = -s * s * product / (rows * width)
-            coefficients[m, 2, ch] = -s * total / (rows * width)
+            p, q, t = input_coefficients(gamma[ch], s, total, product, rows * width)
+            coefficients[m, 0, ch], coefficients[m, 1, ch], coefficients[m, 2, ch] = p, q, t
 
 
 def _input_differentiator(each, read, write):
